@@ -1,0 +1,122 @@
+# Two commands do all set-up by themselves, given Python 3.12 or later, git and make:
+#   make demo    trains a network on real data, flows it back, writes a report
+#   make test    lint, formatting, types, imports, tests
+# The environment lives in .venv and is brought up to date when pyproject.toml or constraints.txt change.
+
+VENV    ?= .venv
+WORKERS ?= 2
+BIN     := $(VENV)/bin
+PYTHON  := $(BIN)/python
+
+DEMO_OUT     ?= runs/demo
+DEMO_COMMAND ?= $(BIN)/brg-prob run models/cosnet.py --data data/soi_monthly.csv --tune --out $(DEMO_OUT)
+
+PIP := $(PYTHON) -m pip --disable-pip-version-check --no-input -qq
+
+# A copied checkout brings an environment that points elsewhere, and an upgraded system one that does not start:
+# both are made anew.
+SOUND := $(shell grep -qsx 'command = .* -m venv.* $(abspath $(VENV))' $(VENV)/pyvenv.cfg && $(PYTHON) -c '' 2>/dev/null && echo yes)
+
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test lint format format-check types imports unit slow tests doctest docs bench constraints clean distclean
+
+help:
+	@sed -n 's/^## \([a-z-]*\): */  make \1	/p' $(MAKEFILE_LIST) | expand -t 22
+
+## demo: train a network on real data, flow it back and write a report
+demo: $(VENV)/.run
+	$(DEMO_COMMAND)
+	@echo
+	@echo "The report: $(abspath $(DEMO_OUT))/report.html"
+
+## test: all checks below, in this order, slow tests included
+test: lint format-check types imports tests doctest
+
+## lint: style and docstrings
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+
+## format-check: formatting, changing nothing
+format-check: $(VENV)/.test
+	$(BIN)/ruff format --check .
+
+## format: put the formatting right
+format: $(VENV)/.test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+## types: types of the library
+types: $(VENV)/.test
+	$(BIN)/mypy
+
+## imports: the floors of the house
+imports: $(VENV)/.test
+	$(BIN)/lint-imports --no-logo
+
+## tests: every test
+tests: $(VENV)/.test
+	$(PYTHON) -m pytest -n $(WORKERS)
+
+## unit: the quick tests
+unit: $(VENV)/.test
+	$(PYTHON) -m pytest -n $(WORKERS) -m "not slow"
+
+## slow: the slow tests
+slow: $(VENV)/.test
+	$(PYTHON) -m pytest -n $(WORKERS) -m slow
+
+# In a process of its own: the examples must hold as a reader runs them, without the tests' float64.
+## doctest: the examples in the docstrings
+doctest: $(VENV)/.test
+	$(PYTHON) -m pytest --doctest-modules brg_prob
+
+## docs: the documentation as HTML, in build/docs
+docs: $(VENV)/.docs
+	$(PYTHON) -m sphinx --quiet --fail-on-warning docs build/docs
+	@echo "The documentation: $(abspath build/docs)/index.html"
+
+## bench: the benchmarks
+bench: $(VENV)/.bench
+	@set -e; for script in benchmarks/*.py; do \
+	  test -e "$$script" || { echo "no benchmarks yet"; break; }; echo "$$script"; $(PYTHON) "$$script"; done
+
+## constraints: write the versions of the present environment to constraints.txt
+constraints: $(VENV)/.test $(VENV)/.docs $(VENV)/.bench
+	{ sed -n '/^#/p' constraints.txt; $(PYTHON) -m pip freeze --exclude-editable | grep -E '^[A-Za-z0-9._-]+==[^ ]+$$'; } > constraints.new
+	mv constraints.new constraints.txt
+	touch $(VENV)/.run $(VENV)/.test $(VENV)/.docs $(VENV)/.bench
+
+## clean: remove caches and built files
+clean:
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+## distclean: the environment too (runs/ stays)
+distclean: clean
+	rm -rf $(VENV)
+
+# The first of these that truly runs and is new enough (a pyenv shim exists for versions that do not).
+$(PYTHON): $(if $(SOUND),,anew)
+	@for python in python3.12 python3 python; do \
+	  if $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 12))' >/dev/null 2>&1; then \
+	    echo "Environment in $(VENV), with $$($$python --version)"; \
+	    exec $$python -m venv --clear $(abspath $(VENV)); \
+	  fi; \
+	done; \
+	echo "make: no Python 3.12 or later with venv was found as python3.12, python3 or python: install one (on Debian with its -venv package)" >&2; exit 1
+
+.PHONY: anew
+anew:
+
+# $(1): stamp, $(2): what to install, $(3): stamps that are met by it
+define install
+$(VENV)/.$(1): $(PYTHON) pyproject.toml constraints.txt
+	@echo "Installing brg_prob ($(1)), a few minutes the first time"
+	@$$(PIP) install --constraint constraints.txt --editable '$(2)'
+	@touch $(foreach stamp,$(1) $(3),$(VENV)/.$(stamp))
+endef
+$(eval $(call install,run,.))
+$(eval $(call install,test,.[test],run))
+$(eval $(call install,docs,.[docs],run))
+$(eval $(call install,bench,.[bench],run))

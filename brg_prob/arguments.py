@@ -1,0 +1,343 @@
+"""Command-line flags read off the source of frozen dataclasses, before anything heavy is imported.
+
+Engines, schemes and networks are dataclasses: their fields are options, documentation and
+flags at once. Here their source is parsed, not run, so that a wrong flag or value is answered in
+milliseconds, and a MODEL.py with a syntax error or without a model is refused before jax is loaded.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+
+ENGINES = {"exact": ("posterior/exact.py", "Exact")}
+SCHEMES = {"diffusion": ("flow/diffusion.py", "Diffusion"), "shell": ("flow/shell.py", "Shell")}
+"""Name on the command line → file of this package and class."""
+
+
+class UsageError(ValueError):
+    """Bad input; the message is one line with the offending value and the remedy."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One field of a dataclass as a flag.
+
+    Attributes
+    ----------
+    name
+        Name of the field.
+    annotation
+        Its type as written.
+    default
+        Its default as written, or None where it is required.
+    help
+        First sentence of its entry in the class's docstring.
+    """
+
+    name: str
+    annotation: str
+    default: str | None
+    help: str = ""
+
+    @property
+    def metavar(self) -> str:
+        """The kind of value, as shown in help."""
+        choices = self.choices
+        if choices:
+            return "|".join(choices)
+        kind = self.annotation.replace(" ", "").removesuffix("|None")
+        return {"int": "N", "float": "X", "bool": "true|false", "str": "TEXT"}.get(kind, "NAME")
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The admitted words of a ``Literal``."""
+        tree = ast.parse(self.annotation, mode="eval").body
+        if isinstance(tree, ast.Subscript) and ast.unparse(tree.value).endswith("Literal"):
+            return tuple(str(ast.literal_eval(item)) for item in _elements(tree.slice))
+        return ()
+
+    def parse(self, text: str, flag: str) -> Any:
+        """Return the value of a flag, or raise UsageError with the flag, the text and what would do."""
+        kind = self.annotation.replace(" ", "")
+        if kind.endswith("|None"):
+            if text.lower() == "none":
+                return None
+            kind = kind.removesuffix("|None")
+        if self.choices:
+            if text not in self.choices:
+                raise UsageError(
+                    f"{flag} {text!r} is unknown; use {' or '.join(self.choices)}{nearest(text, self.choices)}"
+                )
+            return text
+        if kind == "str":
+            return text
+        readers: dict[str, tuple[Callable[[str], Any], str]] = {
+            "int": (int, "a whole number"),
+            "float": (float, "a number"),
+            "bool": (_boolean, "true or false"),
+        }
+        if kind not in readers:
+            return Named.parse(text, flag)
+        reader, meaning = readers[kind]
+        try:
+            return reader(text)
+        except ValueError:
+            example = f", for example {self.default}" if self.default not in (None, "None") else ""
+            raise UsageError(f"{flag} {text!r} is not {meaning}; give one{example}") from None
+
+
+@dataclass(frozen=True)
+class Named:
+    """An object given by name, ``FreeScalar`` or ``Matern(smoothness=0.5)``, to be looked up in the model's file."""
+
+    name: str
+    options: tuple[tuple[str, Any], ...] = ()
+    called: bool = True
+
+    @classmethod
+    def parse(cls, text: str, flag: str) -> Named:
+        """Return the name and its literal keyword arguments; nothing is evaluated."""
+        try:
+            node = ast.parse(text.strip(), mode="eval").body
+            if isinstance(node, ast.Name):
+                return cls(node.id, called=False)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.args:
+                options = tuple((str(k.arg), ast.literal_eval(k.value)) for k in node.keywords if k.arg)
+                if len(options) == len(node.keywords):
+                    return cls(node.func.id, options)
+        except (SyntaxError, ValueError):
+            pass
+        raise UsageError(f"{flag} {text!r} is not a name; give NAME or NAME(option=value)")
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """What the text of a MODEL.py says about the networks in it, without running it.
+
+    Attributes
+    ----------
+    path
+        The file.
+    name
+        The chosen network.
+    options
+        Its fields, or None where the text does not tell (imported, built by a call).
+    """
+
+    path: Path
+    name: str
+    options: tuple[Option, ...] | None
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return "; did you mean …?" for a close word, else nothing.
+
+    Examples
+    --------
+    >>> nearest("difusion", ["diffusion", "shell"])
+    "; did you mean 'diffusion'?"
+    """
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def known_choice(kind: str, name: str, registry: dict[str, tuple[str, str]]) -> str:
+    """Return the registered name of an engine or scheme, any case, or raise UsageError with the nearest."""
+    if name.lower() in registry:
+        return name.lower()
+    raise UsageError(
+        f"--{kind} {name!r} is unknown; use {' or '.join(registry)}{nearest(name.lower(), registry)}"
+    )
+
+
+@cache
+def registered_options(kind: str, name: str) -> tuple[Option, ...]:
+    """Return the fields of a registered engine or scheme, read off its source."""
+    file, class_name = {"engine": ENGINES, "scheme": SCHEMES}[kind][name]
+    tree = ast.parse((HERE / file).read_text(encoding="utf-8"))
+    return class_options(tree, class_name) or ()
+
+
+def split_model(argument: str) -> tuple[Path, str | None]:
+    """Return the file and the optional name of ``MODEL.py[:Name]``."""
+    if Path(argument).is_file():
+        return Path(argument), None
+    head, colon, name = argument.rpartition(":")
+    if colon and (name.isidentifier() or name == ""):
+        return Path(head), name or None
+    return Path(argument), None
+
+
+def read_model_source(argument: str) -> ModelSource:
+    """Return which network of ``MODEL.py[:Name]`` is meant, and its fields, without running the file.
+
+    Raises
+    ------
+    UsageError
+        No such file, not Python, a syntax error, no network in it, several without a name,
+        or an unknown name.
+    """
+    path, name = split_model(argument)
+    if not path.is_file():
+        folder = path.parent if path.parent.is_dir() else Path()
+        hint = nearest(path.name, (entry.name for entry in folder.glob("*.py")))
+        raise UsageError(
+            f"no such file: {str(path)!r}{hint or '; give the path of a .py file with a NumPyro model'}"
+        )
+    try:
+        tree = ast.parse(path.read_bytes(), filename=str(path))
+    except SyntaxError as error:
+        raise UsageError(f"{str(path)!r} line {error.lineno} is not Python: {error.msg}") from None
+    except ValueError as error:
+        raise UsageError(f"{str(path)!r} is not Python text: {error}") from None
+    bound, candidates = _bound_names(tree), _candidates(tree)
+    if name is not None and name not in bound:
+        known = f"it defines {', '.join(candidates)}" if candidates else "it defines no network"
+        raise UsageError(f"{str(path)!r} has no {name!r}; {known}{nearest(name, bound)}")
+    if name is None:
+        if "model" not in bound and len(candidates) != 1:
+            if not candidates:
+                raise UsageError(
+                    f"{str(path)!r} has no model; define a function model(x, y=None) or a network dataclass"
+                )
+            raise UsageError(
+                f"{str(path)!r} defines {', '.join(candidates)}; choose one as {path}:{candidates[0]}"
+            )
+        name = "model" if "model" in bound else candidates[0]
+    return ModelSource(path, name, class_options(tree, name))
+
+
+def class_options(tree: ast.Module, name: str) -> tuple[Option, ...] | None:
+    """Return the fields of a dataclass in a parsed file, those of bases in the same file first.
+
+    None if there is no such dataclass, or a base is defined elsewhere (then fields are unknown).
+    """
+    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    node = classes.get(name)
+    if node is None or not _is_dataclass(node):
+        return None
+    options: dict[str, Option] = {}
+    for base in node.bases:
+        known = ast.unparse(base)
+        if known.split("[")[0] in ("object", "Protocol", "Generic"):
+            continue
+        inherited = class_options(tree, known)
+        if inherited is None:
+            return None
+        options |= {option.name: option for option in inherited}
+    described = _described(ast.get_docstring(node) or "")
+    for line in node.body:
+        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
+            annotation = ast.unparse(line.annotation)
+            if "ClassVar" in annotation or _excluded(line.value):
+                continue
+            field = line.target.id
+            options[field] = Option(field, annotation, _default(line.value), described.get(field, ""))
+    return tuple(options.values())
+
+
+def _is_dataclass(node: ast.ClassDef) -> bool:
+    """Return whether a class is decorated as a dataclass."""
+    names = [ast.unparse(d.func if isinstance(d, ast.Call) else d) for d in node.decorator_list]
+    return any(name.split(".")[-1] == "dataclass" for name in names)
+
+
+def _excluded(value: ast.expr | None) -> bool:
+    """Return whether a field says ``init=False``."""
+    return isinstance(value, ast.Call) and any(
+        k.arg == "init" and isinstance(k.value, ast.Constant) and k.value.value is False
+        for k in value.keywords
+    )
+
+
+def _default(value: ast.expr | None) -> str | None:
+    """Return the default as written; of ``field(...)`` its default or factory."""
+    if isinstance(value, ast.Call) and ast.unparse(value.func).split(".")[-1] == "field":
+        given = {k.arg: ast.unparse(k.value) for k in value.keywords}
+        return given.get("default", f"{given['default_factory']}()" if "default_factory" in given else None)
+    return None if value is None else ast.unparse(value)
+
+
+def _described(docstring: str) -> dict[str, str]:
+    """Return the first sentence of each entry under Attributes or Parameters of a numpydoc docstring."""
+    lines = docstring.splitlines()
+    found: dict[str, str] = {}
+    inside = False
+    for number, line in enumerate(lines):
+        under = lines[number + 1] if number + 1 < len(lines) else ""
+        if under.startswith("---"):
+            inside = line.strip() in ("Attributes", "Parameters")
+        elif inside and line and not line.startswith((" ", "-")):
+            body = []
+            for later in lines[number + 1 :]:
+                if later and not later.startswith(" "):
+                    break
+                body.append(later.strip())
+            sentence = " ".join(body).strip().split(". ")[0].rstrip(".")
+            for name in line.split(":")[0].split(","):
+                found[name.strip()] = sentence
+    return found
+
+
+def _candidates(tree: ast.Module) -> list[str]:
+    """Return the networks a file defines: classes called with (x, y), functions (x, y=None)."""
+    names = []
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            calls = [f for f in node.body if isinstance(f, ast.FunctionDef) and f.name == "__call__"]
+            if calls and _takes_data(calls[0], skip=1) and not node.name.startswith("_"):
+                names.append(node.name)
+        elif (
+            isinstance(node, ast.FunctionDef) and _takes_data(node, skip=0) and not node.name.startswith("_")
+        ):
+            names.append(node.name)
+    return names
+
+
+def _takes_data(node: ast.FunctionDef, skip: int) -> bool:
+    """Return whether a function's arguments begin with x and include y with default None."""
+    arguments = [a.arg for a in (*node.args.posonlyargs, *node.args.args)][skip:]
+    defaults = dict(zip(reversed(arguments), reversed(node.args.defaults), strict=False))
+    y = defaults.get("y")
+    return bool(arguments) and arguments[0] == "x" and isinstance(y, ast.Constant) and y.value is None
+
+
+def _bound_names(tree: ast.Module) -> set[str]:
+    """Return the names that a file binds at its top level, conditional blocks included."""
+    bound: set[str] = set()
+    stack: list[ast.stmt] = list(tree.body)
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            bound.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            bound |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            bound |= {
+                name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)
+            }
+        else:
+            stack += [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
+    return bound
+
+
+def _elements(node: ast.expr) -> Sequence[ast.expr]:
+    """Return the items of a subscript."""
+    return node.elts if isinstance(node, ast.Tuple) else [node]
+
+
+def _boolean(text: str) -> bool:
+    """Return a boolean from true/false, yes/no, 1/0."""
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    if text.lower() not in words:
+        raise ValueError(text)
+    return words[text.lower()]

@@ -1,0 +1,88 @@
+"""Projection of fields on an equispaced grid onto the plane waves of its box (T4, T9)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jax import Array
+from numpy.typing import ArrayLike
+
+from brg_prob import spectra
+from brg_prob.correspondence.statistics import Floats
+
+
+@dataclass(frozen=True)
+class MomentumModes:
+    """Real plane waves that a grid resolves.
+
+    Attributes
+    ----------
+    projection
+        (R, n): coefficients are ``projection @ f``, the integral of f against the
+        orthonormal real plane waves, each of n points weighted by L^d/n. The coefficient of
+        a stationary field has variance G(p).
+    momentum
+        |p| of each row, (R,); cosine and sine of a pair are two rows.
+    cell
+        L^d/n: white noise of standard deviation σ has coefficients of variance σ²·cell.
+    unresolved
+        Number of momenta below the cutoff that the grid cannot tell from lower ones.
+    """
+
+    projection: Floats
+    momentum: Floats
+    cell: float
+    unresolved: int
+
+    def coefficients(self, fields: ArrayLike) -> np.ndarray:
+        """Return (S, o·R) coefficients of fields (S, n, o), outputs one after the other, in their precision."""
+        values = np.asarray(fields)
+        size, _, outputs = values.shape
+        rows = np.swapaxes(values, 1, 2).reshape(size * outputs, -1)
+        return np.asarray(rows @ self.projection.T.astype(values.dtype)).reshape(size, -1)
+
+
+def momentum_modes(x: ArrayLike, *, box: float, cutoff: float | None = None) -> MomentumModes:
+    """Return the plane waves of the box below a cutoff that the inputs resolve.
+
+    Parameters
+    ----------
+    x
+        Inputs (n, d), a full grid of equispaced points in any order.
+    box
+        Side L of the periodic box; the grid must fill it, L = points per side × spacing.
+    cutoff
+        Largest |p|; default: everything that the grid resolves, i.e. more points per side
+        than twice the mode index (T9).
+
+    Raises
+    ------
+    ValueError
+        The inputs are no such grid, or do not fill the box.
+    """
+    inputs = np.asarray(x, dtype=float)
+    grid = spectra.equispaced_grid(inputs)
+    if grid is None:
+        raise ValueError(
+            f"x, of shape {inputs.shape}, is no full grid of equispaced points; momentum modes need one (T9): "
+            "resample the inputs, or hold the flow against the finite-size prediction on its own"
+        )
+    if not np.isclose(grid.box, box, rtol=1e-4):
+        raise ValueError(f"the inputs fill a box of side {grid.box:g}, the prediction has box = {box:g}; use one box for both")
+    dim, side = inputs.shape[1], grid.points_per_side
+    limit = cutoff if cutoff is not None else np.pi * side / box * np.sqrt(dim)
+    momenta = np.asarray(spectra.lattice_momenta(dim, box, limit), dtype=float)
+    resolved = 2 * np.max(np.abs(np.rint(momenta * box / (2 * np.pi))), axis=1) < side
+    basis, index = spectra.plane_waves(inputs, momenta[resolved], box)
+    size = np.linalg.norm(momenta[resolved], axis=1)[np.asarray(index)]
+    cell = box**dim / inputs.shape[0]
+    return MomentumModes(cell * np.asarray(basis, dtype=float).T, size, cell, int(np.sum(~resolved)) if cutoff else 0)
+
+
+def on_momenta(function: object, momentum: Floats) -> Floats:
+    """Return an array function of |p| evaluated on the host, as float64."""
+    return np.asarray(function(momentum), dtype=float)  # type: ignore[operator]
+
+
+Matrix = Array | np.ndarray

@@ -1,0 +1,246 @@
+""":func:`coarse_grain`: a posterior's draws, flowed towards the prior scale by scale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jax import Array
+
+from brg_prob.flow.diffusion import Diffusion
+from brg_prob.flow.member import MemberFlow, Start, member_starts
+from brg_prob.flow.shell import Shell
+from brg_prob.geometry import FisherMetric
+from brg_prob.network import LinearReadout, require
+from brg_prob.posterior.schema import posterior_tree
+from brg_prob.theory import ProjectedObservation, ReadoutTheory
+
+Scheme = Diffusion | Shell
+
+
+@dataclass(frozen=True, eq=False)
+class Flow:
+    """Draws of a network's field at every scale, and the theory left there.
+
+    Attributes
+    ----------
+    network, metric, scheme
+        What was flowed, along which metric, how.
+    scales
+        Towards the prior: observations T descending, or Fisher cutoffs ascending.
+    start
+        The draws flowed, with their data.
+    key
+        The flow's key: its draws are regenerated from it, one scale in memory at a time.
+    store_draws
+        Number of field draws per scale kept in ``tree``.
+    """
+
+    network: LinearReadout
+    metric: FisherMetric
+    scheme: Scheme
+    scales: tuple[float, ...]
+    start: Start
+    key: Array
+    store_draws: int = 200
+
+    @property
+    def coordinate(self) -> str:
+        """``observations`` or ``fisher_cutoff``."""
+        return self.scheme.coordinate
+
+    @property
+    def observations(self) -> tuple[float, ...]:
+        """T at which the kept directions are held, per scale: the scale, or the posterior's own for a shell."""
+        if isinstance(self.scheme, Diffusion):
+            return self.scales
+        return (self.initial_observations,) * len(self.scales)
+
+    @property
+    def initial_observations(self) -> float:
+        """T of the posterior handed in."""
+        return self.start.observations
+
+    @property
+    def x(self) -> Array:
+        """Training inputs, (n, d)."""
+        return self.start.data.x
+
+    @property
+    def y(self) -> Array:
+        """Training targets, (n, o)."""
+        return self.start.data.y
+
+    @property
+    def noise(self) -> float:
+        """σ in λ."""
+        return self.metric.noise
+
+    @property
+    def chains(self) -> int:
+        """Number of chains of the draws; draws are ordered chain by chain."""
+        return self.start.chains
+
+    @property
+    def independent(self) -> bool:
+        """Whether the draws are independent of each other."""
+        return self.start.independent
+
+    def _members(self) -> Iterator[MemberFlow]:
+        """Yield the flow of each member's draws."""
+        for number, start in enumerate(member_starts(self.start)):
+            yield MemberFlow(
+                self.network,
+                self.metric.hidden[min(number, self.metric.members - 1)],
+                self.metric.member(min(number, self.metric.members - 1)),
+                self.scheme,
+                self.scales,
+                start,
+                jax.random.fold_in(self.key, number),
+            )
+
+    def _all_fields(self) -> Iterator[Array]:
+        """Yield the draws (S, n + h, o) at training and held-out inputs, scale by scale."""
+        if self.start.members == 1:
+            yield from next(self._members()).fields()
+            return
+        # An ensemble's modes differ by member: flow one member at a time through all scales.
+        flowed = [np.stack([np.asarray(f) for f in member.fields()]) for member in self._members()]
+        for number in range(len(self.scales)):
+            yield jnp.concatenate([jnp.asarray(member[number]) for member in flowed])
+
+    def fields(self) -> Iterator[Array]:
+        """Yield the draws (S, n, o) at the training inputs, scale by scale, regenerated from the key."""
+        n = self.start.data.n
+        for field in self._all_fields():
+            yield field[:, :n]
+
+    def _index(self, scale: float) -> int:
+        """Return the position of a scale, or raise ValueError naming the nearest."""
+        distances = np.abs(np.asarray(self.scales) - scale)
+        index = int(distances.argmin())
+        if distances[index] > 1e-9 * max(1.0, abs(scale)):
+            raise ValueError(f"scale = {scale:g} is not in this flow; the nearest is {self.scales[index]!r}")
+        return index
+
+    def theory_at(self, scale: float, member: int = 0) -> ReadoutTheory:
+        """Return the field theory left at a scale, again a network.
+
+        Diffusion: T6's theory at T; conditioned on the same data at weight (n − T)/n it
+        returns the posterior. Shell: kept ⊗ prior; conditioned on the sloppy projection of
+        the data (:meth:`sloppy_observation`) it returns the posterior.
+
+        Parameters
+        ----------
+        scale
+            One of ``scales``.
+        member
+            Which member's hidden layers; a theory has them fixed.
+        """
+        return self._member(member).theory(self._index(scale))
+
+    def _member(self, number: int) -> MemberFlow:
+        """Return the flow of one member."""
+        for index, member in enumerate(self._members()):
+            if index == number:
+                return member
+        raise ValueError(f"member = {number} does not exist; this posterior has {self.start.members}")
+
+    def sloppy_observation(self, scale: float) -> tuple[ProjectedObservation, Array, Array]:
+        """Return (network, x, y) of the data's sloppy projection: what a shell's theory has forgotten.
+
+        ``fit(network, x, y)`` of the returned network, whose base is ``theory_at(scale)``,
+        gives back the posterior. Eigenbasis and action ``reset`` only.
+        """
+        if not isinstance(self.scheme, Shell) or self.scheme.basis != "eigen" or self.scheme.action != "reset":
+            raise ValueError("sloppy_observation needs scheme=Shell(basis='eigen', action='reset')")
+        if self.start.observations != self.start.data.n:
+            raise ValueError(
+                f"sloppy_observation needs a posterior at T = n = {self.start.data.n}, not T = {self.start.observations:g}"
+            )
+        modes = self.metric.first
+        kept = self.scheme.kept(modes.eigenvalues, self.scales[self._index(scale)])
+        rows = modes.inputs[:, jnp.flatnonzero(~kept)].T
+        return ProjectedObservation(self.theory_at(scale), rows), self.x, rows @ self.y
+
+    def posterior_at(self, scale: float) -> xr.DataTree:
+        """Return the draws at a scale in the schema of :func:`brg_prob.fit`; flow it again, or hand it to ArviZ."""
+        index = self._index(scale)
+        field = next(f for i, f in enumerate(self._all_fields()) if i == index)
+        start, shape = self.start, (self.start.chains, -1)
+        tree = posterior_tree(
+            start.data,
+            field=field.reshape(*shape, *field.shape[1:]),
+            noise=start.noise.reshape(shape),
+            member=start.member.reshape(shape),
+            sampled_noise=start.sampled_noise,
+            attrs={**start.attrs, "observations": self.observations[index], "flowed": 1},
+        )
+        return tree
+
+    @cached_property
+    def tree(self) -> xr.DataTree:
+        """Groups ``flow`` and ``fisher``: summaries of every scale and some draws, ready for netCDF."""
+        from brg_prob.flow.summary import summarise
+
+        return summarise(self)
+
+
+def coarse_grain(
+    network: Any,
+    posterior: xr.DataTree,
+    metric: FisherMetric,
+    *,
+    scheme: Scheme | None = None,
+    scales: Sequence[float],
+    key: Array,
+    held_out: tuple[Any, Any] | None = None,
+    store_draws: int = 200,
+) -> Flow:
+    """Flow a posterior's draws towards the prior along its Fisher metric.
+
+    Parameters
+    ----------
+    network
+        The network that was fitted; capability LinearReadout.
+    posterior
+        From :func:`brg_prob.fit`; with ``held_out`` there, scores are computed here.
+    metric
+        From :func:`brg_prob.fisher_metric` at the same inputs.
+    scheme
+        ``Diffusion()`` (default) or ``Shell(...)``.
+    scales
+        Observations T, descending, or Fisher cutoffs Λ_I, ascending.
+    key
+        Random key.
+    held_out
+        Replaces the posterior's own held-out targets; the inputs must be the same.
+    store_draws
+        Field draws per scale kept in the tree.
+
+    Returns
+    -------
+    Flow
+        Lazy: ``tree`` is computed once when asked for; ``fields()`` replays the draws.
+
+    Raises
+    ------
+    TypeError
+        No linear readout.
+    ValueError
+        Scales that do not run towards the prior, or a metric at other inputs.
+    """
+    network = require(network, LinearReadout, "coarse_grain")
+    scheme = scheme or Diffusion()
+    start = Start.of(posterior, metric.noise, held_out)
+    if metric.observations != start.data.n:
+        raise ValueError(f"the metric was taken at {metric.observations} inputs, the posterior at {start.data.n}; use the same x")
+    values = scheme.check_scales(scales, start.observations)
+    return Flow(network, metric, scheme, values, start, key, store_draws)
+

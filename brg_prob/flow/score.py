@@ -1,0 +1,64 @@
+"""Predictive scores along a flow and the critical scale (T6, T8).
+
+The score is the mean log predictive density per held-out observation; errors come from the
+spread over held-out observations, comparisons from paired differences.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from jax import Array
+from jax.scipy.special import logsumexp
+
+from brg_prob.posterior.schema import gaussian_log_density
+
+
+def log_predictive_density(field: Array, y: Array, noise: Array) -> Array:
+    """Return log E_draws[N(y_i | f_i, σ²)] of each observation.
+
+    Parameters
+    ----------
+    field
+        (S, h, o).
+    y
+        (h, o).
+    noise
+        σ of each draw, (S,).
+
+    Returns
+    -------
+    Array
+        (h,), nats.
+    """
+    return logsumexp(gaussian_log_density(field, y, noise), axis=0) - math.log(field.shape[0])
+
+
+def mean_and_error(values: Array) -> tuple[float, float]:
+    """Return the mean of per-observation values and its standard error; nan for fewer than two."""
+    array = np.asarray(values, dtype=float)
+    error = float(array.std(ddof=1) / math.sqrt(array.size)) if array.size > 1 else math.nan
+    return float(array.mean()), error
+
+
+def critical_scale(scales: Sequence[float], differences: Sequence[float], errors: Sequence[float]) -> float:
+    """Return the last scale before the first failure, nan if the first one fails already.
+
+    A scale fails if its score is worse than the unflowed posterior's by more than one
+    standard error of the paired difference.
+
+    Examples
+    --------
+    >>> critical_scale([8.0, 4.0, 2.0], [0.0, -0.1, -0.9], [0.1, 0.2, 0.2])
+    4.0
+    """
+    last = math.nan
+    for scale, difference, error in zip(scales, differences, errors, strict=True):
+        if not difference >= -error:
+            break
+        last = float(scale)
+    return last
+
+

@@ -1,0 +1,15 @@
+"""Information geometry: standard-normal coordinates, the Fisher metric, its whitened spectrum."""
+
+from brg_prob.geometry.information import FisherMetric, fisher_metric, fisher_spectrum, hidden_layers
+from brg_prob.geometry.spectrum import ReadoutModes, cross_modes, readout_modes, whitened_features
+
+__all__ = [
+    "FisherMetric",
+    "ReadoutModes",
+    "cross_modes",
+    "fisher_metric",
+    "fisher_spectrum",
+    "hidden_layers",
+    "readout_modes",
+    "whitened_features",
+]

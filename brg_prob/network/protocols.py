@@ -1,0 +1,124 @@
+"""Capabilities: what a network can tell about itself beyond being a NumPyro model.
+
+Code asks for a capability, never for a class. Each capability is a small Protocol;
+:func:`require` turns its absence into one sentence that says what is missing and
+what would provide it.
+
+Shapes used throughout: inputs ``x`` (n, d); features (n, P); ``o`` outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+
+from jax import Array
+
+from brg_prob.network.readout import ReadoutPrior
+
+Hidden = Mapping[str, Array]
+"""One draw of a network's hidden sites; empty where nothing is hidden."""
+
+
+@runtime_checkable
+class Network(Protocol):
+    """A NumPyro model: ``network(x, y=None)``; ``y=None`` means not observed."""
+
+    def __call__(self, x: Any, y: Any = None) -> Any:
+        """Run the generative model once, under NumPyro's handlers."""
+        ...
+
+
+@runtime_checkable
+class LinearReadout(Protocol):
+    """A network whose field is linear in its last layer: ``f = features @ readout``.
+
+    The observation is Gaussian, ``y ~ N(f, noise²)``. With ``noise_spread > 0`` the
+    noise is itself a site ``noise ~ LogNormal(log noise, noise_spread)``.
+    """
+
+    outputs: int
+    noise: float
+    noise_spread: float
+
+    def sample_hidden(self, key: Array) -> dict[str, Array]:
+        """Draw the hidden sites from their prior; ``{}`` if there are none."""
+        ...
+
+    def features(self, x: Array, hidden: Hidden) -> Array:
+        """Return the (n, P) features in raw readout units."""
+        ...
+
+    def readout_prior(self, hidden: Hidden) -> ReadoutPrior:
+        """Return mean (P, o) and covariance operator of the readout weights."""
+        ...
+
+
+@runtime_checkable
+class Covariance(Protocol):
+    """The prior covariance of the field is known exactly at this width."""
+
+    def covariance(self, x1: Array, x2: Array) -> Array:
+        """Return E[f(x1) f(x2)] of one output, shape (n1, n2), hidden layers averaged over."""
+        ...
+
+
+@runtime_checkable
+class InfiniteWidth(Protocol):
+    """The infinite-width limit of the prior covariance is known."""
+
+    def kernel(self, x1: Array, x2: Array) -> Array:
+        """Return the (n1, n2) limiting kernel."""
+        ...
+
+
+@runtime_checkable
+class FreeField(Protocol):
+    """The prior is a free (Gaussian, stationary) field theory.
+
+    ``box`` is the side of the periodic box, or None for random momenta.
+    """
+
+    dim: int
+    cutoff: float
+    mass: float
+    noise: float
+    box: float | None
+
+    def spectral_density(self, p: Array) -> Array:
+        """Return G0(|p|), zero above the cutoff; same shape as ``p``."""
+        ...
+
+
+_REMEDY = {
+    "LinearReadout": "sample_hidden(key), features(x, hidden) and readout_prior(hidden)",
+    "Covariance": "covariance(x1, x2)",
+    "InfiniteWidth": "kernel(x1, x2)",
+    "FreeField": "spectral_density(p) with attributes dim, cutoff, mass, noise, box",
+}
+
+C = TypeVar("C")
+
+
+def require(network: Any, capability: type[C], purpose: str) -> C:
+    """Return ``network`` if it has the capability.
+
+    Parameters
+    ----------
+    network
+        Any NumPyro model.
+    capability
+        One of the Protocols of this module.
+    purpose
+        What it is needed for; begins the error message.
+
+    Raises
+    ------
+    TypeError
+        One line: what is missing and what would provide it.
+    """
+    if isinstance(network, capability):
+        return cast(C, network)
+    name = capability.__name__
+    label = getattr(network, "__name__", type(network).__name__)
+    raise TypeError(f"{purpose} needs a network with the capability {name}; {label} would provide it by {_REMEDY[name]}")

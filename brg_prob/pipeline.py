@@ -1,0 +1,383 @@
+"""The pipeline from data to verdict: tune, train, flow, compare, record; callable from Python.
+
+``run`` is what ``brg-prob run`` calls. Its result, :class:`Run`, holds one DataTree and its
+summary; :meth:`Run.save` writes a run folder and :func:`load_run` reads it back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+from jax import Array
+
+from brg_prob import store
+from brg_prob.correspondence import Checks, check_correspondence, erg_prediction
+from brg_prob.erg import FreeTheory
+from brg_prob.flow import Diffusion, Flow, Shell, coarse_grain, default_scales, fisher_cutoffs
+from brg_prob.geometry import fisher_metric
+from brg_prob.network import FreeField
+from brg_prob.posterior import Engine, Exact, fit
+from brg_prob.record import Record, recorded
+from brg_prob.report import render_report
+from brg_prob.results import key_to_json, with_groups
+from brg_prob.summary import SECOND, combine_verdicts, summarise
+
+Scheme = Diffusion | Shell
+
+_PACKAGES = ("jax", "numpyro", "arviz", "numpy", "scipy", "xarray")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a network came from: its file, its name there, the command and the seed."""
+
+    path: Path | None = None
+    name: str = ""
+    command: str = ""
+    seed: int = -1
+
+
+@dataclass(frozen=True)
+class Run:
+    """The result of a run.
+
+    Attributes
+    ----------
+    tree
+        All arrays: the groups of :func:`brg_prob.fit`, then ``fisher``, ``flow``, ``theory``,
+        ``checks``, the second flow under ``shell``, ``record``, and ``tuning`` where tuned.
+    summary
+        The content of ``summary.json``; see :func:`brg_prob.summary.summarise`.
+    model
+        The content of ``model.json``.
+    network
+        The network, tuned; None for a run read from disk, whose code is not executed.
+    checks
+        The checks of the first flow; None where there is no prediction.
+    """
+
+    tree: xr.DataTree
+    summary: dict[str, Any]
+    model: dict[str, Any]
+    network: Any = None
+    checks: Checks | None = None
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the run folder, whole or not at all, and return its path.
+
+        Raises
+        ------
+        brg_prob.store.StoreError
+            The folder is in use by something else, or the disk refuses.
+        """
+        return store.write_run(
+            Path(folder),
+            tree=self.tree,
+            summary=self.summary,
+            model=self.model,
+            pages={store.REPORT: render_report(self)},
+        )
+
+
+def load_run(folder: str | Path) -> Run:
+    """Read a run folder. The network's code is not executed, so ``network`` is None.
+
+    Raises
+    ------
+    brg_prob.store.StoreError
+        No run there, a foreign or newer format, or a damaged file.
+    """
+    stored = store.read_run(Path(folder))
+    return Run(stored.tree, stored.summary, stored.model, checks=_checks_of(stored.tree))
+
+
+def run(
+    network: Any,
+    x: Any,
+    y: Any,
+    *,
+    key: Array,
+    engine: Engine | None = None,
+    scheme: Scheme | None = None,
+    second: Scheme | None = Shell(),
+    scales: int | Sequence[float] = 12,
+    draws: int = 4000,
+    observations: float | None = None,
+    held_out: tuple[Any, Any] | None = None,
+    tolerance: float = 0.05,
+    level: float = 0.05,
+    controls: bool = False,
+    tune: bool = False,
+    record: Record | None = None,
+    source: Source | None = None,
+    progress: Callable[[str], AbstractContextManager[None]] | None = None,
+) -> Run:
+    """Train a network, flow it back, and hold the flow against the exact renormalization group.
+
+    Parameters
+    ----------
+    network
+        A network with the capability LinearReadout; with FreeField it is held against T9.
+    x, y
+        Training inputs (n, d) and targets (n,) or (n, o), as the network sees them.
+    key
+        From ``jax.random.key``; the same key gives the same run.
+    engine, scheme
+        Default ``Exact()`` and ``Diffusion()``.
+    second
+        A second flow of the same posterior, stored under ``shell``; left out with None, or if
+        ``scheme`` is itself a shell.
+    scales
+        Their number, log-spaced from T to 1, or the scales themselves in the scheme's coordinate
+        (the second flow then has a shell's cutoffs 1/T).
+    draws, observations
+        Posterior draws and T, default n.
+    held_out
+        Inputs and targets for predictive scores.
+    tolerance, level, controls
+        Of :func:`brg_prob.check_correspondence`.
+    tune
+        First maximise the evidence for mass, amplitude and noise.
+    record, source
+        How the data are shown, and where the network came from.
+    progress
+        ``progress(stage)`` is entered around each stage.
+
+    Returns
+    -------
+    Run
+        Nothing is written; see :meth:`Run.save`.
+
+    Examples
+    --------
+    A hundred observations of a draw of the prior, on its own box::
+
+        import jax, brg_prob
+        from models.cosnet import CosNet
+
+        brg_prob.enable_x64()
+        x = jax.numpy.arange(100)[:, None] / 10.0
+        run = brg_prob.run(CosNet(box=10.0), x, y, key=jax.random.key(0))
+        run.summary["verdict"]
+    """
+    scheme = scheme or Diffusion()
+    second = None if isinstance(scheme, Shell) else second
+    clock = _Clock(progress)
+    clock.expect(5 + 2 * (second is not None) + bool(tune))
+    keys = dict(zip(("fit", "flow", SECOND, "prior"), jax.random.split(key, 4), strict=True))
+    tuning = None
+    if tune:
+        from brg_prob.posterior.tuning import tune as maximise_evidence
+
+        with clock("tuning"):
+            tuned = maximise_evidence(network, x, y)
+            network, tuning = tuned.network, tuned.tree
+    with clock("posterior"):
+        posterior = fit(
+            network,
+            x,
+            y,
+            engine=engine or Exact(),
+            key=keys["fit"],
+            draws=draws,
+            observations=observations,
+            held_out=held_out,
+        )
+        metric = fisher_metric(network, posterior["constant_data"]["inputs"].values, at=posterior)
+    trained_at = float(posterior.attrs["observations"])
+    judge = _Judge(network, tolerance, level, controls, clock)
+    first = coarse_grain(
+        network,
+        posterior,
+        metric,
+        scheme=scheme,
+        scales=_scales(scheme, scales, trained_at),
+        key=keys["flow"],
+    )
+    tree, checks = judge(first)
+    tree = with_groups(posterior, tree)
+    verdicts = [checks.verdict] if checks is not None else []
+    if second is not None:
+        cutoffs = _scales(second, scales if isinstance(scales, int) else len(scales), trained_at)
+        flow = coarse_grain(network, posterior, metric, scheme=second, scales=cutoffs, key=keys[SECOND])
+        branch, more = judge(flow)
+        tree[SECOND] = branch
+        verdicts += [more.verdict] if more is not None else []
+    with clock("record"):
+        tree["record"] = xr.DataTree(recorded(network, posterior, record or Record(), keys["prior"]))
+    if tuning is not None:
+        tree["tuning"] = tuning["tuning"]
+    tree.attrs.update(
+        _attributes(network, engine or Exact(), posterior, source or Source(), tolerance)
+        | {
+            "verdict": combine_verdicts(verdicts),
+            "seconds": json.dumps(clock.seconds),
+            "key": key_to_json(key),
+        }
+    )
+    return Run(tree, summarise(tree), _model(tree, source or Source()), network, checks)
+
+
+class _Clock:
+    """Times the stages and shows them."""
+
+    def __init__(self, progress: Any) -> None:
+        self.seconds: dict[str, float] = {}
+        self._progress = progress
+
+    def expect(self, stages: int) -> None:
+        """Tell a progress bar how many stages there are."""
+        if hasattr(self._progress, "expect"):
+            self._progress.expect(stages + 1)  # loading came before
+
+    @contextlib.contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Time one stage."""
+        begin = time.perf_counter()
+        with self._progress(stage) if self._progress is not None else contextlib.nullcontext():
+            yield
+        self.seconds[stage] = round(time.perf_counter() - begin, 3)
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Computes a flow and holds it against the exact renormalization group."""
+
+    network: Any
+    tolerance: float
+    level: float
+    controls: bool
+    clock: _Clock
+
+    def __call__(self, flow: Flow) -> tuple[xr.DataTree, Checks | None]:
+        """Return the groups of a flow and its checks; without a prediction there are none."""
+        name = str(type(flow.scheme).__name__).lower()
+        with self.clock(name):
+            tree = flow.tree
+        if not isinstance(self.network, FreeField):
+            return tree, None
+        with self.clock(f"checks of the {name}"):
+            prediction = erg_prediction(self.network, flow.x)
+            checks = check_correspondence(
+                flow, prediction, tolerance=self.tolerance, level=self.level, controls=self.controls
+            )
+            tree = with_groups(tree, checks.tree)
+            tree["theory"] = xr.DataTree(_with_running(tree["theory"].to_dataset(), flow, prediction))
+        return tree, checks
+
+
+def _scales(scheme: Scheme, scales: int | Sequence[float], observations: float) -> tuple[float, ...]:
+    """Return the scales in a scheme's coordinate: those given, or log-spaced from T towards 1."""
+    if not isinstance(scales, int):
+        return tuple(float(s) for s in scales)
+    values = default_scales(observations, scales)
+    return values if isinstance(scheme, Diffusion) else fisher_cutoffs(values)
+
+
+def _with_running(theory: xr.Dataset, flow: Flow, prediction: FreeTheory) -> xr.Dataset:
+    """Add the momentum cutoff of each scale and, for a diffusion, the running mass, predicted and measured (T9).
+
+    Every mode measures the mass of the data, 1/G_T(p) − 1/G0(p) = M_T²; their mean, weighted by
+    the null hypothesis' errors, is shown as m_T² = m² G0(0)/G_T(0).
+    """
+    observations = np.asarray(flow.tree["flow"]["observations"].values, dtype=float)
+    cutoff = [prediction.shell_cutoff(float(t)) if np.isfinite(t) else np.nan for t in observations]
+    theory = theory.assign(momentum_cutoff=("scale", np.asarray(cutoff)))
+    if not isinstance(flow.scheme, Diffusion):
+        return theory
+    bare = prediction.mass**2
+    predicted, measured, error = (
+        np.asarray(theory[name].values, float) for name in ("predicted", "measured", "se")
+    )
+    g0 = np.asarray(prediction.g0(theory["momentum"].values), dtype=float)
+    use = (g0 > 0) & np.all(predicted > 0, axis=0) & np.all(measured > 0, axis=0)
+    relative = error[:, use] / measured[:, use]
+    # 1/s of a sample variance s is biased upwards by its relative variance
+    data_mass = (1 - relative**2) / measured[:, use] - 1 / g0[use]
+    weight = (predicted[:, use] / relative) ** 2
+    total = weight.sum(axis=1)
+    unit = bare * float(
+        prediction.amplitude**2 * prediction.spectrum(np.zeros(()), prediction.mass, prediction.dim)
+    )
+    running = {
+        "": np.asarray([float(prediction.running_mass(t)) ** 2 for t in observations]),
+        "_measured": bare + unit * (weight * data_mass).sum(axis=1) / total,
+        "_se": unit / np.sqrt(total),
+    }
+    theory = theory.assign(
+        {f"running_mass_squared{part}": ("scale", value) for part, value in running.items()}
+    )
+    return theory.assign_attrs(mass_squared=bare)
+
+
+def _attributes(
+    network: Any, engine: Any, posterior: xr.DataTree, source: Source, tolerance: float
+) -> dict[str, Any]:
+    """Return the root attributes of a run."""
+    return {
+        "model_file": "" if source.path is None else source.path.name,
+        "model_name": source.name or getattr(network, "__name__", type(network).__name__),
+        "model_options": json.dumps(_options(network)),
+        "engine": posterior.attrs["engine"],
+        "engine_options": json.dumps(_options(engine)),
+        "seed": source.seed,
+        "command": source.command,
+        "draws": int(np.prod([posterior["posterior"].sizes[d] for d in ("chain", "draw")])),
+        "tolerance": tolerance,
+        "versions": json.dumps(_versions()),
+    }
+
+
+def _options(choice: Any) -> dict[str, Any]:
+    """Return the fields of a frozen dataclass as JSON types; objects by their representation."""
+    if not dataclasses.is_dataclass(choice):
+        return {}
+    values = {f.name: getattr(choice, f.name) for f in dataclasses.fields(choice) if f.init}
+    return {
+        name: v if isinstance(v, str | int | float | bool | None) else repr(v) for name, v in values.items()
+    }
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions that made a run."""
+    from brg_prob import __version__
+
+    found = {"brg_prob": __version__, "python": platform.python_version()}
+    return found | {name: importlib.metadata.version(name) for name in _PACKAGES}
+
+
+def _model(tree: xr.DataTree, source: Source) -> dict[str, Any]:
+    """Return the content of ``model.json``."""
+    described = store.describe_source(source.path)
+    return {
+        "file": described["file"],
+        "name": tree.attrs["model_name"],
+        "options": json.loads(tree.attrs["model_options"]),
+        "sha256": described["sha256"],
+        "source": described["source"],
+        "command": source.command,
+        "seed": source.seed,
+        "key": tree.attrs["key"],
+        "versions": json.loads(tree.attrs["versions"]),
+    }
+
+
+def _checks_of(tree: xr.DataTree) -> Checks | None:
+    """Return the checks that a tree holds."""
+    if "checks" not in tree.children:
+        return None
+    groups = {name: tree[name].to_dataset() for name in ("theory", "checks")}
+    return Checks(tree=xr.DataTree.from_dict(groups), verdict=str(tree.attrs["verdict"]))

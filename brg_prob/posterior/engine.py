@@ -1,0 +1,143 @@
+"""The protocol of engines and :func:`fit`, the one entry.
+
+An engine turns a network and data into draws of the posterior at T observations,
+π_T ∝ p(θ) exp(T ℓ̄(θ)), ℓ̄ the mean log-likelihood per observation (T6). Every engine
+returns the same DataTree; what it knows beyond that (independence of draws, hidden
+layers) stands in attributes, so that flow, correspondence and report need no engine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jax import Array
+
+
+@dataclass(frozen=True)
+class Data:
+    """Observations of a network's field.
+
+    Attributes
+    ----------
+    x
+        Inputs, (n, d).
+    y
+        Targets, (n, o).
+    held_out
+        Inputs and targets (h, d), (h, o) that are not conditioned on, or None.
+    """
+
+    x: Array
+    y: Array
+    held_out: tuple[Array, Array] | None = None
+
+    @property
+    def n(self) -> int:
+        """Number of observations."""
+        return self.y.shape[0]
+
+    @property
+    def all_inputs(self) -> Array:
+        """Training inputs followed by held-out ones, (n + h, d)."""
+        return self.x if self.held_out is None else jnp.concatenate([self.x, self.held_out[0]])
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """A way to draw from π_T; a small frozen dataclass whose fields are its options."""
+
+    def fit(self, network: Any, data: Data, *, key: Array, draws: int, observations: float) -> xr.DataTree:
+        """Return draws of π_T in the common schema."""
+        ...
+
+
+def as_data(x: Any, y: Any, held_out: Any = None) -> Data:
+    """Return checked arrays: x (n, d), y (n, o), in the default float type.
+
+    Raises
+    ------
+    ValueError
+        Rows of x and y differ, or a value is not finite; names the offending count.
+    """
+    pair = None if held_out is None else _checked_pair(*held_out, "held-out ")
+    return Data(*_checked_pair(x, y, ""), pair)
+
+
+def _checked_pair(x: Any, y: Any, label: str) -> tuple[Array, Array]:
+    """Return inputs (n, d) and targets (n, o), finite and of one length."""
+    x, y = jnp.asarray(x, dtype=float), jnp.asarray(y, dtype=float)
+    x = x[:, None] if x.ndim == 1 else x
+    y = y[:, None] if y.ndim == 1 else y
+    if x.ndim != 2 or y.ndim != 2:
+        raise ValueError(f"{label}x has shape {x.shape} and y {y.shape}; give x (n, d) and y (n,) or (n, outputs)")
+    for name, array in (("x", x), ("y", y)):
+        bad = int(np.sum(~np.isfinite(np.asarray(array)).all(axis=1)))
+        if bad:
+            raise ValueError(f"{label}{name} has {bad} rows that are not finite; remove them first")
+    if x.shape[0] == 0 or y.shape[0] == 0:
+        raise ValueError(f"{label}y has no rows; give at least one observation")
+    return x, y
+
+
+def fit(
+    network: Any,
+    x: Any,
+    y: Any,
+    *,
+    engine: Engine | None = None,
+    key: Array,
+    draws: int = 1000,
+    observations: float | None = None,
+    held_out: tuple[Any, Any] | None = None,
+) -> xr.DataTree:
+    """Draw from the posterior of a network given T observations.
+
+    Parameters
+    ----------
+    network
+        A NumPyro model ``network(x, y=None)`` with what the engine needs.
+    x, y
+        Inputs (n, d) and targets (n,) or (n, o).
+    engine
+        Default ``Exact()``.
+    key
+        From ``jax.random.key``; the same key gives the same draws, bit for bit.
+    draws
+        Draws in all.
+    observations
+        T: the weight of the data in observations, default n; 0 is the prior.
+    held_out
+        Inputs and targets for predictive scores; never conditioned on.
+
+    Returns
+    -------
+    DataTree
+        Groups posterior (f, dual, member, noise where sampled), log_likelihood,
+        log_prior, observed_data, constant_data and, with held_out, predictions,
+        predictions_constant_data, predictions_data. Attributes: engine, observations,
+        n, noise, independent, hidden_keys.
+
+    Raises
+    ------
+    TypeError
+        The network lacks a capability that the engine needs.
+    ValueError
+        Shapes do not fit, values are not finite, T < 0 or draws < 1.
+
+    Notes
+    -----
+    [BK] Berman, Klinger, arXiv:2212.11379: T = 0 is the infrared, T = n the ultraviolet.
+    """
+    from brg_prob.posterior.exact import Exact
+
+    data = as_data(x, y, held_out)
+    if draws < 1:
+        raise ValueError(f"draws = {draws} is too few; ask for at least 1")
+    weight = float(data.n if observations is None else observations)
+    if not weight >= 0:
+        raise ValueError(f"observations = {observations} is negative; T runs from 0 (the prior) to n = {data.n}")
+    return (engine or Exact()).fit(network, data, key=key, draws=draws, observations=weight)

@@ -1,0 +1,104 @@
+"""One builder for every engine's posterior tree."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+import xarray as xr
+from jax import Array
+
+from brg_prob.posterior.engine import Data
+from brg_prob.results import Attribute, build_tree
+
+
+def squeeze_outputs(field: Array) -> tuple[Array, list[str]]:
+    """Return a field (..., o) without the last axis if o = 1, and the dimension names it adds."""
+    return (field[..., 0], []) if field.shape[-1] == 1 else (field, ["output"])
+
+
+def gaussian_log_density(field: Array, y: Array, noise: Array) -> Array:
+    """Return log N(y | field, noise²) summed over outputs.
+
+    Parameters
+    ----------
+    field
+        (..., n, o).
+    y
+        (n, o).
+    noise
+        σ, (...).
+
+    Returns
+    -------
+    Array
+        (..., n).
+    """
+    standard = (y - field) / noise[..., None, None]
+    constant = y.shape[1] * (jnp.log(noise) + 0.5 * math.log(2 * math.pi))
+    return -0.5 * jnp.sum(jnp.square(standard), axis=-1) - constant[..., None]
+
+
+def posterior_tree(
+    data: Data,
+    *,
+    field: Array,
+    noise: Array,
+    attrs: Mapping[str, Attribute],
+    sampled_noise: bool,
+    dual: Array | None = None,
+    member: Array | None = None,
+    log_prior: Array | None = None,
+) -> xr.DataTree:
+    """Return the common tree.
+
+    Parameters
+    ----------
+    data
+        What was conditioned on.
+    field
+        (chain, draw, n + h, o): training, then held-out inputs.
+    noise
+        σ, (chain, draw); stored where it was sampled.
+    dual
+        c, (chain, draw, n, o).
+    member, log_prior
+        (chain, draw).
+    """
+    n = data.n
+    train, extra = squeeze_outputs(field[:, :, :n])
+    y, _ = squeeze_outputs(data.y)
+    sample = ["chain", "draw"]
+    groups: dict[str, dict[str, Array]] = {
+        "posterior": {"f": train},
+        "log_likelihood": {"y": gaussian_log_density(field[:, :, :n], data.y, noise)},
+        "observed_data": {"y": y},
+        "constant_data": {"inputs": data.x},
+    }
+    dims = {
+        "f": [*sample, "x", *extra],
+        "dual": [*sample, "x", *extra],
+        "noise": sample,
+        "member": sample,
+        "log_likelihood/y": [*sample, "x"],
+        "y": ["x", *extra],
+        "inputs": ["x", "dim"],
+        "readout": sample,
+    }
+    if dual is not None:
+        groups["posterior"]["dual"] = squeeze_outputs(dual)[0]
+    if member is not None:
+        groups["posterior"]["member"] = member
+    if sampled_noise:
+        groups["posterior"]["noise"] = noise
+    if log_prior is not None:
+        groups["log_prior"] = {"readout": log_prior}
+    if data.held_out is not None:
+        x_held, y_held = data.held_out
+        groups["predictions"] = {"f": squeeze_outputs(field[:, :, n:])[0]}
+        groups["predictions_constant_data"] = {"inputs": x_held}
+        groups["predictions_data"] = {"y": squeeze_outputs(y_held)[0]}
+        for name in ("predictions/f", "predictions_constant_data/inputs", "predictions_data/y"):
+            dims[name] = ["x_held_out" if d == "x" else d for d in dims[name.split("/")[1]]]
+    return build_tree(groups, dims=dims, attrs=attrs)

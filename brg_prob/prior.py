@@ -1,0 +1,132 @@
+"""The prior field theory of a network: draws of its field with everything redrawn each time (T1)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import xarray as xr
+from jax import Array
+from numpyro import handlers
+
+from brg_prob.network.protocols import LinearReadout
+from brg_prob.network.trace import Model, field, read_model
+from brg_prob.results import build_tree, key_to_json
+
+# Number of array elements that one batch of draws may hold at once (256 MB in float64).
+_BATCH_ELEMENTS = 2**25
+
+Draw = Callable[[Array], dict[str, Array]]
+
+
+def sample_prior(
+    network: Model,
+    x: Any,
+    *,
+    key: Array,
+    draws: int = 1000,
+    batch_size: int | None = None,
+    covariates: Mapping[str, Any] | None = None,
+) -> xr.DataTree:
+    """Draw fields from the prior of a network, all its latent sites redrawn for every draw.
+
+    Parameters
+    ----------
+    network
+        Any NumPyro model ``network(x, y=None)``. A network with the capability LinearReadout is
+        drawn through it: hidden layers, then weights from the readout's prior.
+    x
+        Inputs, (n, d).
+    key
+        Random key; the same key gives bitwise the same draws.
+    draws
+        Number of independent draws S.
+    batch_size
+        Draws computed at once; default: as many as keep a batch near 2**25 array elements. It
+        bounds the memory; draw s depends on (key, s) alone, up to rounding between batch sizes.
+    covariates
+        Further arguments of the model by name.
+
+    Returns
+    -------
+    xarray.DataTree
+        Group ``prior``: f (chain = 1, draw = S, x[, output]) and the scalar hyperparameters
+        (chain, draw); larger sites are not stored. Group ``constant_data``: inputs (x, dim).
+        Root attrs: key, draws, independent = 1.
+
+    Raises
+    ------
+    ValueError
+        draws or batch_size below 1, x not (n, d), or a model without a field.
+
+    Notes
+    -----
+    P[f] = ∫ dθ p(θ) δ[f − f_θ] (T1). Cost: S runs of the model.
+    """
+    x = jnp.asarray(x)
+    if x.ndim != 2:
+        raise ValueError(f"x has shape {x.shape}; inputs are (n, d), so use x[:, None] for one dimension")
+    if draws < 1 or (batch_size is not None and batch_size < 1):
+        raise ValueError(f"draws = {draws} and batch_size = {batch_size} must be at least 1")
+    one = _readout_draw(network, x) if _drawn_by_readout(network, covariates) else _model_draw(network, x, covariates)
+    size = _batch_size(one, key, draws) if batch_size is None else min(batch_size, draws)
+    values = jax.jit(lambda keys: jax.lax.map(one, keys, batch_size=size))(jax.random.split(key, draws))
+    variables = {name: value[None] for name, value in values.items()}
+    return build_tree(
+        {"prior": variables, "constant_data": {"inputs": x}},
+        dims={
+            "inputs": ["x", "dim"],
+            **{name: ["chain", "draw", "x", "output"][: value.ndim] for name, value in variables.items()},
+        },
+        attrs={"key": key_to_json(key), "draws": draws, "independent": 1},
+    )
+
+
+def _drawn_by_readout(network: Any, covariates: Mapping[str, Any] | None) -> bool:
+    """Return whether the readout's prior may be drawn without running the model."""
+    return isinstance(network, LinearReadout) and not covariates
+
+
+def _readout_draw(network: Any, x: Array) -> Draw:
+    """Return the function key → one draw of a linear readout: hidden layers, weights, noise."""
+
+    def draw(key: Array) -> dict[str, Array]:
+        hidden_key, weight_key, noise_key = jax.random.split(key, 3)
+        hidden = network.sample_hidden(hidden_key)
+        features = network.features(x, hidden)
+        prior = network.readout_prior(hidden)
+        xi = jax.random.normal(weight_key, prior.mean.shape, features.dtype)
+        f = features @ (prior.mean + prior.covariance.sqrt_matmul(xi)).astype(features.dtype)
+        values = {name: value for name, value in hidden.items() if jnp.shape(value) == ()}
+        if network.noise_spread > 0:
+            log_noise = jnp.log(network.noise) + network.noise_spread * jax.random.normal(noise_key, (), f.dtype)
+            values["noise"] = jnp.exp(log_noise)
+        return {"f": f[:, 0] if network.outputs == 1 else f, **values}
+
+    return draw
+
+
+def _model_draw(model: Model, x: Array, covariates: Mapping[str, Any] | None) -> Draw:
+    """Return the function key → field and scalar sites of one run of a model."""
+    sites = read_model(model, x, covariates=covariates)
+    options = dict(covariates or {})
+
+    def draw(key: Array) -> dict[str, Array]:
+        trace = handlers.trace(handlers.seed(model, key)).get_trace(x, None, **options)
+        scalars = {name: trace[name]["value"] for name in sites.hyperparameters if name != "f"}
+        return {"f": field(trace, sites.observation), **scalars}
+
+    return draw
+
+
+def _batch_size(draw: Draw, key: Array, draws: int) -> int:
+    """Return how many draws fit a batch, from the sizes of all intermediate arrays of one draw.
+
+    Their sum bounds what the compiler may keep alive, so the estimate errs on the small side.
+    """
+    equations = jax.make_jaxpr(draw)(key).jaxpr.eqns
+    elements = sum(math.prod(getattr(out.aval, "shape", ())) for eqn in equations for out in eqn.outvars)
+    return max(1, min(draws, _BATCH_ELEMENTS // max(elements, 1)))

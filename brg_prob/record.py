@@ -1,0 +1,116 @@
+"""The data as they are shown: in their own units, with the field before and after training (group ``record``)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from jax import Array
+
+from brg_prob.prior import sample_prior
+from brg_prob.transform import Standardisation
+
+_PRIOR_DRAWS = 400
+_SHOWN_DRAWS = 3
+
+
+@dataclass(frozen=True)
+class Record:
+    """How data are shown: names, units, source, and the way back to the record's own units.
+
+    Attributes
+    ----------
+    subject
+        What was recorded, for titles.
+    source, sha256
+        File and hash of its bytes.
+    inputs, targets
+        Names of the columns.
+    units
+        Column → unit, for the columns that have one.
+    preparation
+        What was done to the targets before training, or None.
+    held_out
+        How the held-out rows were chosen.
+    """
+
+    subject: str = "data"
+    source: str = ""
+    sha256: str = ""
+    inputs: tuple[str, ...] = ("x",)
+    targets: tuple[str, ...] = ("y",)
+    units: Mapping[str, str] = field(default_factory=dict)
+    preparation: Standardisation | None = None
+    held_out: str = ""
+
+
+def recorded(network: Any, posterior: xr.DataTree, record: Record, key: Array) -> xr.Dataset:
+    """Return the data with the field before and after training, rows in one list, in the record's own units.
+
+    Of several outputs the first is recorded.
+    """
+    held = "predictions" in posterior.children
+    x = [posterior["constant_data"]["inputs"].values]
+    y = [posterior["observed_data"]["y"].values]
+    draws = [posterior["posterior"]["f"].values]
+    if held:
+        x.append(posterior["predictions_constant_data"]["inputs"].values)
+        y.append(posterior["predictions_data"]["y"].values)
+        draws.append(posterior["predictions"]["f"].values)
+    inputs, targets = np.concatenate(x), np.concatenate(y)
+    after = _flat(np.concatenate(draws, axis=2))
+    before = _flat(sample_prior(network, inputs, key=key, draws=_PRIOR_DRAWS)["prior"]["f"].values)
+    prepare = record.preparation
+    restore: Callable[[np.ndarray], np.ndarray] = (
+        (lambda values: values) if prepare is None else (lambda values: prepare.inverse(inputs, values))
+    )
+    factor = 1.0 if prepare is None else float(np.ravel(prepare.inverse_scale(1.0))[0])
+    shown = inputs if prepare is None else prepare.inverse_inputs(inputs)
+    columns = {
+        "value": restore(targets),
+        "prior_mean": restore(before.mean(axis=0)),
+        "posterior_mean": restore(after.mean(axis=0)),
+    }
+    deviations = {"prior_sd": before.std(axis=0, ddof=1), "posterior_sd": after.std(axis=0, ddof=1)}
+    variables: dict[str, Any] = {name: ("row", _first_output(value, 1)) for name, value in columns.items()}
+    variables |= {name: ("row", factor * _first_output(value, 1)) for name, value in deviations.items()}
+    variables["prior_draw"] = (("prior_draws", "row"), _first_output(restore(before[:_SHOWN_DRAWS]), 2))
+    variables["training"] = ("row", (np.arange(len(inputs)) < len(x[0])).astype(int))
+    variables["input"] = ("row", shown[:, 0]) if shown.shape[1] == 1 else (("row", "dim"), shown)
+    return xr.Dataset(variables, attrs=_record_attributes(record, factor * float(posterior.attrs["noise"])))
+
+
+def _flat(draws: np.ndarray) -> np.ndarray:
+    """Return draws (chain, draw, …) as (S, …)."""
+    return draws.reshape(-1, *draws.shape[2:])
+
+
+def _first_output(values: np.ndarray, ndim: int) -> np.ndarray:
+    """Return values without their output axis, the first output where there are several."""
+    return values if values.ndim == ndim else values[..., 0]
+
+
+def _record_attributes(record: Record, noise: float) -> dict[str, Any]:
+    """Return names, units and history of a record as attributes."""
+    name, target = record.inputs[0], record.targets[0]
+    prepared = "none"
+    if record.preparation is not None:
+        line = " the line through first and last training point and" if any(record.preparation.slope) else ""
+        prepared = f"{line} the mean taken off, divided by {record.preparation.scale[0]:.6g}; undone in what is shown".strip()
+    return {
+        "subject": record.subject,
+        "source": record.source,
+        "sha256": record.sha256,
+        "input_name": name,
+        "input_unit": record.units.get(name, ""),
+        "value_name": target,
+        "value_unit": record.units.get(target, ""),
+        "held_out": record.held_out,
+        "transformation": prepared,
+        "standardisation": "" if record.preparation is None else json.dumps(record.preparation.to_dict()),
+        "noise": noise,
+    }

@@ -1,0 +1,5 @@
+"""The report: one HTML file from a run's tree and summary, nothing computed again."""
+
+from brg_prob.report.html import Reportable, render_report, write_report
+
+__all__ = ["Reportable", "render_report", "write_report"]

@@ -1,0 +1,184 @@
+"""The few numbers of a run under stable keys (``summary.json``), read off the tree.
+
+Nothing is computed here beyond sums over what the tree holds, so that tree, summary,
+terminal and report cannot disagree. Numbers that do not exist are null, never NaN.
+
+Tree of a run (groups as in :mod:`brg_prob.results`)::
+
+    posterior, log_likelihood, …     from brg_prob.fit
+    fisher, flow, theory, checks     the first flow and what it was held against
+    shell/{flow, theory, checks}     the second flow, where there is one
+    record                           the data as shown, in its own units
+    tuning                           the evidence curve, where hyperparameters were tuned
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+CHECK_KEYS = ("name", "hypothesis", "statistic", "p_value", "smallest_detectable", "verdict", "detail")
+SECOND = "shell"
+"""Name of the branch that holds the second flow."""
+
+
+def summarise(tree: xr.DataTree) -> dict[str, Any]:
+    """Return the content of ``summary.json``.
+
+    Parameters
+    ----------
+    tree
+        The tree of a run, with the root attributes that :func:`brg_prob.run` writes.
+
+    Returns
+    -------
+    dict
+        ``model{file, name, options}, engine, seed, observations, fisher{eigenvalues,
+        effective_dimension}, flow{scheme, coordinate, scales, observations,
+        effective_dimension, kl_to_prior, test_score, test_score_se}, critical_scale, checks
+        [{name, hypothesis, statistic, p_value, smallest_detectable, verdict, detail, role,
+        flow}], verdict, versions, seconds`` and, beside these stable keys, ``flows`` (the
+        same as ``flow`` for each flow, by scheme) and ``tolerance``. Only JSON types.
+    """
+    attrs = tree.attrs
+    observations = float(attrs["observations"])
+    flows = {_scheme(branch): _flow(branch["flow"].to_dataset()) for branch in branches(tree)}
+    return {
+        "model": {
+            "file": attrs.get("model_file", ""),
+            "name": attrs["model_name"],
+            "options": json.loads(attrs["model_options"]),
+        },
+        "engine": attrs["engine"],
+        "seed": _seed(attrs.get("seed", -1)),
+        "observations": observations,
+        "fisher": _fisher(tree["fisher"].to_dataset(), observations),
+        "flow": next(iter(flows.values())),
+        "critical_scale": _number(tree["flow"].attrs.get("critical_scale", math.nan)),
+        "checks": [row for branch in branches(tree) for row in check_rows(branch)],
+        "verdict": attrs["verdict"],
+        "versions": json.loads(attrs["versions"]),
+        "seconds": json.loads(attrs["seconds"]),
+        "flows": flows,
+        "tolerance": _number(attrs.get("tolerance", math.nan)),
+    }
+
+
+def branches(tree: xr.DataTree) -> Iterator[xr.DataTree]:
+    """Yield the branches of a run's tree that hold a flow: the root, then the second flow."""
+    yield tree
+    if SECOND in tree.children:
+        yield tree.children[SECOND]
+
+
+def check_rows(branch: xr.DataTree) -> list[dict[str, Any]]:
+    """Return the checks of one flow: the stable keys, then ``role`` and ``flow`` (its scheme)."""
+    if "checks" not in branch.children:
+        return []
+    checks = branch["checks"].to_dataset()
+    rows = []
+    for index in range(checks.sizes["check"]):
+        row = {key: _plain(checks[key].values[index]) for key in CHECK_KEYS}
+        role = str(checks["role"].values[index]) if "role" in checks else "correspondence"
+        rows.append(row | {"role": role, "flow": _scheme(branch)})
+    return rows
+
+
+def combine_verdicts(verdicts: list[str]) -> str:
+    """Return the verdict of several flows together: the worst of them.
+
+    Examples
+    --------
+    >>> combine_verdicts(["consistent", "undetermined"])
+    'undetermined'
+    """
+    for worst in ("inconsistent", "undetermined"):
+        if worst in verdicts:
+            return worst
+    return "consistent" if verdicts else "undetermined"
+
+
+def verdict_sentence(summary: dict[str, Any]) -> str:
+    """Return the verdict in words: what was held against what, where, and what would have been found."""
+    flows = " and ".join(summary["flows"])
+    count = len(summary["flow"]["scales"])
+    judged = [row for row in summary["checks"] if row["role"] == "correspondence"]
+    size = [row["smallest_detectable"] for row in judged if row["smallest_detectable"] is not None]
+    power = (
+        f"a common deviation of {100 * max(size):.1f} % would have been found"
+        if size
+        else "their power is unknown"
+    )
+    if summary["verdict"] == "consistent":
+        return (
+            f"At all {count} scales the Bayesian renormalization of this posterior ({flows}) agrees with the exact "
+            f"renormalization group; {power} with probability 0.8."
+        )
+    named = ", ".join(dict.fromkeys(_label(r, summary) for r in judged if r["verdict"] == summary["verdict"]))
+    if summary["verdict"] == "inconsistent":
+        return (
+            f"The Bayesian renormalization of this posterior ({flows}) differs from the exact renormalization group: "
+            f"rejected by {named or 'the checks below'}."
+        )
+    return (
+        f"Whether the Bayesian renormalization of this posterior ({flows}) agrees with the exact renormalization group "
+        f"is undetermined: {named or 'a control that must be rejected was not'}; {power}."
+    )
+
+
+def _label(row: dict[str, Any], summary: dict[str, Any]) -> str:
+    """Return the name of a check, with its flow where there are several."""
+    return f"{row['name']} ({row['flow']})" if len(summary["flows"]) > 1 else str(row["name"])
+
+
+def _scheme(branch: xr.DataTree) -> str:
+    """Return the scheme of a branch's flow, lower case."""
+    return str(branch["flow"].attrs["scheme"]).lower()
+
+
+def _fisher(fisher: xr.Dataset, observations: float) -> dict[str, Any]:
+    """Return the whitened spectrum, descending, and the effective dimension at T (T6)."""
+    eigenvalues = np.asarray(fisher["eigenvalue"].values, dtype=float)
+    weight = observations * eigenvalues
+    return {"eigenvalues": _numbers(eigenvalues), "effective_dimension": float(np.sum(weight / (1 + weight)))}
+
+
+def _flow(flow: xr.Dataset) -> dict[str, Any]:
+    """Return the per-scale numbers of one flow."""
+    size = flow.sizes["scale"]
+    missing: list[None] = [None] * size
+    columns = ("effective_dimension", "kl_to_prior", "test_score", "test_score_se")
+    observations = _numbers(flow["observations"].values) if "observations" in flow else None
+    return {
+        "scheme": str(flow.attrs["scheme"]).lower(),
+        "coordinate": str(flow.attrs["coordinate"]),
+        "scales": _numbers(flow["scale"].values),
+        "observations": observations,
+        **{name: _numbers(flow[name].values) if name in flow else missing for name in columns},
+    }
+
+
+def _seed(value: Any) -> int | None:
+    """Return the seed, or None where a key was passed instead (stored as −1)."""
+    return None if int(value) < 0 else int(value)
+
+
+def _number(value: Any) -> float | None:
+    """Return a finite float, or None."""
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def _numbers(values: Any) -> list[float | None]:
+    """Return a flat list of finite floats or None."""
+    return [_number(value) for value in np.ravel(np.asarray(values, dtype=float))]
+
+
+def _plain(value: Any) -> Any:
+    """Return an entry of a tree as a JSON type."""
+    return str(value) if isinstance(value, str | np.str_) else _number(value)

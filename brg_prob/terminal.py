@@ -1,0 +1,157 @@
+"""What a run says in the terminal: a progress bar while it runs, a table and the checks at the end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import xarray as xr
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from brg_prob.summary import branches, check_rows, verdict_sentence
+
+_COLOURS = {"consistent": "green", "inconsistent": "red", "undetermined": "yellow"}
+_WIDEST = 100
+
+
+class Stages:
+    """A progress bar on stderr over the stages of a run; silent where stderr is no terminal, or on request.
+
+    ``with Stages() as progress: with progress("posterior"): …``
+    """
+
+    def __init__(self, *, quiet: bool = False, console: Console | None = None) -> None:
+        console = console or Console(stderr=True)
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description:<24}"),
+            BarColumn(bar_width=24),
+            TextColumn("stage {task.completed:.0f}", style="dim"),
+            TimeElapsedColumn(),
+        )
+        hidden = quiet or not console.is_terminal
+        self._bar = Progress(*columns, console=console, transient=True, disable=hidden)
+        self._task = self._bar.add_task("", total=None)
+
+    def __enter__(self) -> Self:
+        """Start drawing."""
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Remove the bar."""
+        self._bar.stop()
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Show a stage while it lasts."""
+        self._bar.update(self._task, description=escape(stage))
+        yield
+        self._bar.advance(self._task)
+
+    def expect(self, stages: int) -> None:
+        """Say how many stages there are in all."""
+        self._bar.update(self._task, total=stages)
+
+
+def print_result(run: Any, folder: Path, console: Console | None = None) -> None:
+    """Print the scales, the checks, the verdict, and where the report lies.
+
+    Parameters
+    ----------
+    run
+        Anything with ``tree`` and ``summary``.
+    folder
+        The run folder.
+    console
+        Default: stdout, at most 100 columns wide.
+    """
+    console = console or Console(highlight=False, width=min(Console().width, _WIDEST))
+    for branch in branches(run.tree):
+        console.print(_scale_table(branch))
+    console.print(_check_table(run.summary["checks"]))
+    verdict = run.summary["verdict"]
+    console.print(
+        Text(f"{verdict}: ", style=f"bold {_COLOURS[verdict]}")
+        + Text(verdict_sentence(run.summary), style="default")
+    )
+    console.print(Text(f"report: {folder / 'report.html'}"), soft_wrap=True)
+
+
+def _scale_table(branch: xr.DataTree) -> Table:
+    """Return one flow as a table, a row per scale."""
+    flow = branch["flow"].to_dataset()
+    theory = branch["theory"].to_dataset() if "theory" in branch.children else xr.Dataset()
+    deciding = [i for i, row in enumerate(check_rows(branch)) if row["role"] == "correspondence"]
+    table = Table(
+        title=f"{flow.attrs['scheme']}", box=None, title_justify="left", title_style="bold", pad_edge=False
+    )
+    heads = ["T", "Λ′", "d_eff", "KL", "score ± s.e."]
+    for head in heads:
+        table.add_column(head, justify="right", no_wrap=True)
+    for index in deciding:
+        table.add_column(Text(f"p {check_rows(branch)[index]['name']}"), justify="right", max_width=14)
+    for at in range(flow.sizes["scale"]):
+        score, error = _at(flow, "test_score", at), _at(flow, "test_score_se", at)
+        cells = [
+            _number(_at(flow, "observations", at)),
+            _number(_at(theory, "momentum_cutoff", at)),
+            _number(_at(flow, "effective_dimension", at)),
+            _number(_at(flow, "kl_to_prior", at)),
+            f"{score:.3f} ± {error:.3f}" if math.isfinite(score) else "–",
+        ]
+        p_values = [float(branch["checks"]["scale_p_value"].values[i, at]) for i in deciding]
+        table.add_row(*cells, *(_p_value(p) for p in p_values))
+    return table
+
+
+def _check_table(rows: list[dict[str, Any]]) -> Table:
+    """Return the checks as a table."""
+    table = Table(title="checks", box=None, title_justify="left", title_style="bold", pad_edge=False)
+    table.add_column("check", overflow="fold")
+    table.add_column("flow", no_wrap=True)
+    table.add_column("p", justify="right", no_wrap=True)
+    table.add_column("detects", justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for row in rows:
+        size = row["smallest_detectable"]
+        colour = _COLOURS[row["verdict"]] if row["role"] != "control" else "default"
+        verdict = row["verdict"]
+        if row["role"] == "control":
+            verdict = "rejected, as it must be" if verdict == "inconsistent" else "control not rejected"
+        table.add_row(
+            Text(row["name"]),
+            Text(row["flow"]),
+            _p_value(row["p_value"]),
+            "–" if size is None else f"{100 * size:.1f} %",
+            Text(verdict, style=colour),
+        )
+    return table
+
+
+def _at(dataset: xr.Dataset, name: str, index: int) -> float:
+    """Return an entry of a variable, or NaN where it is missing."""
+    return float(np.asarray(dataset[name].values, dtype=float)[index]) if name in dataset else math.nan
+
+
+def _number(value: float) -> str:
+    """Return three significant digits, or a dash."""
+    return f"{value:.3g}" if math.isfinite(value) else "–"
+
+
+def _p_value(value: float | None) -> str:
+    """Return a p-value with two digits, small ones as a bound."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return "<1e-6" if value < 1e-6 else f"{value:.2g}"

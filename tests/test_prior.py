@@ -1,0 +1,132 @@
+"""Draws of the prior field theory, against exact moments at finite width."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+
+from brg_prob.network import LinearReadout, isotropic_prior
+from brg_prob.prior import sample_prior
+
+X = jnp.array([[-1.0], [0.3], [1.2]])
+
+
+@dataclass(frozen=True)
+class Relu:
+    """One hidden ReLU layer: f = Σ a_i relu(w_i x), w ~ N(0,1), a ~ N(0, 1/width)."""
+
+    width: int = 4
+    outputs: int = 1
+    noise: float = 0.5
+    noise_spread: float = 0.0
+
+    def sample_hidden(self, key):
+        """Draw the first layer."""
+        return {"w": jax.random.normal(key, (self.width,))}
+
+    def features(self, x, hidden):
+        """Return (n, width)."""
+        return jax.nn.relu(x * hidden["w"][None, :])
+
+    def readout_prior(self, hidden):
+        """Return independent weights."""
+        return isotropic_prior(self.width, self.outputs, variance=1 / self.width)
+
+    def __call__(self, x, y=None):
+        """Run the same theory as a plain NumPyro model."""
+        w = numpyro.sample("w", dist.Normal(0.0, 1.0).expand([self.width]).to_event(1))
+        shape = (self.width,) if self.outputs == 1 else (self.width, self.outputs)
+        a = numpyro.sample("readout", dist.Normal(0.0, self.width**-0.5).expand(shape).to_event(len(shape)))
+        noise = self.noise
+        if self.noise_spread:
+            noise = numpyro.sample("noise", dist.LogNormal(jnp.log(self.noise), self.noise_spread))
+        f = numpyro.deterministic("f", self.features(x, {"w": w}) @ a)
+        numpyro.sample("y", dist.Normal(f, noise).to_event(f.ndim), obs=y)
+
+
+def plain(network):
+    """Hide the capability, so that only the NumPyro model is left."""
+    return lambda x, y=None: network(x, y)
+
+
+@pytest.mark.parametrize("wrap", [lambda net: net, plain], ids=["readout", "model"])
+def test_draws_have_the_exact_moments_of_a_finite_width(wrap):
+    """E f² = x²/2, and T3's G4 = (3/N)(E φ⁴ − k²) = (3/N)(3/2 − 1/4) x⁴: hidden layers are redrawn for each draw."""
+    width, draws = 4, 40_000
+    tree = sample_prior(wrap(Relu(width)), X, key=jax.random.key(0), draws=draws)
+    f = tree["prior/f"].values[0]
+    assert tree["prior/f"].dims == ("chain", "draw", "x") and f.shape == (draws, 3)
+    x = np.asarray(X[:, 0])
+    for power, exact in ((1, 0 * x), (2, x**2 / 2), (4, 3 * x**4 / 4 + 3 / width * (3 / 2 - 1 / 4) * x**4)):
+        z = (np.mean(f**power, axis=0) - exact) / (np.std(f**power, axis=0) / draws**0.5)
+        assert np.all(np.abs(z) < 4), (power, z)
+    frozen = 3 * x**4 / 4  # what a Gaussian field would have: rejected
+    assert np.all(np.abs(np.mean(f**4, axis=0) - frozen) > 10 * np.std(f**4, axis=0) / draws**0.5)
+
+
+def test_only_f_and_scalars_are_stored():
+    network = Relu(noise_spread=0.3)
+    for draw_from in (network, plain(network)):
+        tree = sample_prior(draw_from, X, key=jax.random.key(1), draws=4000)
+        assert set(tree["prior"].data_vars) == {"f", "noise"}
+        log_noise = np.log(tree["prior/noise"].values[0])
+        assert abs(log_noise.mean() - np.log(0.5)) < 4 * 0.3 / 4000**0.5
+        assert abs(log_noise.std() - 0.3) < 4 * 0.3 / 8000**0.5
+    np.testing.assert_array_equal(tree["constant_data/inputs"].values, X)
+    assert tree.attrs["independent"] == 1
+
+
+def test_same_key_same_draws_and_batches_do_not_matter():
+    assert isinstance(Relu(), LinearReadout)
+    for network in (Relu(), plain(Relu())):
+        draw = lambda **options: sample_prior(network, X, key=jax.random.key(7), draws=50, **options)["prior/f"].values  # noqa: B023, E731
+        np.testing.assert_array_equal(draw(), draw())
+        np.testing.assert_allclose(draw(batch_size=1), draw(batch_size=50), rtol=1e-12)
+        np.testing.assert_allclose(draw(batch_size=7), draw(batch_size=50), rtol=1e-12)
+        other = sample_prior(network, X, key=jax.random.key(8), draws=50)["prior/f"].values
+        assert np.all(np.abs(draw() - other).max(axis=1) > 0)
+
+
+@pytest.mark.parametrize("wrap", [lambda net: net, plain], ids=["readout", "model"])
+def test_several_outputs_share_the_hidden_layer(wrap):
+    """Outputs are uncorrelated but not independent: E f1² f2² − k² = (σ⁴/N)(E φ⁴ − k²)."""
+    tree = sample_prior(wrap(Relu(outputs=2)), X, key=jax.random.key(2), draws=40_000)
+    assert tree["prior/f"].dims == ("chain", "draw", "x", "output")
+    f = tree["prior/f"].values[0, :, 2]
+    product = f[:, 0] ** 2 * f[:, 1] ** 2
+    x = float(X[2, 0])
+    exact = x**4 / 4 + (3 / 2 - 1 / 4) * x**4 / 4
+    assert abs(product.mean() - exact) < 4 * product.std() / 200
+
+
+def test_a_model_without_f_and_with_covariates():
+    def model(x, y=None, offset=0.0):
+        slope = numpyro.sample("slope", dist.Normal(0.0, 1.0))
+        numpyro.sample("y", dist.Poisson(jnp.exp(slope * x[:, 0] + offset)), obs=y)
+
+    tree = sample_prior(model, X, key=jax.random.key(3), draws=20, covariates={"offset": 1.5})
+    slope = tree["prior/slope"].values[0]
+    np.testing.assert_allclose(
+        tree["prior/f"].values[0], np.exp(slope[:, None] * np.asarray(X[:, 0]) + 1.5), rtol=1e-12
+    )
+
+
+def test_bad_arguments_are_refused():
+    with pytest.raises(ValueError, match=r"use x\[:, None\]"):
+        sample_prior(Relu(), X[:, 0], key=jax.random.key(0))
+    with pytest.raises(ValueError, match="at least 1"):
+        sample_prior(Relu(), X, key=jax.random.key(0), draws=0)
+
+
+def test_memory_is_bounded_for_wide_networks():
+    """Default batches of a network with 2e5 weights on 100 points stay far below all draws at once."""
+    from brg_prob.prior import _batch_size, _readout_draw
+
+    wide = Relu(width=200_000)
+    draw = _readout_draw(wide, jnp.zeros((100, 1)))
+    assert _batch_size(draw, jax.random.key(0), 1000) == 1
+    assert _batch_size(_readout_draw(Relu(), X), jax.random.key(0), 1000) == 1000

@@ -1,0 +1,265 @@
+"""Tables: what is read is what was written, and every bad file is one clear line."""
+
+import hashlib
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from brg_prob.tables import TableError, read_table, regression
+
+RECORD = Path(__file__).parent.parent / "data" / "soi_monthly.csv"
+
+
+def one_line(function, *args, **options):
+    """Return the message of the TableError that the call must raise, after checking that it is one line."""
+    with pytest.raises(TableError) as caught:
+        function(*args, **options)
+    message = str(caught.value)
+    assert message
+    assert "\n" not in message
+    assert "\r" not in message
+    return message
+
+
+def write(path, text):
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+GOOD = "t [yr],y [m/s]\n0,1.5\n1,2.5\n2,-1\n"
+
+
+def test_csv_gives_columns_units_and_the_hash_of_the_bytes(tmp_path):
+    path = write(tmp_path / "my räw data.CSV", "\ufeff# a comment, with a comma\n\n" + GOOD)
+    table = read_table(path)
+    np.testing.assert_array_equal(table.columns["t"], [0, 1, 2])
+    np.testing.assert_array_equal(table.columns["y"], [1.5, 2.5, -1])
+    assert table.columns["t"].dtype == np.float64
+    assert table.units == {"t": "yr", "y": "m/s"}
+    assert table.label("y") == "y [m/s]"
+    assert table.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert len(table) == 3
+    assert table.dropped == 0
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_other_separators(tmp_path, separator):
+    table = read_table(write(tmp_path / "a.txt", GOOD.replace(",", separator)))
+    np.testing.assert_array_equal(table.columns["y"], [1.5, 2.5, -1])
+
+
+def test_a_hash_sign_inside_a_line_is_no_comment(tmp_path):
+    assert list(read_table(write(tmp_path / "a.csv", 'run #,"a, b"\n1,2\n3,4\n')).columns) == [
+        "run #",
+        "a, b",
+    ]
+
+
+@settings(max_examples=40, deadline=None)
+@given(values=arrays(np.float64, (5, 2), elements=st.floats(allow_nan=False, allow_infinity=False)))
+def test_every_finite_float_survives_csv_and_npz(values, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("floats")
+    rows = "\n".join(f"{a!r},{b!r}" for a, b in values.tolist())
+    np.savez(folder / "a.npz", x=values[:, 0], y=values[:, 1])
+    for table in (read_table(write(folder / "a.csv", "x,y\n" + rows)), read_table(folder / "a.npz")):
+        np.testing.assert_array_equal(np.column_stack(list(table.columns.values())), values)
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=st.one_of(st.text(max_size=80), st.text("x,y;\t\n\r\"'#0.1-nae \0", max_size=80)))
+def test_any_text_is_a_table_or_one_line(text, tmp_path_factory):
+    path = tmp_path_factory.mktemp("text") / "a.csv"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    try:
+        table = read_table(path)
+    except TableError:
+        one_line(read_table, path)
+        return
+    assert len(table) >= 2
+    assert all(np.isfinite(column).all() for column in table.columns.values())
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    junk=st.binary(min_size=1, max_size=200),
+    head=st.sampled_from([b"", b"PK\x03\x04", b"CDF\x01", b"\x89HDF\r\n\x1a\n"]),
+)
+def test_any_bytes_are_one_line(junk, head, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("junk")
+    for suffix in ("npz", "nc"):
+        (folder / f"a.{suffix}").write_bytes(head + junk)
+        one_line(read_table, folder / f"a.{suffix}")
+
+
+def test_npz_splits_wide_arrays_and_reads_units(tmp_path):
+    np.savez(
+        tmp_path / "a.npz", x=np.arange(6).reshape(3, 2), **{"y [K]": np.array([1, 2, 4], dtype=np.float32)}
+    )
+    table = read_table(tmp_path / "a.npz")
+    assert list(table.columns) == ["x_0", "x_1", "y"]
+    assert table.units == {"y": "K"}
+    np.testing.assert_array_equal(table.columns["x_1"], [1, 3, 5])
+
+
+def test_netcdf_series_with_its_coordinate_and_units(tmp_path):
+    data = xr.Dataset(
+        {"y": ("time", [1.0, 3.0, 2.0], {"units": "K"})},
+        coords={"time": ("time", [0.0, 1.0, 2.0], {"units": "days since 1950-01-01"}), "run": 7},
+    )
+    data.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    table = read_table(tmp_path / "a.nc")
+    assert set(table.columns) == {"time", "y"}
+    assert table.units == {"time": "days since 1950-01-01", "y": "K"}
+    np.testing.assert_array_equal(table.columns["time"], [0, 1, 2])
+
+
+@pytest.mark.parametrize("engine", ["h5netcdf", "scipy"])
+def test_netcdf_grid_is_flattened_with_its_coordinates(tmp_path, engine):
+    values = np.arange(6.0).reshape(2, 3)
+    data = xr.Dataset({"y": (("a", "b"), values)}, coords={"a": [10.0, 20.0], "b": [0.0, 1.0, 2.0]})
+    data.to_netcdf(tmp_path / "a.nc", engine=engine)
+    columns = read_table(tmp_path / "a.nc").columns
+    for a, b, y in zip(columns["a"], columns["b"], columns["y"], strict=True):
+        assert y == values[[10, 20].index(a), int(b)]
+
+
+def test_parquet_round_trip_or_the_extra_that_it_needs(tmp_path):
+    path = tmp_path / "a.parquet"
+    if importlib.util.find_spec("pyarrow") is None:
+        path.write_bytes(b"PAR1")
+        assert "pip install 'brg-prob[parquet]'" in one_line(read_table, path)
+        return
+    import pandas as pd
+
+    pd.DataFrame({"x [s]": [0.0, 1.0], "y": [2.0, 4.0]}).to_parquet(path)
+    assert read_table(path).units == {"x": "s"}
+
+
+def test_parquet_without_an_engine_names_the_extra(tmp_path, monkeypatch):
+    import pandas as pd
+
+    def no_engine(*args, **options):
+        raise ImportError("no engine")
+
+    monkeypatch.setattr(pd, "read_parquet", no_engine)
+    (tmp_path / "a.parquet").write_bytes(b"PAR1")
+    assert "brg-prob[parquet]" in one_line(read_table, tmp_path / "a.parquet")
+
+
+BAD_CSV = {
+    "empty": ("", "is empty"),
+    "comments only": ("# only\n# comments\n", "is empty"),
+    "header only": ("x,y\n", "no rows"),
+    "no header": ("1,2\n3,4\n", "no header"),
+    "one row": ("x,y\n1,2\n", "1 usable row:"),
+    "text": ("x,y\n1,2\n2,calm\n", "'calm'"),
+    "dates": ("x,y\n1951-01-01,2\n1951-02-01,3\n", "'1951-01-01'"),
+    "missing": ("x,y\n1,2\n2,\n3,NaN\n4,1\n", "2 of 4 rows"),
+    "infinite": ("x,y\n1,2\n2,inf\n3,4\n", "1 of 3 rows"),
+    "too wide": ("x,y\n1,2\n1,2,3\n", "3 values for 2 columns"),
+    "all too wide": ("x,y\n1,2,3\n4,5,6\n", "3 values for 2 columns"),
+    "twice": ("x,x [m]\n1,2\n3,4\n", "two columns named 'x'"),
+    "nameless": ("x,\n1,2\n3,4\n", "column 2"),
+    "unclosed quote": ('x,y\n1,"2\n3,4\n', "not readable as CSV"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_CSV)
+def test_bad_csv_is_one_line_with_the_offending_value(tmp_path, case):
+    text, expected = BAD_CSV[case]
+    message = one_line(read_table, write(tmp_path / "bad.csv", text))
+    assert expected in message
+    assert "bad.csv" in message
+
+
+def test_missing_rows_name_the_remedy_and_the_remedy_works(tmp_path):
+    path = write(tmp_path / "a.csv", BAD_CSV["missing"][0])
+    assert "--drop-missing" in one_line(read_table, path)
+    table = read_table(path, drop_missing=True)
+    np.testing.assert_array_equal(table.columns["x"], [1, 4])
+    assert table.dropped == 2
+
+
+def test_only_the_columns_asked_for_are_checked(tmp_path):
+    path = write(tmp_path / "a.csv", "station,temp,flow\nA,1,\nB,2,3\n")
+    assert list(read_table(path, columns=["temp"]).columns) == ["temp"]
+    assert "'A'" in one_line(read_table, path)
+    assert "did you mean 'temp'?" in one_line(read_table, path, columns=["tmp"])
+
+
+def test_missing_file_folder_unknown_format_and_foreign_encoding(tmp_path):
+    assert "no such file" in one_line(read_table, tmp_path / "absent.csv")
+    assert "unknown format '.xlsx'" in one_line(read_table, tmp_path / "a.xlsx")
+    (tmp_path / "folder.csv").mkdir()
+    assert "cannot read" in one_line(read_table, tmp_path / "folder.csv")
+    (tmp_path / "latin.csv").write_bytes("x,größe\n1,2\n".encode("latin-1"))
+    assert "UTF-8" in one_line(read_table, tmp_path / "latin.csv")
+    hostile = one_line(read_table, tmp_path / "a\nb\x1b[31m.csv")
+    assert "\x1b" not in hostile
+
+
+def test_npz_that_cannot_be_a_table(tmp_path):
+    np.savez(tmp_path / "lengths.npz", x=np.zeros(3), y=np.zeros(4))
+    assert "different lengths" in one_line(read_table, tmp_path / "lengths.npz")
+    np.savez(tmp_path / "deep.npz", x=np.zeros((2, 2, 2)))
+    assert "(2, 2, 2)" in one_line(read_table, tmp_path / "deep.npz")
+    np.savez(tmp_path / "objects.npz", x=np.array([{}, {}], dtype=object))
+    assert "plain arrays" in one_line(read_table, tmp_path / "objects.npz")
+    np.savez(tmp_path / "complex.npz", x=np.ones(2) * 1j)
+    assert "not numeric" in one_line(read_table, tmp_path / "complex.npz")
+    np.savez(tmp_path / "none.npz")
+    assert "no columns" in one_line(read_table, tmp_path / "none.npz")
+
+
+def table_of(tmp_path, **columns):
+    np.savez(tmp_path / "t.npz", **columns)
+    return read_table(tmp_path / "t.npz")
+
+
+def test_regression_takes_y_or_the_last_column_as_target(tmp_path):
+    table = table_of(tmp_path, y=np.array([1.0, 2, 3]), a=np.array([0.0, 1, 2]), b=np.array([0.0, 0, 1]))
+    taken = regression(table)
+    assert (taken.inputs, taken.targets) == (("a", "b"), ("y",))
+    assert taken.x.shape == (3, 2)
+    assert taken.y.shape == (3,)
+    other = regression(table, inputs=["a"], targets=["b", "y"])
+    assert other.x.shape == (3, 1)
+    assert other.y.shape == (3, 2)
+    assert regression(table, inputs=["y"]).targets == ("b",)
+
+
+def test_targets_and_inputs_that_make_no_regression(tmp_path):
+    flat = table_of(tmp_path, x=np.array([0.0, 1, 2]), y=np.ones(3))
+    assert "constant (1)" in one_line(regression, flat)
+    twice = table_of(tmp_path, x=np.array([0.0, 1, 0, 1]), t=np.array([3.0, 4, 3, 5]), y=np.arange(4.0))
+    assert "1 rows with the inputs of another (first at x = 0, t = 3)" in one_line(regression, twice)
+    assert "both input and target" in one_line(regression, twice, inputs=["x"], targets=["x"])
+    assert "no column 'z'" in one_line(regression, twice, targets=["z"])
+    assert "no input column" in one_line(regression, table_of(tmp_path, y=np.arange(3.0)))
+
+
+def test_importing_tables_leaves_jax_out():
+    code = "import sys, brg_prob.tables, brg_prob.transform; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_shipped_record_is_the_one_its_header_describes():
+    table = read_table(RECORD)
+    year, soi = table.columns["year"], table.columns["soi"]
+    assert table.units == {"year": "yr", "soi": "standard units"}
+    np.testing.assert_array_equal(year, 1951 + (np.arange(888) + 0.5) / 12)
+    # the published base period: every calendar month of 1951-1980 has mean 0 and standard deviation 1,
+    # to the rounding of thirty values to two decimals (each off by at most .005)
+    base = soi[:360].reshape(30, 12)
+    assert np.abs(base.mean(axis=0)).max() < 0.005
+    assert np.abs(base.std(axis=0, ddof=1) - 1).max() < 0.005 * np.sqrt(30 / 29)
+    later = soi[360:720].reshape(30, 12)  # negative control: other years are not so normalised
+    assert np.abs(later.mean(axis=0)).max() > 0.1
