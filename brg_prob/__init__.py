@@ -29,7 +29,7 @@ _HOMES = {
     "fisher_cutoffs": "flow",
     "fisher_metric": "geometry",
     "fit": "posterior",
-    "load_run": "store",
+    "load_run": "pipeline",
     "run": "pipeline",
     "sample_prior": "prior",
     "tune": "posterior.evidence",
@@ -38,14 +38,21 @@ _HOMES = {
 
 if TYPE_CHECKING:
     from brg_prob.correspondence import Checks, check_correspondence, erg_prediction
-    from brg_prob.flow import Diffusion, Flow, Shell, coarse_grain, critical_scale, default_scales, fisher_cutoffs
+    from brg_prob.flow import (
+        Diffusion,
+        Flow,
+        Shell,
+        coarse_grain,
+        critical_scale,
+        default_scales,
+        fisher_cutoffs,
+    )
     from brg_prob.geometry import FisherMetric, fisher_metric
-    from brg_prob.pipeline import Run, run
+    from brg_prob.pipeline import Run, load_run, run
     from brg_prob.posterior import Exact, fit
     from brg_prob.posterior.evidence import tune
     from brg_prob.prior import sample_prior
     from brg_prob.report import write_report
-    from brg_prob.store import load_run
 
 __all__ = [
     "Checks",

@@ -74,7 +74,8 @@ class Option:
         if self.choices:
             if text not in self.choices:
                 raise UsageError(
-                    f"{flag} {text!r} is unknown; use {' or '.join(self.choices)}{nearest(text, self.choices)}"
+                    f"{flag} {text!r} is unknown; use "
+                    f"{' or '.join(self.choices)}{nearest(text, self.choices)}"
                 )
             return text
         if kind == "str":
@@ -96,23 +97,24 @@ class Option:
 
 @dataclass(frozen=True)
 class Named:
-    """An object given by name, ``FreeScalar`` or ``Matern(smoothness=0.5)``, to be looked up in the model's file."""
+    """An object given by name, ``FreeScalar`` or ``Matern(0.5)``, to be looked up in the model's file."""
 
     name: str
+    values: tuple[Any, ...] = ()
     options: tuple[tuple[str, Any], ...] = ()
     called: bool = True
 
     @classmethod
     def parse(cls, text: str, flag: str) -> Named:
-        """Return the name and its literal keyword arguments; nothing is evaluated."""
+        """Return the name and its literal arguments; nothing is evaluated."""
         try:
             node = ast.parse(text.strip(), mode="eval").body
             if isinstance(node, ast.Name):
                 return cls(node.id, called=False)
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.args:
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 options = tuple((str(k.arg), ast.literal_eval(k.value)) for k in node.keywords if k.arg)
                 if len(options) == len(node.keywords):
-                    return cls(node.func.id, options)
+                    return cls(node.func.id, tuple(ast.literal_eval(value) for value in node.args), options)
         except (SyntaxError, ValueError):
             pass
         raise UsageError(f"{flag} {text!r} is not a name; give NAME or NAME(option=value)")

@@ -138,7 +138,7 @@ def load_module(path: Path) -> ModuleType:
 
 
 def build_network(source: ModelSource, module: ModuleType, options: dict[str, Any], x: Any = None) -> Any:
-    """Return the network: a class is built from its options, at the inputs if it can be; the rest stands as it is.
+    """Return the network: a class built from its options, at the inputs if it can be; others as they are.
 
     Parameters
     ----------
@@ -152,7 +152,8 @@ def build_network(source: ModelSource, module: ModuleType, options: dict[str, An
     found = getattr(module, source.name, None)
     if not callable(found):
         raise UsageError(
-            f"{source.name!r} in {str(source.path)!r} is no network but a {type(found).__name__}; give a callable"
+            f"{source.name!r} in {str(source.path)!r} is no network but a {type(found).__name__}; give a "
+            "callable"
         )
     resolved = {name: _resolved(value, module) for name, value in _typed(found, options).items()}
     try:
@@ -172,7 +173,7 @@ def _problem(request: Request, module: ModuleType, table: Table | None, key: Any
 
 
 def _recorded(request: Request, module: ModuleType, table: Table, key: Any) -> Problem:
-    """Return the problem that a table poses: split, standardised on the training rows, network at its inputs."""
+    """Return the problem that a table poses: split, standardised on its training rows."""
     from brg_prob.network.bind import split_rows
     from brg_prob.pipeline import Record
     from brg_prob.transform import Standardisation
@@ -217,7 +218,7 @@ def _recorded(request: Request, module: ModuleType, table: Table, key: Any) -> P
 
 
 def _teacher(request: Request, module: ModuleType, key: Any) -> Problem:
-    """Return a draw of the prior as data: training points on a grid, held-out ones half a spacing beside it."""
+    """Return a draw of the prior as data: training points on a grid, held-out ones beside it."""
     import jax.numpy as jnp
 
     from brg_prob.network.trace import read_model, run_trace
@@ -252,7 +253,7 @@ def _teacher(request: Request, module: ModuleType, key: Any) -> Problem:
 
 
 def _points_per_side(points: int, dim: int, box: float, cutoff: float | None, *, lattice: bool) -> int:
-    """Return the grid's points per side: as asked in one dimension; in more, no fewer than a lattice needs (T9)."""
+    """Return the grid's points per side: as asked for d = 1; in more, no fewer than a lattice needs."""
     side = round(points ** (1 / dim))
     if dim > 1 and lattice and cutoff is not None and math.isfinite(cutoff):
         side = max(side, 2 * math.floor(cutoff * box / (2 * math.pi)) + 1)
@@ -290,16 +291,20 @@ def _typed(found: Any, options: dict[str, Any]) -> dict[str, Any]:
         return options
     if not dataclasses.is_dataclass(found):
         raise UsageError(
-            f"option '--model.{next(iter(options))}' is unknown; this network is no dataclass and has no options"
+            f"option '--model.{next(iter(options))}' is unknown; this network is no dataclass and has no "
+            "options"
         )
     from brg_prob.arguments import Option
 
-    fields = {f.name: Option(f.name, f.type if isinstance(f.type, str) else _annotation(f.type), None) for f in
-              dataclasses.fields(found)}  # fmt: skip
+    fields = {
+        f.name: Option(f.name, f.type if isinstance(f.type, str) else _annotation(f.type), None)
+        for f in dataclasses.fields(found)
+    }
     for name in options:
         if name not in fields:
             raise UsageError(
-                f"option '--model.{name}' is unknown; its options are {', '.join(fields)}{nearest(name, fields)}"
+                f"option '--model.{name}' is unknown; its options are "
+                f"{', '.join(fields)}{nearest(name, fields)}"
             )
     return {
         name: fields[name].parse(value, f"--model.{name}") if isinstance(value, str) else value
@@ -313,7 +318,7 @@ def _annotation(kind: Any) -> str:
 
 
 def _resolved(value: Any, module: ModuleType) -> Any:
-    """Return an object given by name: from the network's file, else one of the library's spectral densities."""
+    """Return an object given by name: from the network's file, else a spectral density of ours."""
     if not isinstance(value, Named):
         return value
     from brg_prob import spectra
@@ -326,7 +331,7 @@ def _resolved(value: Any, module: ModuleType) -> Any:
         )
     if isinstance(found, type) or value.called:
         try:
-            return found(**dict(value.options))
+            return found(*value.values, **dict(value.options))
         except (TypeError, ValueError) as error:
             raise UsageError(f"{value.name}: {error}") from error
     return found

@@ -24,11 +24,10 @@ import xarray as xr
 from jax import Array
 
 from brg_prob import store
-from brg_prob.correspondence import Checks, check_correspondence, erg_prediction
+from brg_prob.correspondence import Check, Checks, check_correspondence, erg_prediction
 from brg_prob.erg import FreeTheory
 from brg_prob.flow import Diffusion, Flow, Shell, coarse_grain, default_scales, fisher_cutoffs
 from brg_prob.geometry import fisher_metric
-from brg_prob.network import FreeField
 from brg_prob.posterior import Engine, Exact, fit
 from brg_prob.record import Record, recorded
 from brg_prob.report import render_report
@@ -173,6 +172,8 @@ def run(
         run = brg_prob.run(CosNet(box=10.0), x, y, key=jax.random.key(0))
         run.summary["verdict"]
     """
+    if not 0 < tolerance < 1:
+        raise ValueError(f"tolerance = {tolerance} must lie between 0 and 1, e.g. 0.05")
     scheme = scheme or Diffusion()
     second = None if isinstance(scheme, Shell) else second
     clock = _Clock(progress)
@@ -198,7 +199,7 @@ def run(
         )
         metric = fisher_metric(network, posterior["constant_data"]["inputs"].values, at=posterior)
     trained_at = float(posterior.attrs["observations"])
-    judge = _Judge(network, tolerance, level, controls, clock)
+    judge = _Judge(network, tolerance, level, controls, clock, tuned=tune)
     first = coarse_grain(
         network,
         posterior,
@@ -213,7 +214,8 @@ def run(
     if second is not None:
         cutoffs = _scales(second, scales if isinstance(scales, int) else len(scales), trained_at)
         flow = coarse_grain(network, posterior, metric, scheme=second, scales=cutoffs, key=keys[SECOND])
-        branch, more = judge(flow)
+        # the same data as before: their own spectrum was tested beside the first flow
+        branch, more = dataclasses.replace(judge, with_data=False)(flow)
         tree[SECOND] = branch
         verdicts += [more.verdict] if more is not None else []
     with clock("record"):
@@ -221,12 +223,12 @@ def run(
     if tuning is not None:
         tree["tuning"] = tuning["tuning"]
     tree.attrs.update(
-        _attributes(network, engine or Exact(), posterior, source or Source(), tolerance)
-        | {
+        **_attributes(network, engine or Exact(), posterior, source or Source(), tolerance),
+        **{
             "verdict": combine_verdicts(verdicts),
             "seconds": json.dumps(clock.seconds),
             "key": key_to_json(key),
-        }
+        },
     )
     return Run(tree, summarise(tree), _model(tree, source or Source()), network, checks)
 
@@ -261,22 +263,41 @@ class _Judge:
     level: float
     controls: bool
     clock: _Clock
+    tuned: bool
+    with_data: bool = True
 
     def __call__(self, flow: Flow) -> tuple[xr.DataTree, Checks | None]:
         """Return the groups of a flow and its checks; without a prediction there are none."""
         name = str(type(flow.scheme).__name__).lower()
         with self.clock(name):
             tree = flow.tree
-        if not isinstance(self.network, FreeField):
-            return tree, None
         with self.clock(f"checks of the {name}"):
-            prediction = erg_prediction(self.network, flow.x)
-            checks = check_correspondence(
-                flow, prediction, tolerance=self.tolerance, level=self.level, controls=self.controls
-            )
+            try:
+                prediction = erg_prediction(self.network, flow.x)
+                checks = self._checks(flow, prediction)
+            except (TypeError, ValueError) as error:  # no free field, or inputs on which T9 says nothing
+                tree["flow"].attrs["no_prediction"] = str(error)
+                return tree, None
             tree = with_groups(tree, checks.tree)
             tree["theory"] = xr.DataTree(_with_running(tree["theory"].to_dataset(), flow, prediction))
         return tree, checks
+
+    def _checks(self, flow: Flow, prediction: FreeTheory) -> Checks:
+        """Return the checks; those of the data alone are left out where another flow has them."""
+        found = check_correspondence(
+            flow,
+            prediction,
+            tolerance=self.tolerance,
+            level=self.level,
+            controls=self.controls,
+            tuned=self.tuned and self.with_data,
+        )
+        if self.with_data:
+            return found
+        kept = [number for number, check in enumerate(found.checks) if check.role != "data"]
+        tree = found.tree.copy()
+        tree["checks"] = xr.DataTree(found.tree["checks"].to_dataset().isel(check=kept))
+        return Checks(tree, found.verdict, tuple(found.checks[number] for number in kept))
 
 
 def _scales(scheme: Scheme, scales: int | Sequence[float], observations: float) -> tuple[float, ...]:
@@ -288,7 +309,7 @@ def _scales(scheme: Scheme, scales: int | Sequence[float], observations: float) 
 
 
 def _with_running(theory: xr.Dataset, flow: Flow, prediction: FreeTheory) -> xr.Dataset:
-    """Add the momentum cutoff of each scale and, for a diffusion, the running mass, predicted and measured (T9).
+    """Add the momentum cutoff of each scale and, for a diffusion, the running mass (T9).
 
     Every mode measures the mass of the data, 1/G_T(p) − 1/G0(p) = M_T²; their mean, weighted by
     the null hypothesis' errors, is shown as m_T² = m² G0(0)/G_T(0).
@@ -380,4 +401,13 @@ def _checks_of(tree: xr.DataTree) -> Checks | None:
     if "checks" not in tree.children:
         return None
     groups = {name: tree[name].to_dataset() for name in ("theory", "checks")}
-    return Checks(tree=xr.DataTree.from_dict(groups), verdict=str(tree.attrs["verdict"]))
+    table = groups["checks"]
+    names = ("name", "hypothesis", "role", "statistic", "p_value", "smallest_detectable", "verdict", "detail")
+    checks = tuple(
+        Check(
+            **{name: table[name].values[at].item() for name in names},
+            scale_p_values=table["scale_p_value"].values[at],
+        )
+        for at in range(table.sizes["check"])
+    )
+    return Checks(xr.DataTree.from_dict(groups), table.attrs["verdict"], checks)

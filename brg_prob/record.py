@@ -1,4 +1,4 @@
-"""The data as they are shown: in their own units, with the field before and after training (group ``record``)."""
+"""The data as they are shown: in their own units, the field before and after training (group ``record``)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax import Array
 
+from brg_prob.network import Covariance, LinearReadout
 from brg_prob.prior import sample_prior
 from brg_prob.transform import Standardisation
 
@@ -54,16 +57,17 @@ def recorded(network: Any, posterior: xr.DataTree, record: Record, key: Array) -
     Of several outputs the first is recorded.
     """
     held = "predictions" in posterior.children
-    x = [posterior["constant_data"]["inputs"].values]
-    y = [posterior["observed_data"]["y"].values]
-    draws = [posterior["posterior"]["f"].values]
+    x = [_values(posterior, "constant_data/inputs")]
+    y = [_values(posterior, "observed_data/y")]
+    draws = [_values(posterior, "posterior/f")]
     if held:
-        x.append(posterior["predictions_constant_data"]["inputs"].values)
-        y.append(posterior["predictions_data"]["y"].values)
-        draws.append(posterior["predictions"]["f"].values)
+        x.append(_values(posterior, "predictions_constant_data/inputs"))
+        y.append(_values(posterior, "predictions_data/y"))
+        draws.append(_values(posterior, "predictions/f"))
     inputs, targets = np.concatenate(x), np.concatenate(y)
     after = _flat(np.concatenate(draws, axis=2))
-    before = _flat(sample_prior(network, inputs, key=key, draws=_PRIOR_DRAWS)["prior"]["f"].values)
+    before = _flat(_values(sample_prior(network, inputs, key=key, draws=_PRIOR_DRAWS), "prior/f"))
+    mean, spread = _prior_moments(network, inputs, before)
     prepare = record.preparation
     restore: Callable[[np.ndarray], np.ndarray] = (
         (lambda values: values) if prepare is None else (lambda values: prepare.inverse(inputs, values))
@@ -72,16 +76,35 @@ def recorded(network: Any, posterior: xr.DataTree, record: Record, key: Array) -
     shown = inputs if prepare is None else prepare.inverse_inputs(inputs)
     columns = {
         "value": restore(targets),
-        "prior_mean": restore(before.mean(axis=0)),
+        "prior_mean": restore(mean),
         "posterior_mean": restore(after.mean(axis=0)),
     }
-    deviations = {"prior_sd": before.std(axis=0, ddof=1), "posterior_sd": after.std(axis=0, ddof=1)}
+    deviations = {"prior_sd": spread, "posterior_sd": after.std(axis=0, ddof=1)}
     variables: dict[str, Any] = {name: ("row", _first_output(value, 1)) for name, value in columns.items()}
     variables |= {name: ("row", factor * _first_output(value, 1)) for name, value in deviations.items()}
     variables["prior_draw"] = (("prior_draws", "row"), _first_output(restore(before[:_SHOWN_DRAWS]), 2))
     variables["training"] = ("row", (np.arange(len(inputs)) < len(x[0])).astype(int))
     variables["input"] = ("row", shown[:, 0]) if shown.shape[1] == 1 else (("row", "dim"), shown)
     return xr.Dataset(variables, attrs=_record_attributes(record, factor * float(posterior.attrs["noise"])))
+
+
+def _prior_moments(network: Any, inputs: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of the prior field, exact where the network knows them."""
+    mean, spread = draws.mean(axis=0), draws.std(axis=0, ddof=1)
+    if isinstance(network, Covariance):
+        at = jnp.asarray(inputs)
+        variance = np.diagonal(np.asarray(network.covariance(at, at)))
+        spread = np.sqrt(variance if spread.ndim == 1 else variance[:, None] + np.zeros_like(spread))
+    if isinstance(network, LinearReadout) and not (hidden := network.sample_hidden(jax.random.key(0))):
+        exact = np.asarray(network.features(jnp.asarray(inputs), hidden) @ network.readout_prior(hidden).mean)
+        mean = exact.reshape(mean.shape)
+    return mean, spread
+
+
+def _values(tree: xr.DataTree, path: str) -> np.ndarray:
+    """Return a variable of a tree as an array, by ``group/name``."""
+    group, name = path.split("/")
+    return np.asarray(tree[group].to_dataset()[name].values)
 
 
 def _flat(draws: np.ndarray) -> np.ndarray:
@@ -100,7 +123,10 @@ def _record_attributes(record: Record, noise: float) -> dict[str, Any]:
     prepared = "none"
     if record.preparation is not None:
         line = " the line through first and last training point and" if any(record.preparation.slope) else ""
-        prepared = f"{line} the mean taken off, divided by {record.preparation.scale[0]:.6g}; undone in what is shown".strip()
+        prepared = (
+            f"{line} the mean taken off, divided by {record.preparation.scale[0]:.6g}; undone in what is "
+            "shown".strip()
+        )
     return {
         "subject": record.subject,
         "source": record.source,

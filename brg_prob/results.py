@@ -76,11 +76,14 @@ def _dataset(
         names = dims.get(f"{group}/{name}", dims.get(name))
         array = np.asarray(value)
         if names is None or len(names) != array.ndim:
-            raise ValueError(f"{group}/{name} has shape {array.shape} but dimensions {names}; name each dimension once")
+            raise ValueError(
+                f"{group}/{name} has shape {array.shape} but dimensions {names}; name each dimension once"
+            )
         entries[name] = (tuple(names), array)
     dataset = xr.Dataset(entries)
-    used = {}
-    for name, size in dataset.sizes.items():
+    used: dict[str, np.ndarray] = {}
+    for dimension, size in dataset.sizes.items():
+        name = str(dimension)
         if name in coords and len(coords[name]) == size:
             used[name] = np.asarray(coords[name])
         elif name in ("chain", "draw"):
@@ -91,13 +94,13 @@ def _dataset(
 def checked_attributes(attrs: Mapping[str, Any]) -> dict[str, Attribute]:
     """Return attributes as plain str, int or float, or raise ValueError naming the offender."""
     checked: dict[str, Attribute] = {}
-    for name, value in attrs.items():
-        if isinstance(value, np.generic):
-            value = value.item()
-        if isinstance(value, bool):
-            value = int(value)
+    for name, given in attrs.items():
+        value = given.item() if isinstance(given, np.generic) else given
+        value = int(value) if isinstance(value, bool) else value
         if not isinstance(value, str | int | float):
-            raise ValueError(f"attribute {name} = {value!r} is a {type(value).__name__}; store str, int or float")
+            raise ValueError(
+                f"attribute {name} = {value!r} is a {type(value).__name__}; store str, int or float"
+            )
         checked[name] = value
     return checked
 

@@ -103,7 +103,8 @@ def evaluate_spectrum(spectrum: Spectrum, p: ArrayLike, mass: float, dim: int) -
 
 def below_cutoff(p: Any, cutoff: float) -> Any:
     """Return whether |p| ≤ cutoff, a momentum on the cutoff counting as below it despite rounding."""
-    dtype = np.result_type(p) if np.issubdtype(np.result_type(p), np.floating) else np.float64
+    dtype = getattr(p, "dtype", np.dtype(float))
+    dtype = dtype if np.issubdtype(dtype, np.floating) else np.dtype(float)
     return p <= cutoff * (1 + 8 * float(np.finfo(dtype).eps))
 
 

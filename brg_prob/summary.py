@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,8 @@ def summarise(tree: xr.DataTree) -> dict[str, Any]:
         effective_dimension, kl_to_prior, test_score, test_score_se}, critical_scale, checks
         [{name, hypothesis, statistic, p_value, smallest_detectable, verdict, detail, role,
         flow}], verdict, versions, seconds`` and, beside these stable keys, ``flows`` (the
-        same as ``flow`` for each flow, by scheme) and ``tolerance``. Only JSON types.
+        same as ``flow`` for each flow, by scheme), ``tolerance`` and ``no_prediction`` (why nothing was
+        checked, or null). Only JSON types.
     """
     attrs = tree.attrs
     observations = float(attrs["observations"])
@@ -66,6 +67,7 @@ def summarise(tree: xr.DataTree) -> dict[str, Any]:
         "seconds": json.loads(attrs["seconds"]),
         "flows": flows,
         "tolerance": _number(attrs.get("tolerance", math.nan)),
+        "no_prediction": tree["flow"].attrs.get("no_prediction"),
     }
 
 
@@ -89,7 +91,7 @@ def check_rows(branch: xr.DataTree) -> list[dict[str, Any]]:
     return rows
 
 
-def combine_verdicts(verdicts: list[str]) -> str:
+def combine_verdicts(verdicts: Sequence[str]) -> str:
     """Return the verdict of several flows together: the worst of them.
 
     Examples
@@ -114,21 +116,51 @@ def verdict_sentence(summary: dict[str, Any]) -> str:
         if size
         else "their power is unknown"
     )
+    if not judged:
+        return "There is no exact renormalization group to hold this flow against" + (
+            f": {summary['no_prediction']}." if summary.get("no_prediction") else "."
+        )
     if summary["verdict"] == "consistent":
         return (
-            f"At all {count} scales the Bayesian renormalization of this posterior ({flows}) agrees with the exact "
-            f"renormalization group; {power} with probability 0.8."
+            f"At all {count} scales the Bayesian renormalization of this posterior ({flows}) agrees with "
+            f"the exact renormalization group; {power} with probability 0.8."
         )
     named = ", ".join(dict.fromkeys(_label(r, summary) for r in judged if r["verdict"] == summary["verdict"]))
     if summary["verdict"] == "inconsistent":
         return (
-            f"The Bayesian renormalization of this posterior ({flows}) differs from the exact renormalization group: "
-            f"rejected by {named or 'the checks below'}."
+            f"The Bayesian renormalization of this posterior ({flows}) differs from the exact "
+            f"renormalization group: rejected by {named or 'the checks below'}."
         )
     return (
-        f"Whether the Bayesian renormalization of this posterior ({flows}) agrees with the exact renormalization group "
-        f"is undetermined: {named or 'a control that must be rejected was not'}; {power}."
+        f"Whether the Bayesian renormalization of this posterior ({flows}) agrees with the exact "
+        f"renormalization group is undetermined: {named or 'a control that must be rejected was not'}; "
+        f"{power}."
     )
+
+
+def data_sentence(summary: dict[str, Any]) -> str:
+    """Return whether the data look like a draw of the prior, in words; empty if that was not tested."""
+    rows = [row for row in summary["checks"] if row["role"] == "data"]
+    if not rows:
+        return ""
+    name, p_value = rows[0]["name"], f"{rows[0]['p_value']:.2g}"
+    if rows[0]["verdict"] == "inconsistent":
+        return f"The data themselves are not what this prior expects ({name}, p = {p_value})."
+    seen = "" if rows[0]["verdict"] == "consistent" else ", though one record can tell little"
+    return f"The data themselves do not contradict this prior ({name}, p = {p_value}{seen})."
+
+
+def deciding_columns(branch: xr.DataTree) -> list[tuple[str, np.ndarray]]:
+    """Return name and p-values per scale of the checks that decide and have such p-values."""
+    if "checks" not in branch.children:
+        return []
+    p_values = np.asarray(branch["checks"].to_dataset()["scale_p_value"].values, dtype=float)
+    rows = check_rows(branch)
+    return [
+        (row["name"], p_values[at])
+        for at, row in enumerate(rows)
+        if row["role"] == "correspondence" and np.isfinite(p_values[at]).any()
+    ]
 
 
 def _label(row: dict[str, Any], summary: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 from rich.text import Text
 
-from brg_prob.summary import branches, check_rows, verdict_sentence
+from brg_prob.summary import branches, data_sentence, deciding_columns, verdict_sentence
 
 _COLOURS = {"consistent": "green", "inconsistent": "red", "undetermined": "yellow"}
 _WIDEST = 100
@@ -80,12 +80,17 @@ def print_result(run: Any, folder: Path, console: Console | None = None) -> None
     console = console or Console(highlight=False, width=min(Console().width, _WIDEST))
     for branch in branches(run.tree):
         console.print(_scale_table(branch))
-    console.print(_check_table(run.summary["checks"]))
+        console.print()
+    if run.summary["checks"]:
+        console.print(_check_table(run.summary["checks"]))
+        console.print()
     verdict = run.summary["verdict"]
     console.print(
         Text(f"{verdict}: ", style=f"bold {_COLOURS[verdict]}")
         + Text(verdict_sentence(run.summary), style="default")
     )
+    if data_sentence(run.summary):
+        console.print(Text(data_sentence(run.summary)))
     console.print(Text(f"report: {folder / 'report.html'}"), soft_wrap=True)
 
 
@@ -93,15 +98,15 @@ def _scale_table(branch: xr.DataTree) -> Table:
     """Return one flow as a table, a row per scale."""
     flow = branch["flow"].to_dataset()
     theory = branch["theory"].to_dataset() if "theory" in branch.children else xr.Dataset()
-    deciding = [i for i, row in enumerate(check_rows(branch)) if row["role"] == "correspondence"]
+    deciding = deciding_columns(branch)
     table = Table(
         title=f"{flow.attrs['scheme']}", box=None, title_justify="left", title_style="bold", pad_edge=False
     )
     heads = ["T", "Λ′", "d_eff", "KL", "score ± s.e."]
     for head in heads:
         table.add_column(head, justify="right", no_wrap=True)
-    for index in deciding:
-        table.add_column(Text(f"p {check_rows(branch)[index]['name']}"), justify="right", max_width=14)
+    for name, _ in deciding:
+        table.add_column(Text(f"p {name}"), justify="right", max_width=14)
     for at in range(flow.sizes["scale"]):
         score, error = _at(flow, "test_score", at), _at(flow, "test_score_se", at)
         cells = [
@@ -111,8 +116,7 @@ def _scale_table(branch: xr.DataTree) -> Table:
             _number(_at(flow, "kl_to_prior", at)),
             f"{score:.3f} ± {error:.3f}" if math.isfinite(score) else "–",
         ]
-        p_values = [float(branch["checks"]["scale_p_value"].values[i, at]) for i in deciding]
-        table.add_row(*cells, *(_p_value(p) for p in p_values))
+        table.add_row(*cells, *(_p_value(float(p_values[at])) for _, p_values in deciding))
     return table
 
 
@@ -134,7 +138,7 @@ def _check_table(rows: list[dict[str, Any]]) -> Table:
             Text(row["name"]),
             Text(row["flow"]),
             _p_value(row["p_value"]),
-            "–" if size is None else f"{100 * size:.1f} %",
+            "–" if size is None else _percent(size),
             Text(verdict, style=colour),
         )
     return table
@@ -148,6 +152,11 @@ def _at(dataset: xr.Dataset, name: str, index: int) -> float:
 def _number(value: float) -> str:
     """Return three significant digits, or a dash."""
     return f"{value:.3g}" if math.isfinite(value) else "–"
+
+
+def _percent(size: float) -> str:
+    """Return a smallest detectable deviation; rounding errors as a bound."""
+    return "<0.1 %" if size < 1e-3 else f"{100 * size:.1f} %" if size < 0.995 else f"{100 * size:.0f} %"
 
 
 def _p_value(value: float | None) -> str:

@@ -147,7 +147,10 @@ def whitened_mean(prior: ReadoutPrior) -> Array:
     whitened = prior.covariance.inverse_sqrt_matmul(prior.mean)
     lost = jnp.max(jnp.abs(prior.covariance.sqrt_matmul(whitened) - prior.mean), initial=0)
     if float(lost) > 1e-6 * float(jnp.max(jnp.abs(prior.mean), initial=0)):
-        raise ValueError("the readout's prior mean lies outside the range of its covariance; flow a theory with action='reset'")
+        raise ValueError(
+            "the readout's prior mean lies outside the range of its covariance; "
+            "flow a theory with action='reset'"
+        )
     return whitened
 
 
@@ -172,7 +175,14 @@ def mode_theory(
 
 
 def kept_mode_theory(
-    base: LinearReadout, x: Array, hidden: Hidden, modes: ReadoutModes, *, mean: Array, gain: Array, kept: Array
+    base: LinearReadout,
+    x: Array,
+    hidden: Hidden,
+    modes: ReadoutModes,
+    *,
+    mean: Array,
+    gain: Array,
+    kept: Array,
 ) -> ReadoutTheory:
     """Return the theory of the kept modes alone; the others sit at the prior mean (``drop``)."""
     index = jnp.flatnonzero(kept)
@@ -192,7 +202,15 @@ def kept_mode_theory(
 
 
 def kept_parameter_theory(
-    base: LinearReadout, x: Array, hidden: Hidden, y: Array, *, kept: Array, observations: float, noise: float, drop: bool
+    base: LinearReadout,
+    x: Array,
+    hidden: Hidden,
+    y: Array,
+    *,
+    kept: Array,
+    observations: float,
+    noise: float,
+    drop: bool,
 ) -> ReadoutTheory:
     """Return kept ⊗ prior for a set of raw readout weights: their marginal posterior at T (T8).
 
@@ -221,10 +239,15 @@ def kept_parameter_theory(
     offset = whitened_mean(prior)
     if not drop:
         return ReadoutTheory(
-            base, hidden, ReadoutPrior(offset + mean, LowRankUpdate(jnp.ones(()), basis, jnp.clip(gain, 0, 1))), noise
+            base,
+            hidden,
+            ReadoutPrior(offset + mean, LowRankUpdate(jnp.ones(()), basis, jnp.clip(gain, 0, 1))),
+            noise,
         )
     if bool(jnp.any(offset != 0)):
-        raise ValueError("action='drop' in basis='parameter' needs a readout with prior mean zero; use action='reset'")
+        raise ValueError(
+            "action='drop' in basis='parameter' needs a readout with prior mean zero; use action='reset'"
+        )
     index = jnp.flatnonzero(kept)
     covariance = LowRankUpdate(jnp.ones(()), basis[index], jnp.clip(gain, 0, 1))
     return ReadoutTheory(base, hidden, ReadoutPrior(mean[index], covariance), noise, index)

@@ -1,0 +1,1 @@
+"""Networks as NumPyro generative models, one file each; a file is also a template to start from."""

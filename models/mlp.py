@@ -92,6 +92,7 @@ class Mlp:
     dim: int = 1
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "widths", tuple(self.widths))  # a list would not hash
         if self.activation not in ACTIVATIONS:
             raise ValueError(
                 f"activation = {self.activation!r} is unknown; use one of {', '.join(ACTIVATIONS)}"

@@ -41,7 +41,10 @@ class RandomCosines:
     def sample_hidden(self, key):
         """Draw frequencies and phases."""
         w, b = jax.random.split(key)
-        return {"w": 3 * jax.random.normal(w, (self.width,)), "b": jax.random.uniform(b, (self.width,), maxval=6.3)}
+        return {
+            "w": 3 * jax.random.normal(w, (self.width,)),
+            "b": jax.random.uniform(b, (self.width,), maxval=6.3),
+        }
 
     def features(self, x, hidden):
         """Return (n, P) cosines."""
@@ -54,7 +57,8 @@ class RandomCosines:
     def __call__(self, x, y=None):
         """Run as a NumPyro model with the hidden layers of a fixed key."""
         weights = numpyro.sample(
-            "readout", dist.Normal(self.mean, np.sqrt(self.variance)).expand([self.width, self.outputs]).to_event(2)
+            "readout",
+            dist.Normal(self.mean, np.sqrt(self.variance)).expand([self.width, self.outputs]).to_event(2),
         )
         f = self.features(x, self.sample_hidden(jax.random.key(7))) @ weights
         f = numpyro.deterministic("f", f[:, 0] if self.outputs == 1 else f)
@@ -77,7 +81,7 @@ def sine_data():
 
 
 class DenseOracle:
-    """The same linear-Gaussian posterior by dense numpy in weight space: no dual, no modes, no library code."""
+    """The same posterior by dense numpy in weight space: no dual, no modes, no library code."""
 
     def __init__(self, network, hidden, x, y, observations):
         self.network, self.hidden = network, hidden

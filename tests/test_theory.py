@@ -19,7 +19,11 @@ def flowed(random_cosines, sine_data, getkey):
         network = random_cosines(**options)
         posterior = fit(network, x, y, key=getkey(), draws=200)
         metric = fisher_metric(network, x, at=posterior)
-        return network, metric, coarse_grain(network, posterior, metric, scheme=scheme, scales=scales, key=getkey())
+        return (
+            network,
+            metric,
+            coarse_grain(network, posterior, metric, scheme=scheme, scales=scales, key=getkey()),
+        )
 
     return make
 
@@ -30,9 +34,19 @@ def _moments(theory, x, y, observations, at):
     count = prior.mean.shape[0]
     covariance = np.asarray(prior.covariance.matmul(jnp.eye(count)))
     weight = observations / x.shape[0] / theory.noise**2
-    gain = covariance @ features.T @ np.linalg.inv(np.eye(len(features)) / weight + features @ covariance @ features.T)
-    mean = np.asarray(prior.mean) + gain @ (np.asarray(y).reshape(len(features), -1) - features @ np.asarray(prior.mean))
-    other = np.asarray(theory.base.features(at, {})) if hasattr(theory, "projection") else np.asarray(theory.features(at, {}))
+    gain = (
+        covariance
+        @ features.T
+        @ np.linalg.inv(np.eye(len(features)) / weight + features @ covariance @ features.T)
+    )
+    mean = np.asarray(prior.mean) + gain @ (
+        np.asarray(y).reshape(len(features), -1) - features @ np.asarray(prior.mean)
+    )
+    other = (
+        np.asarray(theory.base.features(at, {}))
+        if hasattr(theory, "projection")
+        else np.asarray(theory.features(at, {}))
+    )
     after = covariance - gain @ features @ covariance
     return other @ mean, other @ after @ other.T
 
@@ -50,7 +64,9 @@ def test_conditioning_at_the_weight_left_returns_the_posterior(flowed, dense_ora
     assert np.abs(wrong - expected[0]).max() > 1e-3
 
 
-def test_shell_theory_conditioned_on_the_sloppy_projection_returns_the_posterior(flowed, dense_oracle, sine_data):
+def test_shell_theory_conditioned_on_the_sloppy_projection_returns_the_posterior(
+    flowed, dense_oracle, sine_data
+):
     x, y, other, _ = sine_data
     network, metric, flow = flowed(Shell(), (0.0, 0.3))
     observed, inputs, values = flow.sloppy_observation(0.3)
@@ -58,19 +74,25 @@ def test_shell_theory_conditioned_on_the_sloppy_projection_returns_the_posterior
     assert values.shape[0] == metric.eigenvalues.size - kept
     features, prior = np.asarray(observed.features(inputs, {})), observed.readout_prior({})
     covariance = np.asarray(prior.covariance.matmul(jnp.eye(network.width)))
-    gain = covariance @ features.T @ np.linalg.inv(network.noise**2 * np.eye(len(features)) + features @ covariance @ features.T)
+    gain = (
+        covariance
+        @ features.T
+        @ np.linalg.inv(network.noise**2 * np.eye(len(features)) + features @ covariance @ features.T)
+    )
     mean = np.asarray(prior.mean) + gain @ (np.asarray(values) - features @ np.asarray(prior.mean))
     out = np.asarray(observed.base.features(other, {}))
     expected = dense_oracle(network, metric.hidden[0], x, y, 30.0).field(other)
     np.testing.assert_allclose(out @ mean, expected[0], atol=1e-6)
-    np.testing.assert_allclose(np.diag(out @ (covariance - gain @ features @ covariance) @ out.T), np.diag(expected[1]), atol=1e-6)
+    np.testing.assert_allclose(
+        np.diag(out @ (covariance - gain @ features @ covariance) @ out.T), np.diag(expected[1]), atol=1e-6
+    )
     before = np.asarray(flow.theory_at(0.3).mean(other))
     assert np.abs(before - expected[0]).max() > 1e-3  # the shell had forgotten something
 
 
 def test_library_conditions_and_flows_a_theory_like_any_network(flowed, sine_data, getkey):
     x, y, other, _ = sine_data
-    network, metric, flow = flowed()
+    _, _, flow = flowed()
     theory = flow.theory_at(5.0)
     assert isinstance(theory, LinearReadout)
     again = fit(theory, x, y, key=getkey(), draws=200, observations=25.0)
@@ -78,11 +100,15 @@ def test_library_conditions_and_flows_a_theory_like_any_network(flowed, sine_dat
     back = coarse_grain(theory, again, inner, scales=[25.0, 0.0], key=getkey())
     # the flow of the theory ends in the theory itself …
     np.testing.assert_allclose(back.theory_at(0.0).mean(other), theory.mean(other), atol=1e-9)
-    np.testing.assert_allclose(back.theory_at(0.0).covariance(other, other), theory.covariance(other, other), atol=1e-9)
+    np.testing.assert_allclose(
+        back.theory_at(0.0).covariance(other, other), theory.covariance(other, other), atol=1e-9
+    )
     # … and begins in the posterior
     top = flow.theory_at(30.0)
     np.testing.assert_allclose(back.theory_at(25.0).mean(other), top.mean(other), atol=1e-6)
-    np.testing.assert_allclose(back.theory_at(25.0).covariance(other, other), top.covariance(other, other), atol=1e-6)
+    np.testing.assert_allclose(
+        back.theory_at(25.0).covariance(other, other), top.covariance(other, other), atol=1e-6
+    )
 
 
 def test_fit_of_a_projected_observation_draws_the_posterior(flowed, dense_oracle, sine_data, getkey):
@@ -100,14 +126,19 @@ def test_fit_of_a_projected_observation_draws_the_posterior(flowed, dense_oracle
     assert np.abs(z).max() < 4.5
 
 
-@pytest.mark.parametrize(("basis", "action"), [("eigen", "reset"), ("eigen", "drop"), ("parameter", "reset"), ("parameter", "drop")])
+@pytest.mark.parametrize(
+    ("basis", "action"),
+    [("eigen", "reset"), ("eigen", "drop"), ("parameter", "reset"), ("parameter", "drop")],
+)
 def test_theory_moments_are_those_of_the_flowed_draws(random_cosines, sine_data, getkey, basis, action):
     x, y, other, target = sine_data
     network = random_cosines(mean=0.0 if (basis, action) == ("parameter", "drop") else 0.3)
     posterior = fit(network, x, y, key=getkey(), draws=20000, held_out=(other, target))
     metric = fisher_metric(network, x, at=posterior)
     cutoff = 0.3 if basis == "eigen" else float(np.median(np.asarray(metric.diagonal)))
-    flow = coarse_grain(network, posterior, metric, scheme=Shell(basis=basis, action=action), scales=[cutoff], key=getkey())
+    flow = coarse_grain(
+        network, posterior, metric, scheme=Shell(basis=basis, action=action), scales=[cutoff], key=getkey()
+    )
     draws = np.asarray(next(flow._all_fields()))[:, :, 0]
     theory, inputs = flow.theory_at(cutoff), jnp.concatenate([x, other])
     mean, variance = np.asarray(theory.mean(inputs))[:, 0], np.diag(theory.covariance(inputs, inputs))
@@ -116,7 +147,7 @@ def test_theory_moments_are_those_of_the_flowed_draws(random_cosines, sine_data,
 
 
 def test_plain_numpyro_samples_and_conditions_a_theory(flowed, dense_oracle, sine_data):
-    """NUTS knows nothing of the theory's origin: the prior is T6's at T, the posterior at weight 1 its Bayes update."""
+    """NUTS knows nothing of the theory's origin: its prior is T6's at T, its posterior the Bayes update."""
     x, y, *_ = sine_data
     network, metric, flow = flowed(width=12)
     theory = flow.theory_at(5.0)

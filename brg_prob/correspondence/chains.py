@@ -66,7 +66,8 @@ def effective_sizes(draws: Floats) -> tuple[Floats, Floats]:
     """
     squares = np.square(draws - draws.mean(axis=(1, 2), keepdims=True))
     return tuple(  # type: ignore[return-value]
-        np.asarray(array_stats.ess(a, chain_axis=1, draw_axis=2, method="mean"), dtype=float) for a in (squares, draws)
+        np.asarray(array_stats.ess(a, chain_axis=1, draw_axis=2, method="mean"), dtype=float)
+        for a in (squares, draws)
     )
 
 
@@ -75,14 +76,18 @@ def dependence(draws: Floats) -> Dependence:
     size = draws.shape[1] * draws.shape[2]
     ess_variance, ess_mean = effective_sizes(draws)
     centred = draws - draws.mean(axis=(1, 2), keepdims=True)
-    lag_one = np.sum(centred[:, :, 1:] * centred[:, :, :-1], axis=(1, 2)) / np.sum(np.square(centred), axis=(1, 2))
+    lag_one = np.sum(centred[:, :, 1:] * centred[:, :, :-1], axis=(1, 2)) / np.sum(
+        np.square(centred), axis=(1, 2)
+    )
     # AR(1): ESS of the mean S(1−ρ)/(1+ρ), ESS of squares S(1−ρ²)/(1+ρ²)
     ratio = np.minimum(ess_variance / size, 1.0)
     by_variance = np.where(lag_one < 0, -1.0, 1.0) * np.sqrt((1 - ratio) / (1 + ratio))
     by_mean = (1 - ess_mean / size) / (1 + ess_mean / size)
     by_mean = np.where(ess_mean < _CAPPED * size * np.log10(size), by_mean, lag_one)
     r_hat = np.asarray(array_stats.rhat(draws, chain_axis=1, draw_axis=2))
-    return Dependence(ess_variance, ess_mean, _grid_index(by_variance), _grid_index(by_mean), float(np.max(r_hat)))
+    return Dependence(
+        ess_variance, ess_mean, _grid_index(by_variance), _grid_index(by_mean), float(np.max(r_hat))
+    )
 
 
 def _grid_index(correlation: Floats) -> np.ndarray:

@@ -116,6 +116,11 @@ class ModeTest:
     quantity: str
     null: tuple[Floats, Floats] | None = field(default=None, repr=False)
 
+    @property
+    def ess(self) -> Floats:
+        """Effective sample size of each mode, (M,)."""
+        return self.sizes + 1 if self.quantity == "variance" else self.sizes
+
     def smallest_detectable(self, level: float, *, power: float = POWER) -> float:
         """Return the smallest common deviation found with given power at ``level`` (T18).
 
@@ -207,7 +212,11 @@ def _with_zeros(result: ModeTest, sample: Moments, variance: np.ndarray) -> Mode
     if not np.any(zero):
         return result
     # a projection onto plane waves sums n terms of the size of the field
-    allowed = 1e3 * sample.precision * max(float(np.max(sample.largest)), np.sqrt(float(np.max(variance, initial=0))))
+    allowed = (
+        1e3
+        * sample.precision
+        * max(float(np.max(sample.largest)), np.sqrt(float(np.max(variance, initial=0))))
+    )
     if float(np.max(sample.largest[zero])) <= allowed:
         return result
     return ModeTest(float("inf"), 0.0, result.z, result.sizes, result.quantity, result.null)

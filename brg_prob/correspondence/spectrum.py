@@ -27,21 +27,21 @@ TUNABLE = ("mass", "amplitude", "noise")
 _REPLICATES = 199
 _LARGEST_FACTOR = 100.0
 _POWER_DRAWS = 2000
-_POWER_NUMBERS = 1 << 22
+_POWER_NUMBERS = 1 << 20
 
 
 @dataclass(frozen=True)
 class DataSpectrum:
-    """The data's coefficients, sorted into octaves.
+    """The power of the data by |p|, sorted into octaves.
 
     Attributes
     ----------
     squares
-        Sum over outputs of squared coefficients, (R,).
+        Sum of the squared coefficients that share a |p|, outputs included, (Q,).
+    counts
+        How many they are, (Q,).
     momentum
-        |p|, (R,).
-    copies
-        Number of outputs o: independent copies.
+        The distinct |p|, ascending, (Q,).
     cell
         L^d/n.
     centred
@@ -49,29 +49,29 @@ class DataSpectrum:
     """
 
     squares: Floats
+    counts: np.ndarray
     momentum: Floats
-    copies: int
     cell: float
     centred: bool
 
     @cached_property
-    def octave(self) -> np.ndarray:
-        """Number of each mode's octave, (R,); the zero mode belongs to the first."""
+    def _members(self) -> Floats:
+        """Which |p| belong to which octave, (Q, B); the zero mode belongs to the first."""
         positive = self.momentum[self.momentum > 0]
         lowest = positive.min() if positive.size else 1.0
-        # half an ulp of slack, so that 2p₁ opens the second octave whatever its rounding
-        number = np.floor(np.log2(np.maximum(self.momentum / lowest, 1.0)) + 1e-9).astype(int)
-        return np.unique(number, return_inverse=True)[1]
+        # a little slack, so that 2p₁ opens the second octave whatever its rounding
+        number = np.floor(np.log2(np.maximum(self.momentum / lowest, 1.0)) + 1e-6).astype(int)
+        used = np.unique(number, return_inverse=True)[1]
+        return np.asarray(np.eye(used.max() + 1)[used])
 
     @property
-    def counts(self) -> np.ndarray:
-        """Degrees of freedom of each octave."""
-        return self.copies * np.bincount(self.octave)
+    def degrees(self) -> Floats:
+        """Degrees of freedom of each octave, (B,)."""
+        return np.asarray(self.counts @ self._members)
 
     def octave_z(self, squares: Floats, variance: Floats) -> Floats:
-        """Return z of each octave, (..., B), from squares (..., R) and predicted variances (..., R)."""
-        members = np.eye(self.octave.max() + 1)[self.octave]
-        return chi2_to_normal((squares / variance) @ members, self.counts)
+        """Return z of each octave, (..., B), from squares (..., Q) and variances (..., Q)."""
+        return chi2_to_normal((squares / variance) @ self._members, self.degrees)
 
 
 @dataclass(frozen=True)
@@ -99,18 +99,21 @@ class SpectrumTest:
 
 def data_spectrum(modes: MomentumModes, y: np.ndarray) -> DataSpectrum:
     """Project data (n, o) onto all plane waves the grid resolves."""
-    outputs = y.shape[1]
-    coefficients = modes.coefficients(np.asarray(y, dtype=float)[None]).reshape(outputs, -1)
-    squares = np.sum(np.square(coefficients), axis=0)
-    zero = modes.momentum == 0
+    coefficients = modes.coefficients(np.asarray(y, dtype=float)[None]).reshape(y.shape[1], -1)
+    # momenta of equal |p| differ by rounding
+    unit = max(float(modes.momentum.max()), np.finfo(float).tiny)
+    momentum, label = np.unique(np.round(modes.momentum / unit, 9), return_inverse=True)
+    squares = np.bincount(label, weights=np.sum(np.square(coefficients), axis=0))
+    counts = np.bincount(label) * y.shape[1]
     # a zero mode that vanishes to rounding is no draw: the mean was subtracted
-    centred = bool(np.all(squares[zero] < 1e-10 * np.mean(squares)))
-    kept = ~zero if centred else np.ones_like(zero)
-    return DataSpectrum(squares[kept], modes.momentum[kept], outputs, modes.cell, centred)
+    centred = bool(squares[0] < 1e-10 * np.sum(squares) / np.sum(counts))
+    kept = slice(1 if centred else 0, None)
+    momentum = momentum * unit
+    return DataSpectrum(squares[kept], counts[kept], momentum[kept], modes.cell, centred)
 
 
 def predicted_variance(prediction: FreeTheory, data: DataSpectrum) -> Floats:
-    """Return G0(p) + σ²L^d/n of each coefficient, (R,)."""
+    """Return G0(p) + σ²L^d/n of a coefficient at each |p|, (Q,)."""
     return np.asarray(prediction.g0(data.momentum), dtype=float) + prediction.noise**2 * data.cell
 
 
@@ -145,13 +148,21 @@ def spectrum_test(
     statistic, p_value = sum_of_squares(z)
     if tuned:
         null = bootstrap(data, prediction, tuned, np.random.default_rng(seed))
-        return SpectrumTest(statistic, float((1 + np.sum(null >= statistic)) / (1 + null.size)), z, np.nan, np.nan)
+        return SpectrumTest(
+            statistic, float((1 + np.sum(null >= statistic)) / (1 + null.size)), z, np.nan, np.nan
+        )
     factors = [detectable_mass_factor(data, prediction, level, towards=t, seed=seed) for t in (1, -1)]
     return SpectrumTest(statistic, p_value, z, *factors)
 
 
 def detectable_mass_factor(
-    data: DataSpectrum, prediction: FreeTheory, level: float, *, towards: int, power: float = POWER, seed: int = 0
+    data: DataSpectrum,
+    prediction: FreeTheory,
+    level: float,
+    *,
+    towards: int,
+    power: float = POWER,
+    seed: int = 0,
 ) -> float:
     """Return the factor by which the data's mass must differ to be found with given power.
 
@@ -163,14 +174,14 @@ def detectable_mass_factor(
     Returns
     -------
     float
-        Above 1; infinite if 100 is not enough. Simulated with 2000 common draws, so the
-        power it stands for is right to ±.01.
+        Above 1; infinite if 100 is not enough. Simulated with up to 2000 common draws: the
+        power it stands for is right to ±.01 to ±.02.
     """
     rng = np.random.default_rng(seed)
-    draws = int(np.clip(_POWER_NUMBERS // data.squares.size, 200, _POWER_DRAWS))
-    squares = rng.chisquare(data.copies, (draws, data.squares.size))
+    draws = int(np.clip(_POWER_NUMBERS // data.squares.size, 500, _POWER_DRAWS))
+    squares = rng.chisquare(data.counts, (draws, data.squares.size))
     variance = predicted_variance(prediction, data)
-    critical = stats.chi2.isf(level, data.counts.size)
+    critical = stats.chi2.isf(level, data.degrees.size)
 
     def missing(log_factor: float) -> float:
         other = dataclasses.replace(prediction, mass=prediction.mass * float(np.exp(towards * log_factor)))
@@ -194,7 +205,7 @@ def bootstrap(
     """Return the statistic of replicates of the data, each with its parameters refitted, (B,)."""
     fitter = SpectrumFit(data, prediction, tuned)
     variance = predicted_variance(prediction, data)
-    squares = variance * rng.chisquare(data.copies, (replicates, variance.size))
+    squares = variance * rng.chisquare(data.counts, (replicates, variance.size))
     fitted = np.stack([fitter.variance(fitter.fit(s))[0] for s in squares])
     return np.sum(np.square(data.octave_z(squares, fitted)), axis=1)
 
@@ -208,13 +219,11 @@ class SpectrumFit:
     """
 
     def __init__(self, data: DataSpectrum, prediction: FreeTheory, tuned: Sequence[str]) -> None:
-        momentum, self._inverse, counts = np.unique(
-            np.round(data.momentum, 9), return_inverse=True, return_counts=True
-        )
-        self._counts = counts * data.copies
+        self._counts = data.counts
         self._tuned = tuple(tuned)
         self._white = prediction.noise**2 * data.cell
-        self._alive = np.asarray(prediction.g0(momentum), dtype=float) > 0
+        momentum = data.momentum
+        self._alive = (np.asarray(prediction.g0(momentum), dtype=float) > 0).astype(float)
         if "mass" in tuned:
             grid = np.linspace(-np.log(_LARGEST_FACTOR), np.log(_LARGEST_FACTOR), 93)
             table = [self._log_density(prediction, momentum, np.exp(t)) for t in grid]
@@ -226,17 +235,13 @@ class SpectrumFit:
     def _log_density(self, prediction: FreeTheory, momentum: Floats, factor: float) -> Floats:
         """Return log G0 where it does not vanish, 0 elsewhere."""
         theory = dataclasses.replace(prediction, mass=prediction.mass * factor)
-        return np.log(np.where(self._alive, np.asarray(theory.g0(momentum), dtype=float), 1.0))
+        return np.log(np.where(self._alive > 0, np.asarray(theory.g0(momentum), dtype=float), 1.0))
 
     def variance(self, parameters: dict[str, float]) -> tuple[Floats, dict[str, Floats]]:
-        """Return the variance of each of the data's coefficients, (R,), and its log-derivatives (per momentum)."""
-        variance, slopes = self._variance(parameters)
-        return variance[self._inverse], slopes
-
-    def _variance(self, parameters: dict[str, float]) -> tuple[Floats, dict[str, Floats]]:
+        """Return the variance at each |p|, (Q,), and its derivatives by the log parameters."""
         log_mass = parameters.get("mass", 0.0)
         log_density = self._spline(log_mass) if "mass" in self._tuned else self._fixed
-        field = self._alive * np.exp(log_density + 2 * parameters.get("amplitude", 0.0))
+        field: Floats = self._alive * np.exp(log_density + 2 * parameters.get("amplitude", 0.0))
         white = self._white * np.exp(2 * parameters.get("noise", 0.0))
         slopes = {"amplitude": 2 * field, "noise": np.full_like(field, 2 * white)}
         if "mass" in self._tuned:
@@ -249,18 +254,21 @@ class SpectrumFit:
         Parameters
         ----------
         squares
-            Squared coefficients summed over outputs, (R,).
+            Summed squared coefficients, (Q,).
         """
-        power = np.bincount(self._inverse, weights=squares)
 
         def objective(values: Floats) -> tuple[float, Floats]:
-            variance, slopes = self._variance(dict(zip(self._tuned, values, strict=True)))
-            pull = 0.5 * (self._counts - power / variance) / variance
-            value = 0.5 * float(np.sum(self._counts * np.log(variance) + power / variance))
+            variance, slopes = self.variance(dict(zip(self._tuned, values, strict=True)))
+            pull = 0.5 * (self._counts - squares / variance) / variance
+            value = 0.5 * float(np.sum(self._counts * np.log(variance) + squares / variance))
             return value, np.array([np.sum(pull * slopes[name]) for name in self._tuned])
 
         widest = float(np.log(_LARGEST_FACTOR))
         found = optimize.minimize(
-            objective, np.zeros(len(self._tuned)), jac=True, method="L-BFGS-B", bounds=[(-widest, widest)] * len(self._tuned)
+            objective,
+            np.zeros(len(self._tuned)),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[(-widest, widest)] * len(self._tuned),
         )
         return dict(zip(self._tuned, (float(v) for v in found.x), strict=True))

@@ -88,7 +88,9 @@ def variance_z(variance: ArrayLike, predicted: ArrayLike, degrees: ArrayLike) ->
         S − 1 for S independent draws.
     """
     degrees = np.asarray(degrees, dtype=float)
-    return chi2_to_normal(degrees * np.asarray(variance, dtype=float) / np.asarray(predicted, dtype=float), degrees)
+    return chi2_to_normal(
+        degrees * np.asarray(variance, dtype=float) / np.asarray(predicted, dtype=float), degrees
+    )
 
 
 def mean_z(mean: ArrayLike, predicted: ArrayLike, variance: ArrayLike, size: ArrayLike) -> Floats:
@@ -150,7 +152,10 @@ def smallest_detectable_variance(degrees: ArrayLike, level: float, *, power: flo
     --------
     63 modes and 4000 draws; the same at the worst of twelve scales; one mode:
 
-    >>> [round(100 * smallest_detectable_variance([3999] * m, a), 1) for m, a in ((63, 0.05), (63, 0.05 / 12), (1, 0.05))]
+    >>> [
+    ...     round(100 * smallest_detectable_variance([3999] * m, a), 1)
+    ...     for m, a in ((63, 0.05), (63, 0.05 / 12), (1, 0.05))
+    ... ]
     [1.6, 2.0, 6.3]
     """
     degrees = np.atleast_1d(np.asarray(degrees, dtype=float))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jax import Array
 from numpy.typing import ArrayLike
 
 from brg_prob import spectra
@@ -36,7 +35,7 @@ class MomentumModes:
     unresolved: int
 
     def coefficients(self, fields: ArrayLike) -> np.ndarray:
-        """Return (S, o·R) coefficients of fields (S, n, o), outputs one after the other, in their precision."""
+        """Return coefficients (S, o·R) of fields (S, n, o), one output after the other, in their dtype."""
         values = np.asarray(fields)
         size, _, outputs = values.shape
         rows = np.swapaxes(values, 1, 2).reshape(size * outputs, -1)
@@ -62,27 +61,33 @@ def momentum_modes(x: ArrayLike, *, box: float, cutoff: float | None = None) -> 
         The inputs are no such grid, or do not fill the box.
     """
     inputs = np.asarray(x, dtype=float)
+    grid = _full_grid(inputs)
+    if not np.isclose(grid.box, box, rtol=1e-4):
+        raise ValueError(
+            f"the inputs fill a box of side {grid.box:g}, the prediction has box = {box:g}; use one box"
+        )
+    dim = inputs.shape[1]
+    limit = cutoff if cutoff is not None else np.sqrt(dim) * grid.cutoff
+    momenta = np.asarray(spectra.lattice_momenta(dim, box, limit))
+    resolved = np.max(np.abs(np.rint(momenta * box / (2 * np.pi))), axis=1) <= grid.largest_index
+    basis, index = spectra.plane_waves(inputs, momenta[resolved], box)
+    size = np.linalg.norm(momenta[resolved], axis=1)[index]
+    cell = box**dim / inputs.shape[0]
+    unresolved = int(np.sum(~resolved)) if cutoff is not None else 0
+    return MomentumModes(cell * np.asarray(basis, dtype=float).T, size, cell, unresolved)
+
+
+def equispaced_box(x: ArrayLike) -> float:
+    """Return the side of the periodic box that a full grid of inputs (n, d) fills once."""
+    return _full_grid(np.asarray(x, dtype=float)).box
+
+
+def _full_grid(inputs: Floats) -> spectra.Grid:
+    """Return the grid of the inputs, or raise ValueError."""
     grid = spectra.equispaced_grid(inputs)
     if grid is None:
         raise ValueError(
-            f"x, of shape {inputs.shape}, is no full grid of equispaced points; momentum modes need one (T9): "
-            "resample the inputs, or hold the flow against the finite-size prediction on its own"
+            f"x, of shape {inputs.shape}, is no full equispaced grid, which momentum modes need (T9); "
+            "resample the inputs onto one"
         )
-    if not np.isclose(grid.box, box, rtol=1e-4):
-        raise ValueError(f"the inputs fill a box of side {grid.box:g}, the prediction has box = {box:g}; use one box for both")
-    dim, side = inputs.shape[1], grid.points_per_side
-    limit = cutoff if cutoff is not None else np.pi * side / box * np.sqrt(dim)
-    momenta = np.asarray(spectra.lattice_momenta(dim, box, limit), dtype=float)
-    resolved = 2 * np.max(np.abs(np.rint(momenta * box / (2 * np.pi))), axis=1) < side
-    basis, index = spectra.plane_waves(inputs, momenta[resolved], box)
-    size = np.linalg.norm(momenta[resolved], axis=1)[np.asarray(index)]
-    cell = box**dim / inputs.shape[0]
-    return MomentumModes(cell * np.asarray(basis, dtype=float).T, size, cell, int(np.sum(~resolved)) if cutoff else 0)
-
-
-def on_momenta(function: object, momentum: Floats) -> Floats:
-    """Return an array function of |p| evaluated on the host, as float64."""
-    return np.asarray(function(momentum), dtype=float)  # type: ignore[operator]
-
-
-Matrix = Array | np.ndarray
+    return grid

@@ -38,6 +38,6 @@ def evidence_picture(tree: xr.DataTree) -> Picture:
         fig,
         f"The data’s evidence is greatest at mass {best:.3g}" + (f" per {unit}" if unit else ""),
         "Log marginal likelihood of the training data against the mass; dotted: the value used.",
-        f"The curve rises to its maximum near mass {best:.3g} and falls by {height.max() - height.min():.3g} within "
-        f"{mass.min():.3g} to {mass.max():.3g}.",
+        f"The curve rises to its maximum near mass {best:.3g} and falls by "
+        f"{height.max() - height.min():.3g} within {mass.min():.3g} to {mass.max():.3g}.",
     )

@@ -66,8 +66,8 @@ def _along_the_line(record: xr.Dataset, name: dict[str, str]) -> Picture:
     before, after = panels
     _band(before, at, data["prior_mean"], data["prior_sd"], ORANGE, "prior ± 2 s.d.")
     if "prior_draw" in record:
-        draws = np.asarray(record["prior_draw"].values, dtype=float)[:, order]
-        before.plot(at, draws.T, "-", lw=0.8, color=ORANGE, alpha=0.8)
+        draw = np.asarray(record["prior_draw"].values, dtype=float)[0, order]
+        before.plot(at, draw, "-", lw=0.9, color=ORANGE, label="one prior draw")
     _band(after, at, data["posterior_mean"], data["posterior_sd"], SKY, "posterior ± 2 s.d.")
     after.plot(at, data["posterior_mean"], "-", lw=1.2, color=BLUE, label="posterior mean")
     for ax, text in ((before, "before training"), (after, "after training")):
@@ -80,10 +80,12 @@ def _along_the_line(record: xr.Dataset, name: dict[str, str]) -> Picture:
         "field",
         fig,
         f"Training narrows the field to {_percent(narrow)} of its prior spread",
-        "Above: the prior’s mean ± 2 standard deviations and a few of its draws. Below: the posterior mean ± 2 standard "
-        "deviations of the field (the noise of an observation is not included). Dots: data trained on; crosses: held out.",
-        f"{at.size} data points, {int(training.sum())} of them trained on. The prior band is {2 * np.mean(data['prior_sd']):.3g} "
-        f"wide to each side, the posterior band {2 * np.mean(data['posterior_sd']):.3g} {name['value_unit']}.",
+        "Above: the prior’s mean ± 2 standard deviations and one of its draws. Below: the posterior mean "
+        "± 2 standard deviations of the field (the noise of an observation is not included). Dots: data "
+        "trained on; crosses: held out.",
+        f"{at.size} data points, {int(training.sum())} of them trained on. The prior band is "
+        f"{2 * np.mean(data['prior_sd']):.3g} wide to each side, the posterior band "
+        f"{2 * np.mean(data['posterior_sd']):.3g} {name['value_unit']}.",
     )
 
 
@@ -96,8 +98,17 @@ def _against_the_data(record: xr.Dataset, name: dict[str, str]) -> Picture:
         (training, BLUE, "o", "trained on"),
         (~training, ORANGE, "^", "held out"),
     ):
-        ax.errorbar(data["value"][chosen], data["posterior_mean"][chosen], data["posterior_sd"][chosen], fmt=marker,
-                    ms=3, mfc="none", color=colour, elinewidth=0.6, label=label)  # fmt: skip
+        ax.errorbar(
+            data["value"][chosen],
+            data["posterior_mean"][chosen],
+            data["posterior_sd"][chosen],
+            fmt=marker,
+            ms=3,
+            mfc="none",
+            color=colour,
+            elinewidth=0.6,
+            label=label,
+        )
     span = [data["value"].min(), data["value"].max()]
     ax.plot(span, span, "-", color=INK, lw=1)
     unit = name["value_unit"]
@@ -107,8 +118,8 @@ def _against_the_data(record: xr.Dataset, name: dict[str, str]) -> Picture:
         "field",
         fig,
         "What the trained field says against what was observed",
-        "Posterior mean of the field (one standard deviation) against the observation, at training and held-out inputs; "
-        "the line is equality.",
+        "Posterior mean of the field (one standard deviation) against the observation, at training and "
+        "held-out inputs; the line is equality.",
         f"Scatter plot of {training.size} observations against the posterior mean.",
     )
 

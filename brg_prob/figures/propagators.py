@@ -21,10 +21,12 @@ from brg_prob.figures.style import (
 
 _MOST_MARKERS = 60
 _MESSAGES = {
-    "consistent": "Flowed back, the posterior’s fluctuations lie on the curves of the exact renormalization group",
-    "inconsistent": "The posterior’s fluctuations, flowed back, held against the curves of the exact renormalization group "
-    "(the checks reject their agreement)",
-    "undetermined": "The posterior’s fluctuations, flowed back, held against the curves of the exact renormalization group",
+    "consistent": "Flowed back, the posterior’s fluctuations lie on the curves of the exact "
+    "renormalization group",
+    "inconsistent": "The posterior’s fluctuations, flowed back, held against the curves of the "
+    "exact renormalization group (the checks reject their agreement)",
+    "undetermined": "The posterior’s fluctuations, flowed back, held against the curves of the "
+    "exact renormalization group",
 }
 
 
@@ -83,15 +85,16 @@ def propagator_picture(tree: xr.DataTree) -> Picture:
         "propagators",
         fig,
         _MESSAGES.get(str(tree.attrs["verdict"]), _MESSAGES["undetermined"]),
-        f"Above: variance of the field’s modes over the draws (markers, one standard error) on G(p; T) = 1/(1/G₀(p) + M²(T)) "
-        f"(lines) at four of {observations.size} scales. Below: the relative deviations. "
+        "Above: variance of the field’s modes over the draws (markers, one standard error) on G(p; T) = "
+        f"1/(1/G₀(p) + M²(T)) (lines) at four of {observations.size} scales. Below: the relative "
+        "deviations. "
         + (
             f"{marked.size} of {momentum.size} modes are drawn, evenly spread."
             if marked.size < momentum.size
             else ""
         ),
-        f"Propagators at T = {listed}. Of all {predicted.size} measured points {100 * inside:.0f} % lie within one standard "
-        "error of the prediction; 68 % are expected.",
+        f"Propagators at T = {listed}. Of all {predicted.size} measured points {100 * inside:.0f} % lie "
+        "within one standard error of the prediction; 68 % are expected.",
     )
 
 

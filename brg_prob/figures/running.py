@@ -43,11 +43,15 @@ def running_picture(tree: xr.DataTree) -> Picture:
         "running",
         fig,
         "Training raises the field’s mass and fixes some of its modes; the flow undoes both step by step",
-        ("Left: mass² of the flowed field, measured from its propagator (circles, one standard error) and predicted, "
-        "m² + M²(T) (line); dashed: the prior’s m². Right: effective" if with_mass else "Effective")
+        (
+            "Left: mass² of the flowed field, measured from its propagator (circles, one standard error) "
+            "and predicted, m² + M²(T) (line); dashed: the prior’s m². Right: effective"
+            if with_mass
+            else "Effective"
+        )
         + " dimension, the number of modes the data determine. T falls to the right, towards the prior.",
         sentence + dimensions,
-    )  # fmt: skip
+    )
 
 
 def _mass_panel(ax: Axes, theory: xr.Dataset, observations: np.ndarray, tree: xr.DataTree) -> str:
@@ -68,8 +72,9 @@ def _mass_panel(ax: Axes, theory: xr.Dataset, observations: np.ndarray, tree: xr
     label_axes(ax, y=quantity("running mass²", f"{unit}⁻²" if unit else "1/length²"))
     legend(ax, loc="upper right")
     return (
-        f"Running mass squared falls from {measured[0]:.3g} at T = {observations[0]:.3g} to {measured[-1]:.3g} at "
-        f"T = {observations[-1]:.3g}; predicted {predicted[0]:.3g} and {predicted[-1]:.3g}. "
+        f"Running mass squared falls from {measured[0]:.3g} at T = {observations[0]:.3g} to "
+        f"{measured[-1]:.3g} at T = {observations[-1]:.3g}; predicted {predicted[0]:.3g} and "
+        f"{predicted[-1]:.3g}. "
     )
 
 
@@ -82,7 +87,7 @@ def _dimension_panel(ax: Axes, tree: xr.DataTree, flow: xr.Dataset, observations
         at = np.asarray(shell["observations"].values, dtype=float)
         series.append(
             (
-                "shell: modes kept",
+                "shell (modes it keeps)",
                 at,
                 np.asarray(shell["effective_dimension"].values, dtype=float),
                 GREEN,
@@ -106,6 +111,6 @@ def _dimension_panel(ax: Axes, tree: xr.DataTree, flow: xr.Dataset, observations
     label_axes(ax, y="effective dimension")
     legend(ax, loc="upper right")
     return (
-        f"Effective dimension falls from {dimension[0]:.3g} at T = {observations[0]:.3g} to {dimension[-1]:.3g} at "
-        f"T = {observations[-1]:.3g}."
+        f"Effective dimension falls from {dimension[0]:.3g} at T = {observations[0]:.3g} to "
+        f"{dimension[-1]:.3g} at T = {observations[-1]:.3g}."
     )

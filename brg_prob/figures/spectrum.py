@@ -21,11 +21,14 @@ from brg_prob.figures.style import (
     new_figure,
     power_of_ten,
     quantity,
+    thin,
 )
+
+_MOST_MARKERS = 60
 
 
 def spectrum_picture(tree: xr.DataTree) -> Picture:
-    """Draw the eigenvalues of the whitened Fisher metric at their momenta, and what the prior's propagator predicts.
+    """Draw the eigenvalues of the whitened Fisher metric at their momenta, on the predicted line.
 
     Reads ``theory`` (momentum, fisher_measured, fisher_predicted) and the root's number of
     observations; without a prediction, the eigenvalues against their rank.
@@ -44,8 +47,8 @@ def spectrum_picture(tree: xr.DataTree) -> Picture:
         "spectrum",
         fig,
         f"The data can tell {above} of {values.size} modes apart",
-        "Eigenvalues of the prior-whitened Fisher metric per observation, in descending order. Dotted: 1/T, below "
-        "which a mode is not distinguishable.",
+        "Eigenvalues of the prior-whitened Fisher metric per observation, in descending order. Dotted: "
+        "1/T, below which a mode is not distinguishable.",
         f"Fisher eigenvalues against rank, from {values[0]:.3g} to {values[-1]:.3g}; {above} lie above 1/T.",
     )
 
@@ -63,8 +66,18 @@ def _against_momentum(tree: xr.DataTree, observations: float, fig: Figure, ax: A
     ax.plot(
         momentum[order], predicted[order], "-", color=INK, lw=1.4, label="predicted G₀(p)/(Lᵈσ²)", zorder=3
     )
-    ax.plot(momentum, np.where(measured > 0, measured, np.nan), "o", ms=4, mfc="none", mew=1.2, color=BLUE,
-            label="measured", zorder=4)  # fmt: skip
+    marked = order[thin(order.size, _MOST_MARKERS)]
+    ax.plot(
+        momentum[marked],
+        np.where(measured > 0, measured, np.nan)[marked],
+        "o",
+        ms=4,
+        mfc="none",
+        mew=1.2,
+        color=BLUE,
+        label="measured",
+        zorder=4,
+    )
     above = _threshold(ax, measured, observations)
     unit = momentum_unit(input_unit(tree))
     label_axes(ax, x=quantity("momentum |p|", unit), y="Fisher eigenvalue λ (per observation)")
@@ -73,14 +86,16 @@ def _against_momentum(tree: xr.DataTree, observations: float, fig: Figure, ax: A
     return Picture(
         "spectrum",
         fig,
-        f"{above} of {momentum.size} modes are distinguishable by the data, each at the momentum it belongs to",
-        "Eigenvalue λ of the prior-whitened Fisher metric per observation, at the momentum of its mode (circles), and the "
-        "predicted line (solid). Dotted: λ = 1/T; the data distinguish the modes above it. No error bars: the metric is "
-        "computed, not sampled. Largest relative distance from the line: {_short(worst)}.",
+        f"{above} of {momentum.size} modes are distinguishable by the data, each at the momentum it "
+        "belongs to",
+        "Eigenvalue λ of the prior-whitened Fisher metric per observation, at the momentum of its mode "
+        "(circles), and the predicted line (solid). Dotted: λ = 1/T; the data distinguish the modes above "
+        "it. No error bars: the metric is computed, not sampled. Largest relative distance from the line: "
+        f"{_short(worst)}." + _drawn(marked, order),
         f"Scatter plot, logarithmic vertical axis: {momentum.size} Fisher eigenvalues fall from "
         f"{_short(measured.max())} at momentum zero to {_short(measured[measured > 0].min())} at momentum "
-        f"{momentum.max():.3g}, within {_short(worst)} (relative) of the predicted line. {above} lie above the threshold "
-        f"1/T = {_short(1 / observations)}.",
+        f"{momentum.max():.3g}, within {_short(worst)} (relative) of the predicted line. {above} lie above "
+        f"the threshold 1/T = {_short(1 / observations)}.",
     )
 
 
@@ -98,6 +113,13 @@ def _threshold(ax: Axes, values: np.ndarray, observations: float) -> int:
         fontsize=9,
     )
     return int(np.sum(values * observations >= 1))
+
+
+def _drawn(marked: np.ndarray, all_of_them: np.ndarray) -> str:
+    """Return how many modes are drawn, where it is not all."""
+    if marked.size == all_of_them.size:
+        return ""
+    return f" {marked.size} of {all_of_them.size} modes are drawn, evenly spread."
 
 
 def _short(value: float) -> str:

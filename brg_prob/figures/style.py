@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,7 +106,7 @@ def legend(ax: Axes, **options: Any) -> None:
 
 
 def log_axis(ax: Axes, which: str, low: float, high: float) -> None:
-    """Make an axis logarithmic with Unicode labels (plain text in SVG), labelled densely enough for its span."""
+    """Make an axis logarithmic with Unicode labels (text in SVG), dense enough for its span."""
     getattr(ax, f"set_{which}scale")("log")
     axis = getattr(ax, f"{which}axis")
     decades = np.log10(high / low) if low > 0 else 3.0
@@ -185,7 +186,12 @@ def svg(picture: Picture) -> str:
     """
     salt = hashlib.sha256(picture.name.encode()).hexdigest()
     buffer = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt, "svg.id": None}):
+    with (
+        mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt, "svg.id": None}),
+        warnings.catch_warnings(),
+    ):
+        # text stays text: the reader's fonts draw it, whatever matplotlib's own can
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         picture.figure.savefig(
             buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
         )

@@ -13,6 +13,7 @@ coordinates in which the prior is N(0, 1).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -82,7 +83,9 @@ class Diffusion:
 
     coordinate: ClassVar[str] = "observations"
 
-    def steps(self, z: Array, eigenvalues: Array, start: float, scales: Sequence[float], key: Array) -> Iterator[Array]:
+    def steps(
+        self, z: Array, eigenvalues: Array, start: float, scales: Sequence[float], key: Array
+    ) -> Iterator[Array]:
         """Yield the draws (S, r, o) at each scale; one key per scale, so a flow can be replayed."""
         at = start
         for number, stop in enumerate(scales):
@@ -96,8 +99,10 @@ class Diffusion:
         values = tuple(float(s) for s in scales)
         if not values:
             raise ValueError("scales is empty; give at least one number of observations T")
-        if any(not 0 <= s <= start for s in values) or any(b > a for a, b in zip(values, values[1:], strict=False)):
-            raise ValueError(f"scales = {_short(values)} must descend within [0, T = {start:g}] towards the prior")
+        if any(not 0 <= s <= start for s in values) or any(b > a for a, b in itertools.pairwise(values)):
+            raise ValueError(
+                f"scales = {_short(values)} must descend within [0, T = {start:g}] towards the prior"
+            )
         return values
 
 

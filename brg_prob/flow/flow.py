@@ -57,7 +57,7 @@ class Flow:
 
     @property
     def observations(self) -> tuple[float, ...]:
-        """T at which the kept directions are held, per scale: the scale, or the posterior's own for a shell."""
+        """T at which kept directions are held: the scale, or the posterior's own T for a shell."""
         if isinstance(self.scheme, Diffusion):
             return self.scales
         return (self.initial_observations,) * len(self.scales)
@@ -158,11 +158,16 @@ class Flow:
         ``fit(network, x, y)`` of the returned network, whose base is ``theory_at(scale)``,
         gives back the posterior. Eigenbasis and action ``reset`` only.
         """
-        if not isinstance(self.scheme, Shell) or self.scheme.basis != "eigen" or self.scheme.action != "reset":
+        if (
+            not isinstance(self.scheme, Shell)
+            or self.scheme.basis != "eigen"
+            or self.scheme.action != "reset"
+        ):
             raise ValueError("sloppy_observation needs scheme=Shell(basis='eigen', action='reset')")
         if self.start.observations != self.start.data.n:
             raise ValueError(
-                f"sloppy_observation needs a posterior at T = n = {self.start.data.n}, not T = {self.start.observations:g}"
+                f"sloppy_observation needs a posterior at T = n = {self.start.data.n}, "
+                f"not T = {self.start.observations:g}"
             )
         modes = self.metric.first
         kept = self.scheme.kept(modes.eigenvalues, self.scales[self._index(scale)])
@@ -170,7 +175,7 @@ class Flow:
         return ProjectedObservation(self.theory_at(scale), rows), self.x, rows @ self.y
 
     def posterior_at(self, scale: float) -> xr.DataTree:
-        """Return the draws at a scale in the schema of :func:`brg_prob.fit`; flow it again, or hand it to ArviZ."""
+        """Return the draws at a scale in :func:`brg_prob.fit`'s schema: flow them again, or use ArviZ."""
         index = self._index(scale)
         field = next(f for i, f in enumerate(self._all_fields()) if i == index)
         start, shape = self.start, (self.start.chains, -1)
@@ -240,7 +245,9 @@ def coarse_grain(
     scheme = scheme or Diffusion()
     start = Start.of(posterior, metric.noise, held_out)
     if metric.observations != start.data.n:
-        raise ValueError(f"the metric was taken at {metric.observations} inputs, the posterior at {start.data.n}; use the same x")
+        raise ValueError(
+            f"the metric was taken at {metric.observations} inputs, the posterior at {start.data.n}; "
+            "use the same x"
+        )
     values = scheme.check_scales(scales, start.observations)
     return Flow(network, metric, scheme, values, start, key, store_draws)
-

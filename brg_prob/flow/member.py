@@ -84,7 +84,7 @@ class Start:
             chains=chains,
             independent=bool(posterior.attrs.get("independent", 0)),
             sampled_noise=sampled,
-            attrs=dict(posterior.attrs),
+            attrs={str(name): value for name, value in posterior.attrs.items()},
             number=_numbers(np.asarray(member)),
         )
 
@@ -99,14 +99,18 @@ def _held_out(posterior: xr.DataTree, held_out: Any) -> tuple[Array, Array] | No
     """Return held-out inputs and targets of the tree, the targets replaced if given."""
     if "predictions" not in posterior.children:
         if held_out is not None:
-            raise ValueError("held_out was given but the posterior has no predictions there; pass held_out to fit as well")
+            raise ValueError(
+                "held_out was given but the posterior has no predictions there; pass held_out to fit as well"
+            )
         return None
     x = jnp.asarray(posterior["predictions_constant_data"]["inputs"].values)
     y = _with_output(posterior["predictions_data"]["y"].values, 1)
     if held_out is not None:
         other = np.asarray(held_out[0], dtype=float).reshape(x.shape[0], -1)
         if other.shape != x.shape or not np.array_equal(other, np.asarray(x)):
-            raise ValueError("held_out inputs differ from those the posterior was evaluated at; pass the same to fit")
+            raise ValueError(
+                "held_out inputs differ from those the posterior was evaluated at; pass the same to fit"
+            )
         y = _with_output(np.asarray(held_out[1], dtype=float), 1)
     return x, y
 
@@ -171,7 +175,9 @@ class MemberFlow:
         train = self.modes.inputs * self.modes.singular_values
         if self.start.data.held_out is None:
             return train
-        held = cross_modes(self.network, self.modes, self.start.data.x, self.start.data.held_out[0], self.hidden)
+        held = cross_modes(
+            self.network, self.modes, self.start.data.x, self.start.data.held_out[0], self.hidden
+        )
         return jnp.concatenate([train, held])
 
     @cached_property
@@ -203,7 +209,7 @@ class MemberFlow:
             yield field
 
     def _dropped_complement(self, z: Array) -> Array | None:
-        """Return the part of the field in null directions of the metric, which ``drop`` removes at any cutoff."""
+        """Return the field along null directions of the metric, which ``drop`` removes at any cutoff."""
         if not (isinstance(self.scheme, Shell) and self.scheme.action == "drop"):
             return None
         return self.start.field - self.mean - jnp.einsum("mr,sro->smo", self.mode_fields, z)
@@ -213,9 +219,14 @@ class MemberFlow:
         assert isinstance(self.scheme, Shell)
         prior = self.network.readout_prior(self.hidden)
         if not prior.covariance.isotropic:
-            raise ValueError("basis='parameter' needs independent readout weights; this network's are correlated: use basis='eigen'")
+            raise ValueError(
+                "basis='parameter' needs independent readout weights and this network's are correlated; "
+                "use basis='eigen'"
+            )
         if self.start.dual is None or "draw_keys" not in self.start.attrs:
-            raise ValueError("basis='parameter' needs the weights of each draw; use the tree of fit(engine=Exact()) itself")
+            raise ValueError(
+                "basis='parameter' needs the weights of each draw; use the tree of fit(engine=Exact()) itself"
+            )
         keys = key_from_json(self.start.attrs["draw_keys"])
         label = int(self.start.member[0])
         changes = shell_parameters(

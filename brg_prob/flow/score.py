@@ -60,5 +60,3 @@ def critical_scale(scales: Sequence[float], differences: Sequence[float], errors
             break
         last = float(scale)
     return last
-
-

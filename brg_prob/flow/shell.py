@@ -8,6 +8,7 @@ first cutoff that exceeds it; ``drop`` sets it to the prior mean.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -64,8 +65,10 @@ class Shell:
         values = tuple(float(s) for s in scales)
         if not values:
             raise ValueError("scales is empty; give at least one Fisher cutoff")
-        if any(not v >= 0 for v in values) or any(b < a for a, b in zip(values, values[1:], strict=False)):
-            raise ValueError(f"scales = {list(values)[:6]} must ascend from 0: Fisher cutoffs towards the prior")
+        if any(not v >= 0 for v in values) or any(b < a for a, b in itertools.pairwise(values)):
+            raise ValueError(
+                f"scales = {list(values)[:6]} must ascend from 0: Fisher cutoffs towards the prior"
+            )
         return values
 
     def kept(self, information: Array, cutoff: float) -> Array:
@@ -85,7 +88,9 @@ class Shell:
         return ranks >= jnp.sum(~stiff)
 
 
-def shell_modes(shell: Shell, z: Array, eigenvalues: Array, scales: Sequence[float], key: Array) -> Iterator[Array]:
+def shell_modes(
+    shell: Shell, z: Array, eigenvalues: Array, scales: Sequence[float], key: Array
+) -> Iterator[Array]:
     """Yield mode coordinates (S, r, o) at each cutoff.
 
     One prior draw per direction and draw serves the whole flow, so every direction is
@@ -136,4 +141,3 @@ def shell_parameters(
 
     batch = max(1, _ELEMENTS // kept.size)
     return jnp.moveaxis(jax.lax.map(one, (indices, dual), batch_size=batch), 0, 1)
-

@@ -35,18 +35,26 @@ _SCORES = ("test_score", "test_score_se", "score_difference", "score_difference_
 def summarise(flow: Flow) -> xr.DataTree:
     """Return the tree of a flow: field moments, thinned draws, informations, scores."""
     n, o = flow.start.data.y.shape
-    keep = np.linspace(0, flow.start.field.shape[0] - 1, min(flow.store_draws, flow.start.field.shape[0])).astype(int)
+    keep = np.linspace(
+        0, flow.start.field.shape[0] - 1, min(flow.store_draws, flow.start.field.shape[0])
+    ).astype(int)
     moments: dict[str, list[Array]] = {"field_mean": [], "field_sd": [], "f": []}
     scores: dict[str, list[float]] = {name: [] for name in _SCORES}
     reference = _scores(flow, flow.start.field)
     for field in flow._all_fields():
         train = field[:, :n]
-        for name, value in (("field_mean", train.mean(0)), ("field_sd", train.std(0, ddof=1)), ("f", train[keep])):
+        for name, value in (
+            ("field_mean", train.mean(0)),
+            ("field_sd", train.std(0, ddof=1)),
+            ("f", train[keep]),
+        ):
             moments[name].append(squeeze_outputs(value)[0])
         _add_scores(scores, _scores(flow, field), reference)
     extra = [] if o == 1 else ["output"]
     critical = critical_scale(flow.scales, scores["score_difference"], scores["score_difference_se"])
-    variables: dict[str, Any] = {name: np.stack([np.asarray(v) for v in values]) for name, values in moments.items()}
+    variables: dict[str, Any] = {
+        name: np.stack([np.asarray(v) for v in values]) for name, values in moments.items()
+    }
     variables |= {name: np.asarray(values) for name, values in scores.items()}
     variables |= _informations(flow)
     variables["observations"] = _equivalent_observations(flow)
@@ -98,7 +106,9 @@ def _scores(flow: Flow, field: Array) -> Array | None:
     """Return the log predictive density of each held-out observation, (h,)."""
     if flow.start.data.held_out is None:
         return None
-    return log_predictive_density(field[:, flow.start.data.n :], flow.start.data.held_out[1], flow.start.noise)
+    return log_predictive_density(
+        field[:, flow.start.data.n :], flow.start.data.held_out[1], flow.start.noise
+    )
 
 
 def _add_scores(scores: dict[str, list[float]], values: Array | None, reference: Array | None) -> None:
@@ -147,5 +157,6 @@ def _parameter_informations(member: MemberFlow) -> np.ndarray:
     rows = []
     for kept in member.kept_parameters:
         masked = features * kept
-        rows.append([float(v) for v in kept_parameter_information(masked @ masked.T, features @ features.T, residual, ridge)])
+        found = kept_parameter_information(masked @ masked.T, features @ features.T, residual, ridge)
+        rows.append([float(value) for value in found])
     return np.asarray(rows).T

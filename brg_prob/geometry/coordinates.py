@@ -20,7 +20,12 @@ from numpyro import handlers
 from numpyro.distributions import Distribution
 from numpyro.primitives import Messenger
 
-from brg_prob.geometry.transport import NoTransport, from_standard_normal, standard_normal_shape, to_standard_normal
+from brg_prob.geometry.transport import (
+    NoTransport,
+    from_standard_normal,
+    standard_normal_shape,
+    to_standard_normal,
+)
 from brg_prob.network.trace import LatentSite, Model, read_model, run_trace
 
 __all__ = ["NoTransport", "StandardNormalCoordinates", "from_standard_normal", "to_standard_normal"]

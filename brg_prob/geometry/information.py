@@ -95,12 +95,13 @@ def _hidden_at(network: LinearReadout, at: Any) -> tuple[tuple[Hidden, ...], str
     if isinstance(at, Mapping):
         return (at,), "at the hidden layers given"
     if at is None:
-        hidden = network.sample_hidden(jax.random.key(0))
-        if hidden:
+        layers = network.sample_hidden(jax.random.key(0))
+        if layers:
             raise ValueError(
-                "at=None: this network's metric depends on its hidden layers; pass at=posterior (a fitted tree) or at=hidden"
+                "at=None: this network's metric depends on its hidden layers; "
+                "pass at=posterior (a fitted tree) or at=hidden"
             )
-        return (hidden,), "the readout has no hidden layers, so the metric is the same at every point"
+        return (layers,), "the readout has no hidden layers, so the metric is the same at every point"
     raise ValueError(f"at={at!r} is not a point; pass a fitted tree or a mapping of hidden sites")
 
 
@@ -153,7 +154,9 @@ def fisher_metric(
         total = total + readout_modes(network, x, layers, noise=noise).eigenvalues
     rank = int(jnp.sum(first.eigenvalues > 0))
     null = first.eigenvalues.size - rank
-    status = f"{where}; {rank} of {rank + null} eigenvalues above the round-off floor {float(first.floor):.1e}"
+    status = (
+        f"{where}; {rank} of {rank + null} eigenvalues above the round-off floor {float(first.floor):.1e}"
+    )
     return FisherMetric(
         eigenvalues=total / len(hidden),
         modes=first.inputs,
@@ -170,7 +173,9 @@ def fisher_metric(
     )
 
 
-def fisher_spectrum(network: Any, x: Any, *, hidden: Hidden | None = None, noise: float | None = None) -> Array:
+def fisher_spectrum(
+    network: Any, x: Any, *, hidden: Hidden | None = None, noise: float | None = None
+) -> Array:
     """Return the eigenvalues alone, (min(n, P),): no modes, no (n, P) array for neuron-wise features.
 
     Same definition as :func:`fisher_metric`; the cheapest route at P = 100 000.

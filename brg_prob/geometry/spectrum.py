@@ -8,10 +8,11 @@ n × P; where the features are neuron-wise not even that is formed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -134,7 +135,7 @@ def _compiled_features(network: Any) -> Callable[[Array, Hidden], Array]:
 def features_of(network: LinearReadout, x: Array, hidden: Hidden) -> Array:
     """Return the network's (n, P) features, compiled where the network is hashable."""
     try:
-        compiled = _compiled_features(network)
+        compiled = _compiled_features(cast(Hashable, network))
     except TypeError:  # a theory holds arrays; its features are a few matrix products
         return network.features(x, hidden)
     return compiled(x, dict(hidden))
@@ -171,16 +172,16 @@ def _symmetric_product(features: Array) -> Array:
     if n < 512:
         return features @ features.T
     edges = [round(i * n / 4) for i in range(5)]
-    rows = [features[a:b] for a, b in zip(edges, edges[1:], strict=False)]
-    upper = [[rows[i] @ rows[j].T if j >= i else None for j in range(4)] for i in range(4)]
-    return jnp.block([[upper[i][j] if j >= i else upper[j][i].T for j in range(4)] for i in range(4)])  # type: ignore[union-attr]
+    rows = [features[a:b] for a, b in itertools.pairwise(edges)]
+    upper = {(i, j): rows[i] @ rows[j].T for i in range(4) for j in range(i, 4)}
+    return jnp.block([[upper[i, j] if j >= i else upper[j, i].T for j in range(4)] for i in range(4)])
 
 
 def _streamed_gram(network: LinearReadout, x: Array, hidden: dict[str, Array]) -> Array:
     """Return ΦΦᵀ summed over blocks of neurons."""
     width = next(iter(hidden.values())).shape[0]
     block = max(1, min(width, _BLOCK_ELEMENTS // max(1, x.shape[0])))
-    return _gram_function(network, block)(x, hidden)
+    return _gram_function(cast(Hashable, network), block)(x, hidden)
 
 
 @lru_cache(maxsize=64)
@@ -236,7 +237,7 @@ def diagonal_information(network: LinearReadout, x: Array, hidden: Hidden, *, no
 
 def cross_modes(network: LinearReadout, modes: ReadoutModes, x: Array, other: Array, hidden: Hidden) -> Array:
     """Return the field of each unit mode at other inputs, Φ̃(other)·u_k, (n_other, r)."""
-    cross = whitened_features(network, other, hidden) @ (whitened_features(network, x, hidden).T @ modes.inputs)
+    cross = whitened_features(network, other, hidden) @ (
+        whitened_features(network, x, hidden).T @ modes.inputs
+    )
     return cross * modes.inverse_singular_values
-
-

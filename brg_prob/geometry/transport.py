@@ -8,7 +8,9 @@ inverted by bisection and one Newton step, which also carries the derivatives.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -69,7 +71,7 @@ def to_standard_normal(distribution: Distribution, value: Any) -> Array:
     if isinstance(distribution, dist.TransformedDistribution):
         for transform in reversed(_bijections(distribution)):
             value = transform.inv(value)
-        return to_standard_normal(distribution.base_dist, value)
+        return _orientation(distribution) * to_standard_normal(distribution.base_dist, value)
     if isinstance(distribution, dist.Normal):
         return (value - distribution.loc) / distribution.scale
     if isinstance(distribution, dist.MultivariateNormal | dist.LowRankMultivariateNormal):
@@ -90,7 +92,7 @@ def from_standard_normal(distribution: Distribution, z: Any) -> Array:
     z = jnp.asarray(z)
     distribution = _unwrapped(distribution)
     if isinstance(distribution, dist.TransformedDistribution):
-        value = from_standard_normal(distribution.base_dist, z)
+        value = from_standard_normal(distribution.base_dist, _orientation(distribution) * z)
         for transform in _bijections(distribution):
             value = transform(value)
         return value
@@ -115,17 +117,26 @@ def standard_normal_shape(distribution: Distribution, shape: tuple[int, ...] | N
 
 @jax.custom_jvp
 def ndtri_exp(log_p: Array) -> Array:
-    """Return Φ⁻¹(exp(log_p)) for log_p ≤ log ½, to rounding down to log_p = −10³⁰⁰ (float32: −10³⁰).
+    """Return Φ⁻¹(exp(log_p)) for log_p ≤ log ½, to rounding down to log_p = −10¹⁵⁰ (float32: −10¹⁹); −∞ at −∞.
 
-    Below the smallest normal number, three Newton steps on log Φ from its asymptote.
+    Where exp(log_p) underflows, Newton steps on the asymptotic series of log Φ, exact to rounding there.
     """
     tiny = jnp.log(jnp.finfo(log_p.dtype).tiny)
     near = ndtri(jnp.exp(jnp.maximum(log_p, tiny)))
-    far_p = jnp.minimum(log_p, tiny)
+    far_p = jnp.clip(log_p, -jnp.sqrt(jnp.finfo(log_p.dtype).max), tiny)
     far = -jnp.sqrt(-2 * far_p - jnp.log(-4 * jnp.pi * far_p))
-    for _ in range(3):
-        far = far - (log_ndtr(far) - far_p) * jnp.exp(log_ndtr(far) - norm.logpdf(far))
-    return jnp.where(log_p > tiny, near, far)
+    for _ in range(4):
+        inverse = 1 / far**2
+        series = -inverse * (1 - inverse * (3 - inverse * (15 - inverse * (105 - 945 * inverse))))
+        error = -0.5 * far**2 - jnp.log(-far) - 0.5 * math.log(2 * math.pi) + jnp.log1p(series) - far_p
+        far = far + error / (far - 1 / far)
+    return jnp.where(log_p > tiny, near, jnp.where(log_p == -jnp.inf, log_p, far))
+
+
+def log_normal_cdf(z: Array) -> Array:
+    """Return log Φ(z) with full relative accuracy at both ends (JAX's own rounds to log 1 for z in 5 … 8)."""
+    upper = jnp.log1p(-ndtr(jnp.where(z > 0, -z, 0)))
+    return jnp.where(z > 0, upper, log_ndtr(jnp.where(z > 0, 0, z)))
 
 
 @ndtri_exp.defjvp
@@ -138,11 +149,8 @@ def _ndtri_exp_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array
 def normal_score(log_cdf: Array, log_sf: Array) -> Array:
     """Return z with Φ(z) = F, from log F and log(1 − F), whichever is smaller."""
     lower = log_cdf < log_sf
-    # clamped to log ½ in the branch not taken, where derivatives must stay finite
-    half = jnp.asarray(-_LOG2, log_cdf.dtype)
-    left = ndtri_exp(jnp.where(lower, log_cdf, half))
-    right = -ndtri_exp(jnp.where(lower, half, log_sf))
-    return jnp.where(lower, left, right)
+    z = ndtri_exp(jnp.where(lower, log_cdf, log_sf))
+    return jnp.where(lower, z, -z)
 
 
 def _unwrapped(distribution: Distribution) -> Distribution:
@@ -158,6 +166,15 @@ def _bijections(distribution: dist.TransformedDistribution) -> list[Any]:
     if any(isinstance(transform, AbsTransform) for transform in distribution.transforms):
         raise NoTransport(f"{type(distribution).__name__} folds two values into one: no map to a standard normal")
     return distribution.transforms
+
+
+def _orientation(distribution: dist.TransformedDistribution) -> Any:
+    """Return −1 where the transforms together fall, so that z always rises with the value; 1 for vectors."""
+    sign = 1
+    if distribution.event_dim == 0:
+        for transform in distribution.transforms:
+            sign = sign * transform.sign
+    return sign
 
 
 def _cholesky(distribution: Any, batch: tuple[int, ...]) -> Array:
@@ -224,7 +241,7 @@ def _gumbel_tails(d: Any, value: Array) -> tuple[Array, Array]:
 
 def _laplace_tails(d: Any, value: Array) -> tuple[Array, Array]:
     t = (value - d.loc) / d.scale
-    small = -jnp.abs(t) - _LOG2
+    small = jnp.where(t < 0, t, -t) - _LOG2
     large = jnp.log1p(-jnp.exp(small))
     return jnp.where(t < 0, small, large), jnp.where(t < 0, large, small)
 
@@ -246,7 +263,10 @@ def _beta_tails(d: Any, value: Array) -> tuple[Array, Array]:
 
 def _student_tails(d: Any, value: Array) -> tuple[Array, Array]:
     t = (value - d.loc) / d.scale
-    smaller = 0.5 * betainc(0.5 * d.df, 0.5, d.df / (d.df + t**2))
+    inner = t**2 < d.df  # about the centre the complement keeps the digits of t
+    outside = betainc(0.5 * d.df, 0.5, d.df / (d.df + t**2))
+    within = betainc(0.5, 0.5 * d.df, jnp.where(inner, t**2 / (d.df + t**2), 0.5))
+    smaller = 0.5 * jnp.where(inner, 1 - within, outside)
     small, large = jnp.log(smaller), jnp.log1p(-smaller)
     return jnp.where(t < 0, small, large), jnp.where(t < 0, large, small)
 
@@ -267,46 +287,51 @@ _TAILS: dict[type, Tails] = {
 }
 
 
+def _lower(z: Array) -> Array:
+    """Return −|z|, with a derivative at 0."""
+    return jnp.where(z < 0, z, -z)
+
+
 def _uniform_quantile(d: Any, z: Array) -> Array:
     width = d.high - d.low
     return jnp.where(z < 0, d.low + width * ndtr(z), d.high - width * ndtr(-z))
 
 
 def _half_normal_quantile(d: Any, z: Array) -> Array:
-    below = 2**0.5 * erfinv(ndtr(jnp.minimum(z, 0)))
-    above = -ndtri_exp(log_ndtr(-jnp.maximum(z, 0)) - _LOG2)
+    below = 2**0.5 * erfinv(ndtr(jnp.where(z < 0, z, 0)))
+    above = -ndtri_exp(log_normal_cdf(jnp.where(z < 0, 0, -z)) - _LOG2)
     return d.scale * jnp.where(z < 0, below, above)
 
 
 def _half_cauchy_quantile(d: Any, z: Array) -> Array:
-    t = jnp.tan(0.5 * jnp.pi * ndtr(-jnp.abs(z)))
+    t = jnp.tan(0.5 * jnp.pi * ndtr(_lower(z)))
     return d.scale * jnp.where(z < 0, t, 1 / t)
 
 
 def _cauchy_quantile(d: Any, z: Array) -> Array:
-    t = 1 / jnp.tan(jnp.pi * ndtr(-jnp.abs(z)))
+    t = 1 / jnp.tan(jnp.pi * ndtr(_lower(z)))
     return d.loc + d.scale * jnp.where(z < 0, -t, t)
 
 
 def _exponential_quantile(d: Any, z: Array) -> Array:
-    return -log_ndtr(-z) / d.rate
+    return -log_normal_cdf(-z) / d.rate
 
 
 def _weibull_quantile(d: Any, z: Array) -> Array:
-    return d.scale * (-log_ndtr(-z)) ** (1 / d.concentration)
+    return d.scale * (-log_normal_cdf(-z)) ** (1 / d.concentration)
 
 
 def _gumbel_quantile(d: Any, z: Array) -> Array:
-    return d.loc - d.scale * jnp.log(-log_ndtr(z))
+    return d.loc - d.scale * jnp.log(-log_normal_cdf(z))
 
 
 def _laplace_quantile(d: Any, z: Array) -> Array:
-    t = -(log_ndtr(-jnp.abs(z)) + _LOG2)
+    t = -(log_normal_cdf(_lower(z)) + _LOG2)
     return d.loc + d.scale * jnp.where(z < 0, -t, t)
 
 
 def _logistic_quantile(d: Any, z: Array) -> Array:
-    return d.loc + d.scale * (log_ndtr(z) - log_ndtr(-z))
+    return d.loc + d.scale * (log_normal_cdf(z) - log_normal_cdf(-z))
 
 
 _QUANTILES: dict[type, Quantile] = {
@@ -322,6 +347,7 @@ _QUANTILES: dict[type, Quantile] = {
 }
 
 
+@partial(jax.jit, static_argnums=1)
 def _inverted(distribution: Distribution, tails: Tails, z: Array) -> Array:
     """Invert an increasing map numerically: bisection, then one Newton step that carries derivatives.
 
@@ -335,16 +361,16 @@ def _inverted(distribution: Distribution, tails: Tails, z: Array) -> Array:
     def value_at(u: Array) -> Array:
         return jnp.sinh(u) if unbounded else biject_to(support)(u)
 
-    def rising(u: Array) -> Array:
-        return normal_score(*tails(frozen, value_at(u)))
-
     limit = 0.98 * jnp.log(jnp.finfo(z.dtype).max)
-    falls = rising(jnp.full_like(target, -1)) > rising(jnp.full_like(target, 1))
+    falls = value_at(jnp.full_like(target, -1)) > value_at(jnp.full_like(target, 1))
+    log_cdf, log_sf = log_normal_cdf(target), log_normal_cdf(-target)
 
     def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = ends
         middle = (low + high) / 2
-        goes_up = (rising(middle) < target) != falls
+        here_cdf, here_sf = tails(frozen, value_at(middle))
+        below = jnp.where(target < 0, here_cdf < log_cdf, here_sf > log_sf)
+        goes_up = below != falls
         return jnp.where(goes_up, middle, low), jnp.where(goes_up, high, middle)
 
     ends = (jnp.full_like(target, -limit), jnp.full_like(target, limit))

@@ -10,7 +10,7 @@ Shapes used throughout: inputs ``x`` (n, d); features (n, P); ``o`` outputs.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from jax import Array
 
@@ -37,9 +37,20 @@ class LinearReadout(Protocol):
     noise is itself a site ``noise ~ LogNormal(log noise, noise_spread)``.
     """
 
-    outputs: int
-    noise: float
-    noise_spread: float
+    @property
+    def outputs(self) -> int:
+        """Number o of outputs."""
+        ...
+
+    @property
+    def noise(self) -> float:
+        """σ, in the unit of y; its median where it is sampled."""
+        ...
+
+    @property
+    def noise_spread(self) -> float:
+        """Standard deviation of log σ under its prior; 0 where σ is given."""
+        ...
 
     def sample_hidden(self, key: Array) -> dict[str, Array]:
         """Draw the hidden sites from their prior; ``{}`` if there are none."""
@@ -79,11 +90,30 @@ class FreeField(Protocol):
     ``box`` is the side of the periodic box, or None for random momenta.
     """
 
-    dim: int
-    cutoff: float
-    mass: float
-    noise: float
-    box: float | None
+    @property
+    def dim(self) -> int:
+        """Dimension d of the inputs."""
+        ...
+
+    @property
+    def cutoff(self) -> float:
+        """Λ, the largest momentum."""
+        ...
+
+    @property
+    def mass(self) -> float:
+        """m, in the unit of the cutoff."""
+        ...
+
+    @property
+    def noise(self) -> float:
+        """σ of an observation."""
+        ...
+
+    @property
+    def box(self) -> float | None:
+        """Side of the periodic box, or None."""
+        ...
 
     def spectral_density(self, p: Array) -> Array:
         """Return G0(|p|), zero above the cutoff; same shape as ``p``."""
@@ -97,10 +127,8 @@ _REMEDY = {
     "FreeField": "spectral_density(p) with attributes dim, cutoff, mass, noise, box",
 }
 
-C = TypeVar("C")
 
-
-def require(network: Any, capability: type[C], purpose: str) -> C:
+def require[C](network: Any, capability: type[C], purpose: str) -> C:
     """Return ``network`` if it has the capability.
 
     Parameters
@@ -118,7 +146,9 @@ def require(network: Any, capability: type[C], purpose: str) -> C:
         One line: what is missing and what would provide it.
     """
     if isinstance(network, capability):
-        return cast(C, network)
+        return network
     name = capability.__name__
     label = getattr(network, "__name__", type(network).__name__)
-    raise TypeError(f"{purpose} needs a network with the capability {name}; {label} would provide it by {_REMEDY[name]}")
+    raise TypeError(
+        f"{purpose} needs a network with the capability {name}; {label} would provide it by {_REMEDY[name]}"
+    )

@@ -87,7 +87,9 @@ class ReadoutPrior:
     covariance: LowRankUpdate
 
 
-def isotropic_prior(parameters: int, outputs: int = 1, *, mean: float = 0.0, variance: float = 1.0) -> ReadoutPrior:
+def isotropic_prior(
+    parameters: int, outputs: int = 1, *, mean: float = 0.0, variance: float = 1.0
+) -> ReadoutPrior:
     """Return independent readout weights N(mean, variance).
 
     Examples
@@ -95,4 +97,6 @@ def isotropic_prior(parameters: int, outputs: int = 1, *, mean: float = 0.0, var
     >>> isotropic_prior(3, variance=0.5).covariance.diagonal(3).tolist()
     [0.5, 0.5, 0.5]
     """
-    return ReadoutPrior(jnp.full((parameters, outputs), float(mean)), LowRankUpdate(jnp.asarray(float(variance))))
+    return ReadoutPrior(
+        jnp.full((parameters, outputs), float(mean)), LowRankUpdate(jnp.asarray(float(variance)))
+    )

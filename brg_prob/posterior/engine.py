@@ -63,8 +63,9 @@ def as_data(x: Any, y: Any, held_out: Any = None) -> Data:
     ValueError
         Rows of x and y differ, or a value is not finite; names the offending count.
     """
-    pair = None if held_out is None else _checked_pair(*held_out, "held-out ")
-    return Data(*_checked_pair(x, y, ""), pair)
+    pair = None if held_out is None else _checked_pair(held_out[0], held_out[1], "held-out ")
+    inputs, targets = _checked_pair(x, y, "")
+    return Data(inputs, targets, pair)
 
 
 def _checked_pair(x: Any, y: Any, label: str) -> tuple[Array, Array]:
@@ -73,7 +74,9 @@ def _checked_pair(x: Any, y: Any, label: str) -> tuple[Array, Array]:
     x = x[:, None] if x.ndim == 1 else x
     y = y[:, None] if y.ndim == 1 else y
     if x.ndim != 2 or y.ndim != 2:
-        raise ValueError(f"{label}x has shape {x.shape} and y {y.shape}; give x (n, d) and y (n,) or (n, outputs)")
+        raise ValueError(
+            f"{label}x has shape {x.shape} and y {y.shape}; give x (n, d) and y (n,) or (n, outputs)"
+        )
     for name, array in (("x", x), ("y", y)):
         bad = int(np.sum(~np.isfinite(np.asarray(array)).all(axis=1)))
         if bad:
@@ -139,5 +142,7 @@ def fit(
         raise ValueError(f"draws = {draws} is too few; ask for at least 1")
     weight = float(data.n if observations is None else observations)
     if not weight >= 0:
-        raise ValueError(f"observations = {observations} is negative; T runs from 0 (the prior) to n = {data.n}")
+        raise ValueError(
+            f"observations = {observations} is negative; T runs from 0 (the prior) to n = {data.n}"
+        )
     return (engine or Exact()).fit(network, data, key=key, draws=draws, observations=weight)

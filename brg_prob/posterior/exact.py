@@ -83,7 +83,9 @@ class Exact:
         """Return independent draws of π_T; see :func:`brg_prob.fit`."""
         network = require(network, LinearReadout, "Exact()")
         if draws % self.members:
-            raise ValueError(f"draws = {draws} cannot be shared among members = {self.members}; use a multiple")
+            raise ValueError(
+                f"draws = {draws} cannot be shared among members = {self.members}; use a multiple"
+            )
         hidden_keys, draw_keys = member_keys(key, self.members)
         each = draws // self.members
         found = [
@@ -118,12 +120,14 @@ def member_keys(key: Array, members: int) -> tuple[Array, Array]:
     return jax.random.split(hidden, members), jax.random.split(draw, members)
 
 
-def prior_weights(key: Array, index: Array | int, shape: tuple[int, int]) -> Array:
+def prior_weights(key: Array, index: Array | int, shape: tuple[int, ...]) -> Array:
     """Return the whitened prior readout (P, o) of draw ``index`` of a member."""
     return jax.random.normal(jax.random.fold_in(key, 2 * index), shape)
 
 
-def readout_weights(network: LinearReadout, x: Array, hidden: Hidden, key: Array, index: int, dual: Array) -> Array:
+def readout_weights(
+    network: LinearReadout, x: Array, hidden: Hidden, key: Array, index: int, dual: Array
+) -> Array:
     """Return the raw readout weights (P, o) of one draw, regenerated from key and dual coefficients.
 
     Parameters
@@ -151,10 +155,14 @@ def draw_member(
     noise_key, weight_key = jax.random.fold_in(key, 0xB126), key
     indices = jnp.arange(draws)
     if network.noise_spread > 0:
-        noise, log_noise, values, vectors = _sampled_noise(network, data, hidden, noise_key, draws, observations)
+        noise, log_noise, values, vectors = _sampled_noise(
+            network, data, hidden, noise_key, draws, observations
+        )
         solver: Any = SpectralSolver(values, vectors)
-        found = _matheron_by_noise(features, mean, data.y, weight_key, indices, noise, solver, observations)
-        return MemberDraws(*found[:2], noise, found[2] + log_noise)
+        field, dual, log_prior = _matheron_by_noise(
+            features, mean, data.y, weight_key, indices, noise, solver, observations
+        )
+        return MemberDraws(field, dual, noise, log_prior + log_noise)
     noise = jnp.full((draws,), float(network.noise))
     solver = None
     if observations > 0:
@@ -170,7 +178,9 @@ def _prior_draw(features: Array, key: Array, index: Array, outputs: int) -> tupl
     return features @ weights, jnp.sum(jnp.square(weights))
 
 
-def _assemble(features: Array, mean: Array, prior: Array, norm: Array, dual: Array) -> tuple[Array, Array, Array]:
+def _assemble(
+    features: Array, mean: Array, prior: Array, norm: Array, dual: Array
+) -> tuple[Array, Array, Array]:
     """Return field, dual and log prior density of w0 + Φ̃ᵀc without holding w."""
     n, size = dual.shape[0], features.shape[1] * dual.shape[1]
     shift = features @ (features[:n].T @ dual)
@@ -233,7 +243,11 @@ def _sampled_noise(
     centre, spread = math.log(network.noise), network.noise_spread
 
     def log_prior(log_sigma: Array) -> Array:
-        return -0.5 * jnp.square((log_sigma - centre) / spread) - log_sigma - math.log(spread * math.sqrt(2 * math.pi))
+        return (
+            -0.5 * jnp.square((log_sigma - centre) / spread)
+            - log_sigma
+            - math.log(spread * math.sqrt(2 * math.pi))
+        )
 
     found = noise_posterior(
         values,

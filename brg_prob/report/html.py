@@ -20,7 +20,7 @@ from markupsafe import Markup
 
 from brg_prob import figures
 from brg_prob.figures import Picture
-from brg_prob.summary import branches, check_rows, verdict_sentence
+from brg_prob.summary import branches, data_sentence, deciding_columns, verdict_sentence
 
 _ROLES = {
     "correspondence": "decide the verdict",
@@ -73,8 +73,9 @@ def render_report(run: Reportable) -> str:
         model=run.model,
         attrs=tree.attrs,
         record=tree["record"].attrs if "record" in tree.children else {},
-        title=f"{summary['model']['name']} · {_subject(tree)}",
+        title=f"{summary['model']['name']} trained on {_subject(tree)}",
         sentence=verdict_sentence(summary),
+        data_sentence=data_sentence(summary),
         facts=_facts(tree, summary),
         pictures=[(picture, Markup(figures.svg(picture))) for picture in _pictures(tree)],
         roles=_roles(summary),
@@ -91,6 +92,7 @@ def _template() -> Any:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["number"] = number
+    environment.filters.update(percent=percent, probability=probability, decimals=decimals)
     folder = files("brg_prob.report")
     style = (folder / "report.css").read_text(encoding="utf-8")
     environment.globals["style"] = Markup(style)  # our own file, trusted
@@ -117,6 +119,23 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{mantissa}·10{power}".replace("-", "−")
 
 
+def percent(value: float | None) -> str:
+    """Return a relative size in per cent; what is mere rounding as a bound."""
+    if value is None:
+        return "–"
+    return "< 0.1 %" if value < 1e-3 else f"{number(100 * value, 2)} %"
+
+
+def probability(value: float | None) -> str:
+    """Return a p-value with two digits; below 10⁻⁶ as a bound."""
+    return "< 10⁻⁶" if value is not None and value < 1e-6 else number(value, 2)
+
+
+def decimals(value: float) -> str:
+    """Return a number with three decimals, or a dash."""
+    return f"{value:.3f}".replace("-", "−") if math.isfinite(value) else "–"
+
+
 def _subject(tree: xr.DataTree) -> str:
     """Return what the network was trained on."""
     return str(tree["record"].attrs.get("subject", "data")) if "record" in tree.children else "data"
@@ -127,9 +146,9 @@ def _pictures(tree: xr.DataTree) -> list[Picture]:
     pictures = []
     if "record" in tree.children:
         pictures.append(figures.field_picture(tree))
-    pictures.append(figures.spectrum_picture(tree))
     if "theory" in tree.children:
         pictures.append(figures.propagator_picture(tree))
+    pictures.append(figures.spectrum_picture(tree))
     pictures.append(figures.running_picture(tree))
     if "tuning" in tree.children:
         pictures.append(figures.evidence_picture(tree))
@@ -147,7 +166,7 @@ def _facts(tree: xr.DataTree, summary: dict[str, Any]) -> list[tuple[str, str, s
             "effective dimension",
             f"of {len(summary['fisher']['eigenvalues'])} modes",
         ),
-        (number(kl[0]), "nats", "KL from posterior to prior"),
+        (f"{number(kl[0])} nats", "KL from prior", "relative entropy of posterior to prior"),
         (
             f"T = {number(critical)}" if critical is not None else "none",
             "critical scale",
@@ -181,27 +200,18 @@ def _flow_table(branch: xr.DataTree) -> dict[str, Any]:
         columns["momentum_cutoff"] = theory["momentum_cutoff"].values
     for name in ("effective_dimension", "kl_to_prior", "test_score", "test_score_se"):
         columns[name] = flow[name].values if name in flow else np.full(flow.sizes["scale"], np.nan)
-    names = [row["name"] for row in check_rows(branch) if row["role"] == "correspondence"]
+    deciding = deciding_columns(branch)
     rows = []
     for index, scale in enumerate(flow["scale"].values):
         row = {name: float(values[index]) for name, values in columns.items()}
-        rows.append(row | {"scale": float(scale), "p_values": _p_values(branch, index)})
+        rows.append(row | {"scale": float(scale), "p_values": [float(p[index]) for _, p in deciding]})
     return {
         "scheme": str(flow.attrs["scheme"]).lower(),
         "coordinate": str(flow.attrs["coordinate"]).replace("_", " "),
         "has_cutoff": "momentum_cutoff" in columns,
-        "checks": names,
+        "checks": [name for name, _ in deciding],
         "rows": rows,
     }
-
-
-def _p_values(branch: xr.DataTree, scale: int) -> list[float]:
-    """Return the p-values of the deciding checks at one scale."""
-    if "checks" not in branch.children:
-        return []
-    checks = branch["checks"].to_dataset()
-    chosen = [i for i, row in enumerate(check_rows(branch)) if row["role"] == "correspondence"]
-    return [float(checks["scale_p_value"].values[i, scale]) for i in chosen]
 
 
 def _options(tree: xr.DataTree, summary: dict[str, Any]) -> list[tuple[str, str]]:

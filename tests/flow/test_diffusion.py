@@ -23,7 +23,9 @@ def test_transitions_compose_and_variances_add():
 
 def test_transition_carries_the_variance_of_one_scale_to_the_next():
     factor, spread = transition(EIGENVALUES, 50.0, 4.0)
-    np.testing.assert_allclose(factor**2 / (1 + 50 * EIGENVALUES) + spread**2, 1 / (1 + 4 * EIGENVALUES), rtol=1e-12)
+    np.testing.assert_allclose(
+        factor**2 / (1 + 50 * EIGENVALUES) + spread**2, 1 / (1 + 4 * EIGENVALUES), rtol=1e-12
+    )
 
 
 def test_zero_observations_is_the_prior_and_null_modes_are_left_alone(getkey):
@@ -35,10 +37,13 @@ def test_zero_observations_is_the_prior_and_null_modes_are_left_alone(getkey):
 
 
 def test_transition_solves_the_stochastic_differential_equation():
-    """dz = −z/(τ+λ)dτ + √(λ+2τ)/(τ+λ) dW: moments of the SDE by an ODE solver against the exact transition."""
+    """dz = −z/(τ+λ)dτ + √(λ+2τ)/(τ+λ) dW: moments by an ODE solver against the exact transition."""
     eigenvalue, start, stop = 0.7, 8.0, 0.5
     found = solve_ivp(
-        lambda tau, m: [-m[0] / (tau + eigenvalue), (-2 * m[1] * (tau + eigenvalue) + eigenvalue + 2 * tau) / (tau + eigenvalue) ** 2],
+        lambda tau, m: [
+            -m[0] / (tau + eigenvalue),
+            (-2 * m[1] * (tau + eigenvalue) + eigenvalue + 2 * tau) / (tau + eigenvalue) ** 2,
+        ],
         (1 / start, 1 / stop),
         [1.0, 0.0],
         rtol=1e-11,
@@ -68,7 +73,9 @@ def _p_values(draws, mean, covariance):
 
 
 @pytest.mark.parametrize(("width", "outputs"), [(40, 1), (12, 1), (40, 2)])
-def test_diffused_draws_match_the_exact_posterior_at_every_scale(random_cosines, dense_oracle, sine_data, getkey, width, outputs):
+def test_diffused_draws_match_the_exact_posterior_at_every_scale(
+    random_cosines, dense_oracle, sine_data, getkey, width, outputs
+):
     """A prior mean that is not zero; inputs seen and unseen; dual and primal."""
     x, y, other, target = sine_data
     network = random_cosines(width=width, outputs=outputs)
@@ -79,7 +86,9 @@ def test_diffused_draws_match_the_exact_posterior_at_every_scale(random_cosines,
     flow = coarse_grain(network, posterior, metric, scheme=Diffusion(), scales=scales, key=getkey())
     smallest = 1.0
     for scale, field in zip(scales, flow._all_fields(), strict=True):
-        mean, covariance = dense_oracle(network, metric.hidden[0], x, y, scale).field(jnp.concatenate([x, other]))
+        mean, covariance = dense_oracle(network, metric.hidden[0], x, y, scale).field(
+            jnp.concatenate([x, other])
+        )
         for output in range(outputs):
             smallest = min(smallest, *_p_values(field[:, :, output], mean[:, output], covariance))
     assert smallest > 0.01 / (2 * len(scales) * outputs)
@@ -118,7 +127,7 @@ def test_flow_of_a_flow_is_the_flow(random_cosines, dense_oracle, sine_data, get
 
 
 def test_sampled_noise_flows_each_draw_with_its_own(random_cosines, sine_data, getkey):
-    """Conditionally on σ the flow is exact: standardised by each draw's own posterior, draws are N(0, 1) at every scale."""
+    """Given σ the flow is exact: standardised by each draw's own posterior, draws are N(0, 1)."""
     x, y, *_ = sine_data
     network = random_cosines(noise_spread=0.4)
     posterior = fit(network, x, y, key=getkey(), draws=3000)
@@ -140,7 +149,9 @@ def test_sampled_noise_flows_each_draw_with_its_own(random_cosines, sine_data, g
     assert stats.kstest(other.ravel(), "norm").pvalue < 1e-3
 
 
-@pytest.mark.parametrize(("scales", "message"), [([], "empty"), ([31.0], "descend"), ([3.0, 5.0], "descend"), ([-1.0], "descend")])
+@pytest.mark.parametrize(
+    ("scales", "message"), [([], "empty"), ([31.0], "descend"), ([3.0, 5.0], "descend"), ([-1.0], "descend")]
+)
 def test_scales_must_run_towards_the_prior(scales, message):
     with pytest.raises(ValueError, match=message):
         Diffusion().check_scales(scales, 30.0)

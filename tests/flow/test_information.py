@@ -20,11 +20,13 @@ def test_derivative_of_the_mutual_information_is_half_the_effective_dimension():
 
 
 def test_kl_rises_with_the_variance_of_the_mean_log_likelihood():
-    """dKL/dT = T Var_{π_T}(ℓ̄): the H-theorem, ℓ̄ = −½ Σ λ_k (z_k − ẑ_k)² up to a constant, by Monte Carlo over π_T."""
+    """dKL/dT = T Var_{π_T}(ℓ̄), ℓ̄ = −½ Σ λ_k (z_k − ẑ_k)² + const: the H-theorem, by Monte Carlo."""
     observations = 7.0
     slope = float(jax.grad(lambda t: kl_to_prior(EIGENVALUES, DATA, t))(observations))
     gain = observations * EIGENVALUES / (1 + observations * EIGENVALUES)
-    z = gain[:, None] * DATA + jnp.sqrt(1 - gain)[:, None] * jax.random.normal(jax.random.key(0), (200_000, 4, 2))
+    z = gain[:, None] * DATA + jnp.sqrt(1 - gain)[:, None] * jax.random.normal(
+        jax.random.key(0), (200_000, 4, 2)
+    )
     mean_log_likelihood = np.asarray(-0.5 * jnp.sum(EIGENVALUES[:, None] * (z - DATA) ** 2, axis=(1, 2)))
     squared = (mean_log_likelihood - mean_log_likelihood.mean()) ** 2
     error = observations * squared.std() / np.sqrt(squared.size)
@@ -64,7 +66,9 @@ def test_tree_is_complete_and_survives_netcdf(random_cosines, sine_data, getkey,
     x, y, other, target = sine_data
     posterior = fit(random_cosines(), x, y, key=getkey(), draws=300, held_out=(other, target))
     metric = fisher_metric(random_cosines(), x, at=posterior)
-    flow = coarse_grain(random_cosines(), posterior, metric, scales=default_scales(30.0, 4), key=getkey(), store_draws=20)
+    flow = coarse_grain(
+        random_cosines(), posterior, metric, scales=default_scales(30.0, 4), key=getkey(), store_draws=20
+    )
     tree = flow.tree
     assert tree["flow"]["f"].dims == ("scale", "flow_draw", "x")
     assert tree["flow"]["f"].shape == (4, 20, 30)

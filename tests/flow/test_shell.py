@@ -22,7 +22,9 @@ def fitted(random_cosines, sine_data, getkey):
 @pytest.mark.parametrize("action", ["reset", "drop"])
 def test_cutoff_zero_changes_nothing_bit_for_bit(fitted, getkey, basis, action):
     network, posterior, metric = fitted
-    flow = coarse_grain(network, posterior, metric, scheme=Shell(basis=basis, action=action), scales=[0.0], key=getkey())
+    flow = coarse_grain(
+        network, posterior, metric, scheme=Shell(basis=basis, action=action), scales=[0.0], key=getkey()
+    )
     np.testing.assert_array_equal(next(flow.fields())[..., 0], posterior["posterior"]["f"].values[0])
 
 
@@ -45,7 +47,9 @@ def test_cutoff_infinity_with_reset_is_the_prior(fitted, dense_oracle, sine_data
 @pytest.mark.parametrize("basis", ["eigen", "parameter"])
 def test_cutoff_infinity_with_drop_is_the_prior_mean(fitted, sine_data, getkey, basis):
     network, posterior, metric = fitted
-    flow = coarse_grain(network, posterior, metric, scheme=Shell(basis=basis, action="drop"), scales=[np.inf], key=getkey())
+    flow = coarse_grain(
+        network, posterior, metric, scheme=Shell(basis=basis, action="drop"), scales=[np.inf], key=getkey()
+    )
     x = jnp.concatenate([sine_data[0], sine_data[2]])
     if basis == "parameter":  # raw weights dropped to their prior mean
         expected = network.features(x, metric.hidden[0]) @ np.full(network.width, network.mean)
@@ -56,11 +60,13 @@ def test_cutoff_infinity_with_drop_is_the_prior_mean(fitted, sine_data, getkey, 
 
 
 def test_each_weight_is_redrawn_once_at_the_first_cutoff_above_it(fitted, getkey, sine_data):
-    """The field's change between cutoffs is that of the weights in between, redrawn from the prior; the rest stay."""
+    """Between cutoffs the field changes by the weights in between, redrawn from the prior; the rest stay."""
     network, posterior, metric = fitted
     order = np.sort(np.asarray(metric.diagonal))
     scales = [float(order[10]), float(order[20]), float(order[20]), np.inf]
-    flow = coarse_grain(network, posterior, metric, scheme=Shell(basis="parameter"), scales=scales, key=getkey())
+    flow = coarse_grain(
+        network, posterior, metric, scheme=Shell(basis="parameter"), scales=scales, key=getkey()
+    )
     fields = [np.asarray(f)[:, :, 0] for f in flow.fields()]
     np.testing.assert_array_equal(fields[1], fields[2])  # already redrawn: not again
     x, *_ = sine_data
@@ -93,7 +99,9 @@ def test_kept_modes_keep_the_posterior_and_sloppy_ones_the_prior(fitted, getkey)
 def test_information_of_kept_weights_matches_the_dense_marginal(fitted, dense_oracle, sine_data, getkey):
     network, posterior, metric = fitted
     cutoff = float(np.median(np.asarray(metric.diagonal)))
-    flow = coarse_grain(network, posterior, metric, scheme=Shell(basis="parameter"), scales=[cutoff], key=getkey())
+    flow = coarse_grain(
+        network, posterior, metric, scheme=Shell(basis="parameter"), scales=[cutoff], key=getkey()
+    )
     oracle = dense_oracle(network, metric.hidden[0], *sine_data[:2], 30.0)
     kept = np.asarray(metric.diagonal) >= cutoff
     covariance = oracle.cov[np.ix_(kept, kept)] / network.variance
@@ -101,7 +109,9 @@ def test_information_of_kept_weights_matches_the_dense_marginal(fitted, dense_or
     kl = 0.5 * (np.trace(covariance) + mean @ mean - kept.sum() - np.linalg.slogdet(covariance)[1])
     found = flow.tree["flow"]
     assert float(found["kl_to_prior"][0]) == pytest.approx(kl, rel=1e-6)
-    assert float(found["effective_dimension"][0]) == pytest.approx(kept.sum() - np.trace(covariance), rel=1e-6)
+    assert float(found["effective_dimension"][0]) == pytest.approx(
+        kept.sum() - np.trace(covariance), rel=1e-6
+    )
     assert np.isnan(float(found["observations"][0]))
 
 

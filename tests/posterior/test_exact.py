@@ -16,7 +16,7 @@ DRAWS = 4000
 
 
 def _whitened_z(draws, mean, covariance):
-    """Return Hotelling-free standard scores of draws (S, n) against N(mean, covariance): χ² of the mean and of the second moment."""
+    """Return p-values of mean and second moment of draws (S, n) against N(mean, covariance)."""
     values, vectors = np.linalg.eigh(covariance)
     good = values > 1e-9 * values[-1]
     z = (np.asarray(draws) - mean) @ vectors[:, good] / np.sqrt(values[good])
@@ -29,7 +29,9 @@ def _whitened_z(draws, mean, covariance):
 
 @pytest.mark.parametrize("width", [12, 40])
 @pytest.mark.parametrize("observations", [30.0, 4.0, 0.0])
-def test_draws_follow_the_dense_posterior(random_cosines, dense_oracle, sine_data, getkey, width, observations):
+def test_draws_follow_the_dense_posterior(
+    random_cosines, dense_oracle, sine_data, getkey, width, observations
+):
     x, y, other, target = sine_data
     network = random_cosines(width=width)
     tree = fit(network, x, y, key=getkey(), draws=DRAWS, observations=observations, held_out=(other, target))
@@ -38,7 +40,9 @@ def test_draws_follow_the_dense_posterior(random_cosines, dense_oracle, sine_dat
     draws = np.concatenate([tree["posterior"]["f"].values[0], tree["predictions"]["f"].values[0]], axis=1)
     assert min(_whitened_z(draws, mean[:, 0], covariance)) > 1e-4
     # negative control: the posterior at another T is told apart
-    wrong, wrong_covariance = dense_oracle(network, hidden, x, y, observations / 2 + 1).field(jnp.concatenate([x, other]))
+    wrong, wrong_covariance = dense_oracle(network, hidden, x, y, observations / 2 + 1).field(
+        jnp.concatenate([x, other])
+    )
     assert min(_whitened_z(draws, wrong[:, 0], wrong_covariance)) < 1e-4
 
 
@@ -63,7 +67,8 @@ def test_weights_regenerate_from_key_and_dual_coefficients(random_cosines, sine_
 def test_same_key_same_draws_bit_for_bit_other_key_other_draws(random_cosines, sine_data):
     x, y, *_ = sine_data
     first, second, other = (
-        fit(random_cosines(), x, y, key=jax.random.key(seed), draws=20)["posterior"]["f"].values for seed in (1, 1, 2)
+        fit(random_cosines(), x, y, key=jax.random.key(seed), draws=20)["posterior"]["f"].values
+        for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(first, second)
     assert not np.any(first == other)

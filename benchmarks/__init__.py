@@ -1,0 +1,1 @@
+"""Benchmarks: ``python -m benchmarks [--small] [--only NAME] [--repeats N] [--out FILE]``."""

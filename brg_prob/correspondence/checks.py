@@ -1,0 +1,246 @@
+"""Each check of a correspondence: a hypothesis, its test at every scale, a verdict (T9, T18)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from brg_prob.correspondence.moments import ModeTest, mean_test, variance_test
+from brg_prob.correspondence.predictions import WRONG
+from brg_prob.correspondence.result import Check, Role
+from brg_prob.correspondence.spectrum import data_spectrum, spectrum_test
+from brg_prob.correspondence.statistics import holm, judge
+from brg_prob.correspondence.survey import Survey
+from brg_prob.correspondence.waves import momentum_modes
+from brg_prob.flow import Diffusion, Flow
+
+
+@dataclass(frozen=True)
+class Demands:
+    """What is asked of a check.
+
+    Attributes
+    ----------
+    tolerance
+        Largest deviation that may go unseen.
+    level
+        Probability of rejecting a true hypothesis in any check that makes the verdict.
+    family
+        Number of such checks with a statistical test; they share the level.
+    """
+
+    tolerance: float
+    level: float
+    family: int = 1
+
+    def level_for(self, role: Role) -> float:
+        """Return the level of one check."""
+        return self.level / self.family if role == "correspondence" else self.level
+
+
+def across_scales(
+    name: str,
+    hypothesis: str,
+    role: Role,
+    tests: Sequence[ModeTest],
+    samples: Survey,
+    demands: Demands,
+    *,
+    remark: str = "",
+) -> Check:
+    """Combine one test per scale into a check, by Holm's procedure.
+
+    Parameters
+    ----------
+    tests
+        One per scale; a scale where no mode could be tested and none failed does not count.
+    samples
+        The draws, for R-hat and the effective sample sizes.
+    remark
+        Added to the detail.
+    """
+    tested = np.array([test.z.size > 0 or test.p_value == 0 for test in tests])
+    p_values = np.where(tested, [test.p_value for test in tests], np.nan)
+    level = demands.level_for(role)
+    count = max(int(tested.sum()), 1)
+    worst = int(np.nanargmin(p_values)) if tested.any() else 0
+    p_value = float(np.nanmin(holm(p_values))) if tested.any() else 1.0
+    detectable = [test.smallest_detectable(level / count) for test in tests if test.z.size]
+    size = max(detectable, default=float("nan"))
+    r_hat = max(sample.r_hat for sample in samples.samples)
+    ess = min((float(test.ess.min()) for test in tests if test.z.size), default=0.0)
+    verdict = judge(
+        rejected=p_value <= level,
+        smallest_detectable=size,
+        tolerance=demands.tolerance,
+        r_hat=r_hat,
+        effective_size=ess,
+    )
+    modes = max(test.z.size for test in tests)
+    first = samples.samples[0]
+    drawn = f"{first.size} independent draws"
+    if first.chain is not None:
+        drawn = f"{first.chains} chains of {first.draws} draws (ESS ≥ {ess:.0f}, R-hat ≤ {r_hat:.3f})"
+    detail = (
+        f"{modes} modes, {drawn}, {count} scales (Holm, level {level:.2g}); "
+        f"smallest p = {p_values[worst]:.2g} at scale {samples.scales[worst]:.4g}{remark}"
+    )
+    return Check(name, hypothesis, role, tests[worst].statistic, p_value, size, verdict, detail, p_values)
+
+
+def variance_check(samples: Survey, demands: Demands) -> Check:
+    """Variance of every plane wave against G_T (T9b) or the momentum shell (T9a)."""
+    tests = [
+        variance_test(s, samples.variance(scale))
+        for s, scale in zip(samples.samples, samples.scales, strict=True)
+    ]
+    remark = "; deviation: relative, common to all variances" + _unresolved(samples)
+    if isinstance(samples.prediction.scheme, Diffusion):
+        name, hypothesis = "propagator", "Var f(p) = 1/(1/G0(p) + M_T²), M_T² = T/(L^d σ²)"
+    else:
+        action = samples.prediction.scheme.action
+        left = "G0(p)" if action == "reset" else "0"
+        name, hypothesis = "information shell", f"Var f(p) = G_n(p) where Tλ(p) ≥ 1, {left} elsewhere"
+        if samples.prediction.random_momenta:
+            hypothesis += ", in the limit of N, n ≫ N_modes"
+    return across_scales(name, hypothesis, "correspondence", tests, samples, demands, remark=remark)
+
+
+def _unresolved(samples: Survey) -> str:
+    """Return a remark on momenta that the grid aliases."""
+    count = samples.modes.unresolved
+    return f"; {count} momenta below the cutoff alias on this grid" if count else ""
+
+
+def mean_check(samples: Survey, demands: Demands) -> Check:
+    """Mean of every plane wave against the filtered data (T9c)."""
+    tests = [
+        mean_test(s, samples.mean(scale), samples.variance(scale))
+        for s, scale in zip(samples.samples, samples.scales, strict=True)
+    ]
+    if isinstance(samples.prediction.scheme, Diffusion):
+        hypothesis = "E f(p) = M_T²/(1/G0(p) + M_T²) · y(p)"
+    else:
+        hypothesis = "E f(p) = M_n²/(1/G0(p) + M_n²) · y(p) where Tλ(p) ≥ 1, 0 elsewhere"
+    remark = "; deviation: in standard deviations of a draw, common to all means"
+    return across_scales("trained mean", hypothesis, "correspondence", tests, samples, demands, remark=remark)
+
+
+def finite_size_checks(samples: Survey, demands: Demands) -> list[Check]:
+    """Covariance (and mean) in full against the finite-size prediction for this very network (T10)."""
+    ones = [np.ones(scale.sample.mean.shape) for scale in samples.finite]
+    left_out = max(scale.left_out for scale in samples.finite)
+    remark = f"; whitened by the full predicted covariance, {left_out} directions without variance left out"
+    tests = [variance_test(s.sample, one) for s, one in zip(samples.finite, ones, strict=True)]
+    hypothesis = "the field's covariance on the inputs is T10's with ΦC0Φᵀ for K"
+    checks = [
+        across_scales("finite width", hypothesis, "correspondence", tests, samples, demands, remark=remark)
+    ]
+    if samples.finite[0].has_mean:
+        tests = [mean_test(s.sample, 0 * one, one) for s, one in zip(samples.finite, ones, strict=True)]
+        hypothesis = "the field's mean on the inputs is T10's with ΦC0Φᵀ for K"
+        checks.append(
+            across_scales(
+                "finite width mean", hypothesis, "correspondence", tests, samples, demands, remark=remark
+            )
+        )
+    return checks
+
+
+def control_checks(samples: Survey, demands: Demands) -> list[Check]:
+    """The same draws against wrong predictions, each of which must be rejected."""
+    checks = []
+    for name, (claim, wrong) in WRONG.items():
+        prediction = wrong(samples.prediction)
+        tests = [
+            variance_test(s, samples.variance(scale, prediction))
+            for s, scale in zip(samples.samples, samples.scales, strict=True)
+        ]
+        check = across_scales(name, f"wrong on purpose: {claim}", "control", tests, samples, demands)
+        checks.append(check)
+    return checks
+
+
+def fisher_pairs(samples: Survey, eigenvalues: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return λ(p) predicted for each resolved plane wave and the eigenvalue of the same rank, (R,) each."""
+    predicted = np.asarray(samples.prediction.theory.fisher_eigenvalue(samples.modes.momentum), dtype=float)
+    order = np.argsort(-predicted, kind="stable")
+    measured = np.full(predicted.shape, np.nan)
+    count = min(order.size, eigenvalues.size)
+    measured[order[:count]] = np.asarray(eigenvalues, dtype=float)[:count]
+    return predicted, measured
+
+
+def fisher_check(flow: Flow, samples: Survey, demands: Demands) -> Check:
+    """Eigenvalues of the Fisher metric against λ(p) = G0(p)/(L^d σ²): no chance involved.
+
+    On the lattice they agree to rounding or not at all. With random momenta the prediction
+    is the limit N, n ≫ N_modes, and the finite network's distance from it is held against
+    the tolerance.
+    """
+    eigenvalues = np.asarray(flow.metric.eigenvalues)
+    predicted, measured = fisher_pairs(samples, eigenvalues)
+    exact = not samples.prediction.random_momenta and samples.modes.unresolved == 0
+    # the error of a symmetric eigenvalue problem is absolute: a small multiple of ε times the largest
+    largest = float(np.max(predicted))
+    rounding = max(
+        16 * np.finfo(eigenvalues.dtype).eps * np.sqrt(flow.x.shape[0]) * largest, float(flow.metric.floor)
+    )
+    known = ~np.isnan(measured)
+    relative = np.abs(measured[known] - predicted[known]) / predicted[known]
+    allowed = rounding / predicted[known]
+    unseen = float(np.max(allowed))
+    too_few = int(np.sum(~known)) * exact
+    rejected = bool(np.any(relative > (allowed if exact else allowed + demands.tolerance))) or too_few > 0
+    verdict = judge(rejected=rejected, smallest_detectable=unseen, tolerance=demands.tolerance)
+    bound = "rounding" if exact else "tolerance: this network is finite"
+    detail = (
+        f"{known.sum()} modes; relative deviation at most {np.max(relative):.2g}, "
+        f"median {np.median(relative):.2g}, held against {bound}" + _unresolved(samples)
+    )
+    nothing = np.full(len(samples.scales), np.nan)
+    statistic = float(np.max(relative))
+    return Check(
+        "Fisher spectrum",
+        "λ(p) = G0(p)/(L^d σ²)",
+        "correspondence",
+        statistic,
+        np.nan,
+        unseen,
+        verdict,
+        detail,
+        nothing,
+    )
+
+
+def data_check(flow: Flow, samples: Survey, demands: Demands, tuned: Sequence[str]) -> Check:
+    """The data's own spectrum against the prior predictive law."""
+    theory = samples.prediction.theory
+    data = data_spectrum(momentum_modes(flow.x, box=theory.box), np.asarray(flow.y, dtype=float))
+    found = spectrum_test(data, theory, level=demands.level, tuned=tuned)
+    detectable = max(found.heavier, found.lighter) - 1
+    verdict = judge(
+        rejected=found.p_value <= demands.level, smallest_detectable=detectable, tolerance=demands.tolerance
+    )
+    octaves = f"{data.counts.sum()} coefficients in {data.degrees.size} octaves"
+    if tuned:
+        power = f"{', '.join(tuned)} tuned on these data: calibrated by refitting simulated records"
+    else:
+        power = (
+            f"found with probability .8: a mass {found.heavier:.2f} times larger in the data, "
+            f"or {found.lighter:.2f} times smaller"
+        )
+    centred = "; the mean was taken out of the data, the zero mode is not tested" if data.centred else ""
+    return Check(
+        "data spectrum",
+        "y(p) ~ N(0, G0(p) + σ²L^d/n)",
+        "data",
+        found.statistic,
+        found.p_value,
+        detectable,
+        verdict,
+        f"{octaves}; {power}{centred}",
+        np.full(len(samples.scales), np.nan),
+    )

@@ -1,0 +1,164 @@
+""":func:`check_correspondence`: is this Bayesian renormalization the exact one? (T9, T18)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from brg_prob.correspondence.checks import (
+    Demands,
+    control_checks,
+    data_check,
+    finite_size_checks,
+    fisher_check,
+    fisher_pairs,
+    mean_check,
+    variance_check,
+)
+from brg_prob.correspondence.result import Check, Checks, overall
+from brg_prob.correspondence.spectrum import TUNABLE
+from brg_prob.correspondence.survey import FiniteSize, Survey, draw_noise, survey
+from brg_prob.erg import FreeTheory
+from brg_prob.flow import Flow
+from brg_prob.results import build_tree
+
+
+def check_correspondence(
+    flow: Flow,
+    prediction: FreeTheory,
+    *,
+    tolerance: float = 0.05,
+    level: float = 0.05,
+    controls: bool = False,
+    finite_size: FiniteSize | None = None,
+    tuned: bool | Sequence[str] = False,
+) -> Checks:
+    """Test whether a flow is the exact renormalization group's, at every scale (T18).
+
+    Parameters
+    ----------
+    flow
+        From :func:`brg_prob.coarse_grain`, on a full grid of equispaced inputs.
+    prediction
+        From :func:`brg_prob.erg_prediction`: T9's formulas, which know nothing of the flow.
+    tolerance
+        Largest deviation that may go unseen: relative for variances and eigenvalues, in
+        standard deviations of a draw for means.
+    level
+        Probability of an inconsistent verdict when the hypothesis holds: shared by the checks
+        that make the verdict, and by the scales of each (Holm).
+    controls
+        Also hold the draws against a wrong mass, a wrong map and a reversed shell. One that is
+        not rejected makes the verdict undetermined.
+    finite_size
+        ``finite_size(scale)`` returns the covariance (n, n) of the field at the inputs for this
+        very network, or (covariance, mean), e.g. T10 with ΦC0Φᵀ for K. Shown beside the
+        prediction and tested as a hypothesis of its own.
+    tuned
+        Which of "mass", "amplitude", "noise" were fitted to these data, or True for all: the
+        test of the data's own spectrum is then calibrated by a parametric bootstrap.
+
+    Returns
+    -------
+    Checks
+        ``tree`` with the groups ``theory`` and ``checks``, ``verdict``, ``rows()``, ``status``.
+
+        ``theory``, dimensions (scale, momentum), a momentum per real plane wave: ``momentum``
+        |p|; ``predicted``, ``measured`` variance (averaged over outputs) and its ``se``;
+        ``mean_predicted``, ``mean_measured``, ``mean_se`` (with a dimension ``output`` where
+        there are several); ``finite_size`` where given; ``fisher_predicted``,
+        ``fisher_measured`` by momentum.
+
+    Raises
+    ------
+    ValueError
+        Tolerance or level out of range, inputs that are no full grid of the prediction's box,
+        an unknown name in ``tuned``.
+
+    Notes
+    -----
+    Independent draws: exact χ² laws. Chains: laws simulated at the observed effective sample
+    size. Cost: one (S, n) × (n, R) product per scale.
+    """
+    for name, value in (("tolerance", tolerance), ("level", level)):
+        if not 0 < value < 1:
+            raise ValueError(f"{name} = {value} must lie between 0 and 1, e.g. 0.05")
+    names = (TUNABLE if tuned else ()) if isinstance(tuned, bool) else tuple(tuned)
+    if draw_noise(flow) is not None:
+        prediction = dataclasses.replace(prediction, noise=float(flow.noise))
+    samples = survey(flow, prediction, finite_size)
+    family = 2 + (1 + samples.finite[0].has_mean if samples.finite else 0)
+    demands = Demands(tolerance, level, family)
+    checks = [
+        variance_check(samples, demands),
+        mean_check(samples, demands),
+        fisher_check(flow, samples, demands),
+        *(finite_size_checks(samples, demands) if samples.finite else []),
+        data_check(flow, samples, demands, names),
+        *(control_checks(samples, demands) if controls else []),
+    ]
+    verdict = overall(tuple(checks))
+    attrs = {"verdict": verdict, "tolerance": tolerance, "level": level}
+    tree = _tree(_theory(flow, samples), checks, samples, attrs)
+    return Checks(tree, verdict, tuple(checks))
+
+
+def _theory(flow: Flow, samples: Survey) -> dict[str, np.ndarray]:
+    """Return predicted and measured moments by scale and plane wave."""
+    shape = (samples.copies, -1)
+    fisher = fisher_pairs(samples, np.asarray(flow.metric.eigenvalues))
+    columns: dict[str, list[np.ndarray]] = {}
+
+    def add(name: str, value: np.ndarray) -> None:
+        columns.setdefault(name, []).append(value)
+
+    for scale, sample in zip(samples.scales, samples.samples, strict=True):
+        predicted = samples.variance(scale)
+        add("predicted", predicted.reshape(shape)[0])
+        add("measured", sample.variance.reshape(shape).mean(axis=0))
+        error = np.square(sample.variance) * 2 / np.maximum(sample.ess_variance - 1, 1)
+        add("se", np.sqrt(error.reshape(shape).sum(axis=0)) / samples.copies)
+        add("mean_predicted", _by_output(samples.mean(scale), shape))
+        add("mean_measured", _by_output(sample.mean, shape))
+        add("mean_se", _by_output(np.sqrt(sample.variance / sample.ess_mean), shape))
+    for finite in samples.finite:
+        add("finite_size", finite.variance)
+    stacked = {name: np.stack(values) for name, values in columns.items()}
+    return stacked | {
+        "momentum": samples.modes.momentum,
+        "fisher_predicted": fisher[0],
+        "fisher_measured": fisher[1],
+    }
+
+
+def _by_output(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return (R,) for one output, (R, o) for several."""
+    return values if shape[0] == 1 else values.reshape(shape).T
+
+
+def _tree(
+    theory: dict[str, np.ndarray], checks: list[Check], samples: Survey, attrs: dict[str, Any]
+) -> xr.DataTree:
+    """Return the groups ``theory`` and ``checks``."""
+    table = {key: np.asarray([row[key] for row in map(Check.row, checks)]) for key in checks[0].row()}
+    table["scale_p_value"] = np.stack([check.scale_p_values for check in checks])
+    momentum = {name: ["momentum"] for name in theory if theory[name].ndim == 1}
+    scaled = {
+        name: ["scale", "momentum", "output"][: theory[name].ndim] for name in theory if theory[name].ndim > 1
+    }
+    return build_tree(
+        {"theory": theory, "checks": table},
+        dims={
+            **momentum,
+            **scaled,
+            **{name: ["check"] for name in table},
+            "scale_p_value": ["check", "scale"],
+        },
+        coords={"scale": np.asarray(samples.scales)},
+        attrs=attrs,
+        group_attrs={"checks": attrs},
+    )

@@ -1,0 +1,191 @@
+"""The flags of ``brg-prob``: argparse with one-line errors, and help that fits 80 columns."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import shutil
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from brg_prob.arguments import ENGINES, SCHEMES, Option, UsageError
+
+EPILOG = """\
+examples:
+  brg-prob run models/cosnet.py
+  brg-prob run models/cosnet.py --data data/soi_monthly.csv --tune
+  brg-prob run models/cosnet.py --model.mass 2 --scheme shell
+  brg-prob run models/cosnet.py --help     the options of that network, too
+"""
+
+
+def run_parser(*, fields: dict[str, tuple[Option, ...] | None] | None = None) -> Parser:
+    """Return the parser of ``brg-prob run``, with the fields of engine, scheme and network as flags."""
+    parser = Parser(
+        prog="brg-prob run",
+        usage="brg-prob run MODEL.py[:Name] [options]",
+        description="Train a network, flow it back with the Bayesian renormalization group, and hold\n"
+        "the flow against the exact renormalization group.",
+        epilog=EPILOG,
+    )
+    parser.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL.py[:Name]",
+        help="a file with a NumPyro model; of several, :Name says which",
+    )
+    _add_data(parser.add_argument_group("data"))
+    _add_computation(parser.add_argument_group("computation"))
+    _add_outcome(parser.add_argument_group("outcome"))
+    for kind, options in (fields or {}).items():
+        if options:
+            group = parser.add_argument_group(f"options of this {'network' if kind == 'model' else kind}")
+            for option in options:
+                _add_field(group, kind, option)
+    return parser
+
+
+def _add_data(group: Any) -> None:
+    """Flags that say what is learned."""
+    group.add_argument(
+        "--data",
+        default="teacher",
+        metavar="FILE",
+        help="CSV, NPZ, NetCDF or Parquet table; 'teacher': a draw of the prior (default: teacher)",
+    )
+    group.add_argument("--target", metavar="COL", help="column to learn (default: y, else the last)")
+    group.add_argument("--inputs", metavar="COL,…", help="input columns (default: all others)")
+    group.add_argument("--drop-missing", action="store_true", help="leave out rows with missing values")
+    group.add_argument(
+        "--held-out",
+        default="alternate",
+        metavar="HOW",
+        help="rows kept for scores: alternate, random, block or none (default: alternate)",
+    )
+    group.add_argument(
+        "--no-detrend", action="store_true", help="keep the line through the first and last point"
+    )
+    group.add_argument("--no-standardise", action="store_true", help="keep mean and variance of the target")
+    group.add_argument(
+        "--points",
+        type=whole(2),
+        default=400,
+        metavar="N",
+        help="training points of a teacher (default: 400)",
+    )
+
+
+def _add_computation(group: Any) -> None:
+    """Flags that say what is computed."""
+    group.add_argument(
+        "--engine", default="exact", metavar="NAME", help=f"{', '.join(ENGINES)} (default: exact)"
+    )
+    group.add_argument(
+        "--scheme",
+        default="diffusion",
+        metavar="NAME",
+        help=f"{', '.join(SCHEMES)}; diffusion is followed by a shell (default: diffusion)",
+    )
+    group.add_argument("--tune", action="store_true", help="mass, amplitude and noise of maximum evidence")
+    group.add_argument(
+        "--observations",
+        type=positive("T"),
+        metavar="T",
+        help="train with the weight of T observations (default: all)",
+    )
+    group.add_argument(
+        "--scales", type=whole(1), default=12, metavar="N", help="scales, from T to 1 (default: 12)"
+    )
+    group.add_argument(
+        "--draws", type=whole(2), default=4000, metavar="N", help="posterior draws (default: 4000)"
+    )
+    group.add_argument(
+        "--seed", type=whole(0, 2**32 - 1), default=0, metavar="N", help="random seed (default: 0)"
+    )
+    group.add_argument(
+        "--float32",
+        action="store_true",
+        help="single precision: faster on accelerators, but eigenvalues are good to 1e-6 of the largest only",
+    )
+
+
+def _add_outcome(group: Any) -> None:
+    """Flags that say what is judged and written."""
+    group.add_argument(
+        "--tolerance",
+        type=positive("tolerance", below=1),
+        default=0.05,
+        metavar="X",
+        help="deviation that must be detectable (default: 0.05)",
+    )
+    group.add_argument("--controls", action="store_true", help="also run checks that must be rejected")
+    group.add_argument("--out", metavar="DIR", help="run folder (default: runs/MODEL-SEED)")
+    group.add_argument("--strict", action="store_true", help="exit 1 unless the verdict is consistent")
+    group.add_argument("--quiet", action="store_true", help="print nothing but errors")
+
+
+def _add_field(group: Any, kind: str, option: Option) -> None:
+    """Add the flag of one field."""
+    text = (option.help or option.annotation).replace("``", "")
+    if text[:1].isascii() and text[1:2].islower():  # a word, not a symbol like Λ or G0
+        text = text[0].lower() + text[1:]
+    default = "required" if option.default is None else f"default: {option.default}"
+    group.add_argument(
+        f"--{kind}.{option.name}",
+        dest=f"{kind}.{option.name}",
+        metavar=option.metavar,
+        default=None,
+        help=f"{text} ({default})".replace("%", "%%"),
+    )
+
+
+def whole(low: int, high: int | None = None) -> Callable[[str], int]:
+    """Return a reader of whole numbers within bounds."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not a whole number; give one from {low} on"
+            ) from None
+        if value < low or (high is not None and value > high):
+            reach = f"from {low} on" if high is None else f"from {low} to {high}"
+            raise argparse.ArgumentTypeError(f"{text!r} is out of range; give a whole number {reach}")
+        return value
+
+    return read
+
+
+def positive(what: str, below: float = math.inf) -> Callable[[str], float]:
+    """Return a reader of positive numbers below a bound."""
+    meaning = f"{what} > 0" if math.isinf(below) else f"{what} between 0 and {below:g}"
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number; give {meaning}") from None
+        if not 0 < value < below:
+            raise argparse.ArgumentTypeError(f"{text!r} is out of range; give {meaning}")
+        return value
+
+    return read
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with one-line errors and help of 80 columns at most."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=_Formatter, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError in place of printing the usage."""
+        raise UsageError(message.removeprefix("argument "))
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Help within the terminal's width, never more than 80 columns."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=27, width=min(shutil.get_terminal_size().columns, 80))

@@ -1,0 +1,354 @@
+"""The cos-net against T4's closed forms, sums written out, and its own draws."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpyro import handlers
+from numpyro.distributions.transforms import biject_to
+from numpyro.infer.util import potential_energy
+from scipy.integrate import quad
+from scipy.stats import kstest, norm
+
+from brg_prob.erg import FreeTheory, periodic_two_point
+from brg_prob.network import Covariance, FreeField, LinearReadout, Network
+from brg_prob.spectra import FreeScalar, Matern
+from models.cosnet import CosNet
+
+LATTICES = [
+    CosNet(dim=1, box=5.0, cutoff=20.0),
+    CosNet(dim=2, box=3.0, cutoff=9.0, mass=0.6, amplitude=1.4),
+    CosNet(dim=3, box=2.5, cutoff=7.0, spectrum=Matern(2.0)),
+]
+AT_ZERO = {
+    1: lambda cut, m: math.atan(cut / m) / (math.pi * m),
+    2: lambda cut, m: math.log(1 + cut**2 / m**2) / (4 * math.pi),
+    3: lambda cut, m: (cut - m * math.atan(cut / m)) / (2 * math.pi**2),
+}
+
+
+def points(n, dim, seed=0):
+    return np.random.default_rng(seed).uniform(-1, 3, size=(n, dim))
+
+
+# --- covariance ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_variance_with_random_momenta_is_the_closed_form(dim):
+    network = CosNet(dim=dim, width=7, cutoff=12.0, mass=0.8, amplitude=1.5)
+    x = points(4, dim)
+    found = np.diag(network.covariance(x, x))
+    np.testing.assert_allclose(found, 1.5**2 * AT_ZERO[dim](12.0, 0.8), rtol=1e-10)
+    assert np.all(np.abs(found / (1.5**2 * AT_ZERO[dim](12.0, 0.9)) - 1) > 0.01)
+
+
+def test_covariance_with_random_momenta_is_the_integral_at_every_width():
+    x1, x2 = np.array([[0.0], [1.3]]), np.array([[0.1], [20.0], [-7.0]])
+    narrow, wide = (CosNet(width=width, cutoff=20.0, mass=0.5) for width in (1, 10**6))
+    found = narrow.covariance(x1, x2)
+    np.testing.assert_array_equal(found, wide.covariance(x1, x2))
+    expected = [
+        [
+            quad(lambda p: 1 / (p * p + 0.25), 0, 20, weight="cos", wvar=abs(a - b), limit=500)[0] / math.pi
+            for b in x2[:, 0]
+        ]
+        for a in x1[:, 0]
+    ]
+    np.testing.assert_allclose(found, expected, atol=1e-8)
+
+
+@pytest.mark.parametrize("network", LATTICES, ids=lambda network: f"d={network.dim}")
+def test_lattice_covariance_is_the_finite_sum(network):
+    x1, x2 = points(3, network.dim), points(4, network.dim, seed=1)
+    unit = 2 * math.pi / network.box
+    reach = int(network.cutoff / unit)
+    index = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * network.dim), -1).reshape(-1, network.dim)
+    p = unit * index[np.linalg.norm(index, axis=1) * unit <= network.cutoff]  # both of each pair
+    density = network.amplitude**2 * network.spectrum(np.linalg.norm(p, axis=1), network.mass, network.dim)
+    phases = (x1[:, None] - x2[None]) @ p.T
+    expected = np.sum(density * np.cos(phases), axis=-1) / network.box**network.dim
+    np.testing.assert_allclose(network.covariance(x1, x2), expected, rtol=1e-12, atol=1e-13)
+    features = network.features(x1, {}) @ network.features(x2, {}).T
+    np.testing.assert_allclose(features, expected, rtol=1e-12, atol=1e-13)
+
+
+def test_lattice_becomes_the_closed_form_as_the_cutoff_is_removed():
+    box, mass, r = 10.0, 1.3, np.array([0.0, 0.5, 2.0, 5.0])
+    exact = np.asarray(periodic_two_point(r, mass, box))
+    for cutoff in (200.0, 2000.0):
+        network = CosNet(box=box, mass=mass, cutoff=cutoff)
+        missing = exact - network.covariance(np.zeros((1, 1)), r[:, None])[0]
+        last = math.floor(cutoff * box / (2 * math.pi)) + 0.5  # where the first missing momentum begins
+        tail = (math.pi / 2 - math.atan(last * 2 * math.pi / box / mass)) / (math.pi * mass)
+        assert missing[0] == pytest.approx(tail, rel=1e-3)
+        assert np.all(np.abs(missing) <= missing[0])
+
+
+def prior_fields(network, seeds, draws=1000):
+    """Fields at four points, (seeds, draws, 4), everything redrawn for each."""
+    x = np.zeros((4, network.dim))
+    x[:, 0] = [0.0, 0.15, 0.5, 2.0]
+
+    def draw(key):
+        hidden_key, weight_key = jax.random.split(key)
+        hidden = network.sample_hidden(hidden_key)
+        prior = network.readout_prior(hidden)
+        weights = jax.random.normal(weight_key, prior.mean.shape)
+        return (network.features(x, hidden) @ prior.covariance.sqrt_matmul(weights))[:, 0]
+
+    keys = jax.random.split(jax.random.key(11), (seeds, draws))
+    return x, np.asarray(jax.jit(jax.vmap(jax.vmap(draw)))(keys))
+
+
+def largest_deviation(fields, covariance):
+    """Largest deviation of the empirical covariance per seed, in its own standard errors, (seeds,)."""
+    products = fields[..., :, None] * fields[..., None, :]
+    error = products.std(axis=1, ddof=1) / math.sqrt(fields.shape[1])
+    z = (products.mean(axis=1) - np.asarray(covariance)) / error
+    return np.max(np.abs(z[:, *np.triu_indices(4)]), axis=-1)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_draws_with_random_momenta_have_the_covariance_at_width_ten(dim):
+    network = CosNet(dim=dim, width=10, cutoff=8.0, mass=1.5)
+    x, fields = prior_fields(network, seeds=10)
+    threshold = norm.isf(0.5e-3 / (10 * 10))  # one in a thousand over ten seeds of ten entries
+    assert threshold < 5
+    assert np.max(largest_deviation(fields, network.covariance(x, x))) < threshold
+    wrong = dataclasses.replace(network, amplitude=1.25)
+    assert np.mean(largest_deviation(fields, wrong.covariance(x, x)) > threshold) > 0.95
+
+
+# --- features, hidden layer, readout -------------------------------------------------------------
+
+
+def test_columns_of_a_lattice_are_constant_then_cosine_and_sine_by_momentum():
+    network, x = CosNet(box=5.0, cutoff=4.0, mass=0.7), np.array([[0.4], [1.9]])
+    features = np.asarray(network.features(x, {}))
+    assert features.shape == (2, 7)
+    np.testing.assert_allclose(features[:, 0], math.sqrt(1 / (5 * 0.7**2)))
+    for k in (1, 2, 3):
+        p = 2 * math.pi * k / 5
+        size = math.sqrt(2 / (5 * (p**2 + 0.7**2)))
+        np.testing.assert_allclose(features[:, 2 * k - 1], size * np.cos(p * x[:, 0]), atol=1e-14)
+        np.testing.assert_allclose(features[:, 2 * k], size * np.sin(p * x[:, 0]), atol=1e-14)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_features_of_random_momenta_are_scaled_cosines_and_slices_are_columns(dim, getkey):
+    network, x = CosNet(dim=dim, width=12, cutoff=6.0, amplitude=0.3), points(5, dim)
+    hidden = network.sample_hidden(getkey())
+    w, b = np.asarray(hidden["w"]), np.asarray(hidden["b"])
+    assert (w.shape, b.shape) == ((12, dim), (12,))
+    volume = {1: 12.0, 2: math.pi * 36, 3: 4 / 3 * math.pi * 216}[dim]
+    size = 0.3 * np.sqrt(2 * volume / (2 * math.pi) ** dim / (np.sum(w**2, axis=1) + 1))
+    features = network.features(x, hidden)
+    np.testing.assert_allclose(features, size * np.cos(x @ w.T + b), rtol=1e-12, atol=1e-13)
+    assert network.neuronwise
+    part = {name: leaf[3:7] for name, leaf in hidden.items()}
+    np.testing.assert_array_equal(network.features(x, part), features[:, 3:7])
+    assert not CosNet(box=1.0).neuronwise
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_momenta_are_uniform_in_the_ball_and_phases_on_the_circle(dim, getkey):
+    hidden = CosNet(dim=dim, width=4000, cutoff=6.0).sample_hidden(getkey())
+    w = np.asarray(hidden["w"])
+    size = np.linalg.norm(w, axis=1)
+    assert size.max() <= 6.0
+    assert kstest((size / 6) ** dim, "uniform").pvalue > 1e-4
+    assert kstest(hidden["b"], "uniform", (-math.pi, 2 * math.pi)).pvalue > 1e-4
+    assert abs(np.sum(w[:, -1] > 0) - 2000) < 4 * math.sqrt(1000)  # no preferred direction
+    assert kstest((size / 6) ** (dim + 1), "uniform").pvalue < 1e-4  # the wrong dimension is noticed
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_the_ball_is_unfolded_for_nuts_with_the_right_jacobian(dim, getkey):
+    one = CosNet(dim=dim, width=5, cutoff=3.0)._hidden_priors()["w"].base_dist
+    transform = biject_to(one.support)
+    z = jax.random.normal(getkey(), (5, dim))
+    w = transform(z)
+    assert bool(jnp.all(one.support(w)))
+    np.testing.assert_allclose(transform.inv(w), z, rtol=1e-10)
+    unfolded = transform.log_abs_det_jacobian(z, w)
+    by_autodiff = np.linalg.slogdet(np.asarray(jax.jit(jax.vmap(jax.jacfwd(transform)))(z)))[1]
+    np.testing.assert_allclose(unfolded, by_autodiff, rtol=1e-10)
+    at_zero = jax.jit(jax.grad(lambda v: jnp.sum(transform(v))))(jnp.zeros((5, dim)))
+    np.testing.assert_allclose(at_zero, 3.0 / math.sqrt(2), rtol=1e-12)
+    if dim == 2:  # a uniform disk is a standard normal there
+        density = one.log_prob(w) + unfolded
+        np.testing.assert_allclose(density, norm.logpdf(np.asarray(z)).sum(axis=-1), rtol=1e-10)
+    outside = w * 3.1 / jnp.linalg.norm(w, axis=1, keepdims=True)
+    np.testing.assert_array_equal(one.log_prob(outside), -np.inf)
+
+
+def test_readout_prior_has_the_variance_of_the_geometry():
+    prior = CosNet(width=40, outputs=2).readout_prior({})
+    assert prior.mean.shape == (40, 2)
+    np.testing.assert_allclose(prior.covariance.diagonal(40), 1 / 40)
+    lattice = CosNet(box=5.0, cutoff=4.0).readout_prior({})
+    assert lattice.mean.shape == (7, 1)
+    np.testing.assert_allclose(lattice.covariance.diagonal(7), 1.0)
+
+
+def test_raw_diagonal_information_is_that_of_a_free_theory():
+    network = CosNet(width=200, cutoff=20.0, noise=0.5, amplitude=1.2)
+    hidden = network.sample_hidden(jax.random.key(3))
+    side = 200.0
+    x = (np.arange(40_000) * side / 40_000)[:, None]
+    theory = FreeTheory(dim=1, box=side, cutoff=20.0, noise=0.5, mass=1.0, amplitude=1.2)
+    size = np.abs(np.asarray(hidden["w"])[:, 0])
+    diagonal = np.mean(np.square(network.features(x, hidden)), axis=0) / 0.5**2
+    # the average of cos² over the box is ½ up to 1/(2|w|L); the grid adds |w|dx/(2|w|L)
+    bound = 1 / (size * side) + 1e-2 / side
+    assert np.all(np.abs(diagonal / theory.raw_diagonal(size) - 1) < bound)
+
+
+# --- the model -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("geometry", [{"width": 6}, {"box": 5.0, "cutoff": 4.0}])
+@pytest.mark.parametrize(("outputs", "noise_spread"), [(1, 0.0), (3, 0.3)])
+def test_the_model_registers_its_sites(geometry, outputs, noise_spread, getkey):
+    network = CosNet(**geometry, outputs=outputs, noise_spread=noise_spread, noise=0.2)
+    for capability in (Network, LinearReadout, Covariance, FreeField):
+        assert isinstance(network, capability)
+    x = points(5, 1)
+    trace = handlers.trace(handlers.seed(network, getkey())).get_trace(x)
+    parameters = 6 if "width" in geometry else 7
+    shape = (5,) if outputs == 1 else (5, outputs)
+    hidden = {name: trace[name]["value"] for name in ("w", "b") if name in trace}
+    drawn = network.sample_hidden(getkey())
+    assert {name: leaf.shape for name, leaf in hidden.items()} == {
+        name: leaf.shape for name, leaf in drawn.items()
+    }
+    readout = trace["readout"]["value"]
+    assert readout.shape == ((parameters,) if outputs == 1 else (parameters, outputs))
+    prior = network.readout_prior(hidden)
+    np.testing.assert_allclose(trace["readout"]["fn"].variance, prior.covariance.diagonal(parameters)[0])
+    np.testing.assert_allclose(trace["f"]["value"], network.features(x, hidden) @ readout, rtol=1e-13)
+    assert trace["f"]["value"].shape == trace["y"]["value"].shape == shape
+    assert ("noise" in trace) == (noise_spread > 0)
+    scale = trace["noise"]["value"] if noise_spread else 0.2
+    base = trace["y"]["fn"] if outputs == 1 else trace["y"]["fn"].base_dist
+    np.testing.assert_allclose(base.scale, scale)
+    observed = handlers.trace(handlers.seed(network, getkey())).get_trace(x, np.zeros(shape))
+    assert observed["y"]["is_observed"]
+    assert not trace["y"]["is_observed"]
+
+
+def test_nuts_can_start_on_random_momenta(getkey):
+    network, x = CosNet(dim=2, width=4, cutoff=3.0), points(6, 2)
+    start = {**network.sample_hidden(getkey()), "readout": jnp.ones(4)}  # unconstrained, any values do
+    gradient = jax.jit(jax.grad(lambda z: potential_energy(network, (x, np.sin(x[:, 0])), {}, z)))(start)
+    assert gradient["w"].shape == (4, 2)
+    assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in gradient.values())
+
+
+def test_features_jit_map_and_differentiate(getkey):
+    for network in (CosNet(width=5), CosNet(box=5.0, spectrum=lambda p, m, d: jnp.exp(-m * p))):
+        assert hash(network) == hash(dataclasses.replace(network))
+        x = jnp.asarray(points(3, 1))
+        hidden = network.sample_hidden(getkey())
+        plain = network.features(x, hidden)
+        np.testing.assert_allclose(jax.jit(network.features)(x, hidden), plain, atol=1e-12)
+        slope = jax.jacfwd(lambda at, network=network, hidden=hidden: network.features(at, hidden))(x)
+        step = 1e-6
+        numeric = (network.features(x + step, hidden) - network.features(x - step, hidden)) / (2 * step)
+        np.testing.assert_allclose(np.einsum("nmnd->nm", slope), numeric, atol=1e-7)
+
+
+def test_single_precision_works_and_agrees():
+    x = points(20, 2)
+    for network in (CosNet(dim=2, width=30, cutoff=5.0), CosNet(dim=2, box=4.0, cutoff=8.0)):
+        double = np.asarray(network.covariance(x, x))
+        with jax.enable_x64(False):
+            single = jnp.asarray(x)
+            hidden = network.sample_hidden(jax.random.key(0))
+            features = network.features(single, hidden)
+            covariance = network.covariance(single, single)
+            f = handlers.trace(handlers.seed(network, jax.random.key(1))).get_trace(single)["f"]["value"]
+            density = network.spectral_density(single)
+            assert features.dtype == covariance.dtype == f.dtype == density.dtype == jnp.float32
+            assert all(leaf.dtype == jnp.float32 for leaf in hidden.values())
+        np.testing.assert_allclose(covariance, double, atol=2e-5 * double[0, 0])
+
+
+# --- options -------------------------------------------------------------------------------------
+
+
+def test_spectral_density_ends_at_the_cutoff():
+    network = CosNet(width=3, cutoff=2.0, mass=0.5, amplitude=3.0)
+    p = jnp.array([[0.0, 1.0], [2.0, 2.0001]])
+    np.testing.assert_allclose(network.spectral_density(p), [[36.0, 7.2], [9 / 4.25, 0.0]])
+    assert network.box is None
+    user = CosNet(width=3, spectrum=lambda p, m, d: 0 * p + m)
+    np.testing.assert_allclose(user.spectral_density(jnp.array([0.0, 3.0])), 1.0)
+
+
+def test_for_inputs_takes_box_and_cutoff_from_the_grid():
+    for dim, side in [(1, 63), (1, 64), (2, 9)]:
+        line = 5.0 + 0.2 * np.arange(side)
+        x = np.stack(np.meshgrid(*[line] * dim), -1).reshape(-1, dim)
+        network = CosNet.for_inputs(x, mass=2.0)
+        assert (network.dim, network.mass, network.width) == (dim, 2.0, None)
+        assert network.box == pytest.approx(0.2 * side, rel=1e-12)
+        index = np.rint(network._momenta() * network.box / (2 * math.pi))
+        assert index.max() == (side - 1) // 2
+        features = np.asarray(network.features(x, {}))
+        gram = features.T @ features  # diagonal: every mode is exact
+        assert np.max(np.abs(gram - np.diag(np.diag(gram)))) < 1e-10 * gram[0, 0]
+
+
+def test_for_inputs_keeps_what_is_given():
+    x = np.linspace(0, 1, 11)[:, None]
+    assert CosNet.for_inputs(x, width=5, cutoff=3.0) == CosNet(width=5, cutoff=3.0)
+    assert CosNet.for_inputs(x, width=5).cutoff == pytest.approx(2 * math.pi / 1.1 * 5.5)
+    assert CosNet.for_inputs(x, box=7.0, cutoff=3.0) == CosNet(box=7.0, cutoff=3.0)
+    scattered = points(9, 2)
+    assert CosNet.for_inputs(scattered, width=5) == CosNet(dim=2, width=5)
+    with pytest.raises(ValueError, match=r"x of shape \(9, 2\) is no equispaced cubic grid; give width"):
+        CosNet.for_inputs(scattered)
+    with pytest.raises(ValueError, match=r"x\[:, None\]"):
+        CosNet.for_inputs(x[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({}, r"width = None and box = None: give exactly one"),
+        ({"width": 3, "box": 1.0}, r"width = 3 and box = 1.0: give exactly one"),
+        ({"width": 0}, "width = 0 must be a whole number"),
+        ({"width": 2.5}, "width = 2.5 must be a whole number"),
+        ({"box": -1.0}, "box = -1.0 must be positive"),
+        ({"width": 3, "dim": 4}, "dim = 4 is not supported; use 1, 2 or 3"),
+        ({"width": 3, "mass": 0.0}, "mass = 0.0 must be positive"),
+        ({"width": 3, "cutoff": math.inf}, "cutoff = inf must be positive and finite"),
+        ({"width": 3, "noise": math.nan}, "noise = nan must be positive"),
+        ({"width": 3, "amplitude": -2.0}, "amplitude = -2.0 must be positive"),
+        ({"width": 3, "noise_spread": -0.1}, "noise_spread = -0.1 must be 0"),
+        ({"width": 3, "outputs": 0}, "outputs = 0 must be a whole number"),
+        ({"width": 3, "spectrum": 1.0}, "spectrum = 1.0 must be a function"),
+        ({"box": 3.0, "spectrum": lambda p, m, d: p - 1.0}, r"spectrum is -1.0 at \|p\| = 0.0"),
+    ],
+)
+def test_impossible_options_are_refused_in_one_line(options, complaint):
+    with pytest.raises(ValueError, match=complaint) as raised:
+        CosNet(**options)
+    assert "\n" not in str(raised.value)
+
+
+def test_inputs_of_another_dimension_are_refused():
+    for call in (CosNet(width=3), CosNet(box=3.0)):
+        with pytest.raises(ValueError, match=r"x has shape \(4, 2\); CosNet\(dim=1\)"):
+            call.features(np.zeros((4, 2)), {})
+    with pytest.raises(ValueError, match=r"x has shape \(4,\)"):
+        CosNet(box=3.0).covariance(np.zeros(4), np.zeros(4))
+
+
+def test_the_default_spectrum_is_the_free_scalar():
+    assert CosNet(width=1).spectrum == FreeScalar()
