@@ -11,6 +11,9 @@ PYTHON  := $(BIN)/python
 DEMO_OUT     ?= runs/demo
 DEMO_COMMAND ?= $(BIN)/brg-prob run models/cosnet.py --data data/soi_monthly.csv --tune --out $(DEMO_OUT)
 
+# Two processes on two cores, each with a spinning BLAS of two threads, are several times slower than one each.
+tests unit slow: export OPENBLAS_NUM_THREADS = 1
+
 PIP := $(PYTHON) -m pip --disable-pip-version-check --no-input -qq
 
 # A copied checkout brings an environment that points elsewhere, and an upgraded system one that does not start:
@@ -78,8 +81,7 @@ docs: $(VENV)/.docs
 
 ## bench: the benchmarks
 bench: $(VENV)/.bench
-	@set -e; for script in benchmarks/*.py; do \
-	  test -e "$$script" || { echo "no benchmarks yet"; break; }; echo "$$script"; $(PYTHON) "$$script"; done
+	$(PYTHON) -m benchmarks
 
 ## constraints: write the versions of the present environment to constraints.txt
 constraints: $(VENV)/.test $(VENV)/.docs $(VENV)/.bench

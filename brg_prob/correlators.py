@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 from arviz_stats.base import array_stats
@@ -271,7 +270,7 @@ def power_spectrum(
     group, count = _mode_groups(index, size, bins)
     total = draws.shape[0] * draws.shape[1]
     mean = draws.mean(axis=(0, 1)) if connected else np.zeros(draws.shape[2])
-    series = np.empty(draws.shape[:2] + (len(count),))
+    series = np.empty((*draws.shape[:2], len(count)))
     chunk = max(1, _BLOCK // basis.shape[0])
     for chain in range(draws.shape[0]):
         for start in range(0, draws.shape[1], chunk):
@@ -281,7 +280,8 @@ def power_spectrum(
     value = series.mean(axis=(0, 1))
     error, effective = _error_of_mean(series - value, independent)
     momentum = _group_sum(size[None], group)[0] / count
-    return PowerSpectrum(value * (total / (total - 1) if connected else 1.0), error, effective, momentum, count)
+    unbias = total / (total - 1) if connected else 1.0
+    return PowerSpectrum(value * unbias, error, effective, momentum, count)
 
 
 def _mode_groups(
@@ -294,14 +294,16 @@ def _mode_groups(
         # |p| of one shell agrees to rounding only
         label = index if bins == "mode" else np.round(size / size[size > 0].min() * 1e6).astype(np.int64)
     else:
-        edges = np.linspace(0, size.max(), int(bins) + 1) if np.ndim(bins) == 0 else np.asarray(bins, dtype=float)
+        edges = (
+            np.linspace(0, size.max(), bins + 1) if isinstance(bins, int) else np.asarray(bins, dtype=float)
+        )
         label = np.digitize(size, edges) - 1
         label[np.isclose(size, edges[-1])] = len(edges) - 2
         label[label >= len(edges) - 1] = -1
     inside = label >= 0
     if not inside.any():
-        raise ValueError(f"no momentum lies in the bins {bins}; the largest is {size.max()}")
-    found, numbers, counts = np.unique(label[inside], return_inverse=True, return_counts=True)
+        raise ValueError(f"no momentum lies in the bins {bins!r}; the largest is {size.max()}")
+    _, numbers, counts = np.unique(label[inside], return_inverse=True, return_counts=True)
     group = np.full(len(label), -1)
     group[inside] = numbers
     return group, counts
@@ -346,9 +348,8 @@ def _fourth(c: Floats, total: int) -> tuple[Floats, Floats]:
         rest = np.delete(c, a, axis=-1).prod(axis=-1)
         influence = influence - rest.mean(axis=(0, 1)) * c[..., a]
     disconnected = np.zeros_like(mean)
-    for a, b in list(combinations(range(4), 2))[:3]:
-        rest = [i for i in range(4) if i not in (a, b)]
-        one, other = c[..., a] * c[..., b], c[..., rest[0]] * c[..., rest[1]]
+    for i, j, k in ((1, 2, 3), (2, 1, 3), (3, 1, 2)):
+        one, other = c[..., 0] * c[..., i], c[..., j] * c[..., k]
         m1, m2 = one.mean(axis=(0, 1)), other.mean(axis=(0, 1))
         disconnected = disconnected + m1 * m2
         influence = influence - (one - m1) * m2 - m1 * (other - m2)
@@ -416,7 +417,10 @@ def _checked_tuples(f: ArrayLike, indices: ArrayLike) -> NDArray[np.intp]:
     tuples = np.asarray(indices)
     points = np.shape(f)[2]
     if tuples.ndim != 2 or tuples.dtype.kind not in "iu" or 0 in tuples.shape:
-        raise ValueError(f"indices of shape {tuples.shape} and type {tuples.dtype}: integers (M, k) are needed")
-    if tuples.min() < 0 or tuples.max() >= points:
-        raise ValueError(f"index {tuples.max() if tuples.max() >= points else tuples.min()} is outside {points} points")
+        raise ValueError(
+            f"indices of shape {tuples.shape} and type {tuples.dtype}: integers (M, k) are needed"
+        )
+    outside = tuples[(tuples < 0) | (tuples >= points)]
+    if outside.size:
+        raise ValueError(f"index {outside[0]} is outside {points} points")
     return tuples.astype(np.intp)

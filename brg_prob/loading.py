@@ -86,7 +86,7 @@ def execute(request: Request, progress: Progress) -> Run:
     module = load_module(request.source.path)
     key = jax.random.key(arguments.seed)
     problem = _problem(request, module, table, jax.random.fold_in(key, 0))
-    _check_observation(problem, request.source)
+    _observation(problem.network, problem.x, request.source)
     return run(
         problem.network,
         problem.x,
@@ -221,7 +221,7 @@ def _teacher(request: Request, module: ModuleType, key: Any) -> Problem:
     """Return a draw of the prior as data: training points on a grid, held-out ones beside it."""
     import jax.numpy as jnp
 
-    from brg_prob.network.trace import read_model, run_trace
+    from brg_prob.network.trace import run_trace
     from brg_prob.pipeline import Record
 
     arguments, options = request.arguments, dict(request.model.options)
@@ -238,10 +238,8 @@ def _teacher(request: Request, module: ModuleType, key: Any) -> Problem:
     axes = np.meshgrid(*[np.arange(side) * step] * dim, indexing="ij")
     train = np.stack([axis.ravel() for axis in axes], axis=1)
     both = np.concatenate([train, train + step / 2])
-    sites = read_model(network, jnp.asarray(both[:2]))
-    if sites.observation is None:
-        raise UsageError(_observes_nothing(request.source))
-    y = np.asarray(run_trace(network, jnp.asarray(both), key=key)[sites.observation]["value"])
+    observation = _observation(network, both, request.source)
+    y = np.asarray(run_trace(network, jnp.asarray(both), key=key)[observation]["value"])
     n = len(train)
     with_held_out = arguments.held_out != "none"
     record = Record(
@@ -260,19 +258,27 @@ def _points_per_side(points: int, dim: int, box: float, cutoff: float | None, *,
     return max(side, 2)
 
 
-def _check_observation(problem: Problem, source: ModelSource) -> None:
-    """Refuse a model that observes nothing."""
+def _observation(network: Any, x: np.ndarray, source: ModelSource) -> str:
+    """Return the name of the site that observes y, after one run of the model on two inputs.
+
+    Raises
+    ------
+    UsageError
+        The model fails on such inputs, or observes nothing.
+    """
     import jax.numpy as jnp
 
     from brg_prob.network.trace import read_model
 
-    if read_model(problem.network, jnp.asarray(problem.x[:2])).observation is None:
-        raise UsageError(_observes_nothing(source))
-
-
-def _observes_nothing(source: ModelSource) -> str:
-    """Return the refusal of a model without an observation."""
-    return f"{source.name!r} in {str(source.path)!r} observes nothing; add numpyro.sample('y', …, obs=y)"
+    where = f"{source.name!r} in {str(source.path)!r}"
+    try:
+        found = read_model(network, jnp.asarray(x[:2])).observation
+    except Exception as error:
+        line = _line_in(source.path.resolve(), error)
+        raise UsageError(f"{where} fails on inputs of shape {x.shape}{line}: {error}") from error
+    if found is None:
+        raise UsageError(f"{where} observes nothing; add numpyro.sample('y', …, obs=y)")
+    return found
 
 
 def _built(kind: str, registry: dict[str, tuple[str, str]], name: str, options: dict[str, Any]) -> Any:

@@ -71,7 +71,11 @@ def sample_prior(
         raise ValueError(f"x has shape {x.shape}; inputs are (n, d), so use x[:, None] for one dimension")
     if draws < 1 or (batch_size is not None and batch_size < 1):
         raise ValueError(f"draws = {draws} and batch_size = {batch_size} must be at least 1")
-    one = _readout_draw(network, x) if _drawn_by_readout(network, covariates) else _model_draw(network, x, covariates)
+    one = (
+        _readout_draw(network, x)
+        if _drawn_by_readout(network, covariates)
+        else _model_draw(network, x, covariates)
+    )
     size = _batch_size(one, key, draws) if batch_size is None else min(batch_size, draws)
     values = jax.jit(lambda keys: jax.lax.map(one, keys, batch_size=size))(jax.random.split(key, draws))
     variables = {name: value[None] for name, value in values.items()}
@@ -102,7 +106,9 @@ def _readout_draw(network: Any, x: Array) -> Draw:
         f = features @ (prior.mean + prior.covariance.sqrt_matmul(xi)).astype(features.dtype)
         values = {name: value for name, value in hidden.items() if jnp.shape(value) == ()}
         if network.noise_spread > 0:
-            log_noise = jnp.log(network.noise) + network.noise_spread * jax.random.normal(noise_key, (), f.dtype)
+            log_noise = jnp.log(network.noise) + network.noise_spread * jax.random.normal(
+                noise_key, (), f.dtype
+            )
             values["noise"] = jnp.exp(log_noise)
         return {"f": f[:, 0] if network.outputs == 1 else f, **values}
 

@@ -83,9 +83,9 @@ class CosNet:
 
     Examples
     --------
-    >>> network = CosNet(box=10.0)
-    >>> round(float(network.covariance([[0.0]], [[0.0]])[0, 0]), 4)
-    0.4844
+    >>> network = CosNet(width=100, cutoff=20.0, mass=1.0)
+    >>> round(float(network.covariance([[0.0]], [[0.0]])[0, 0]), 4), round(math.atan(20) / math.pi, 4)
+    (0.4841, 0.4841)
     """
 
     dim: int = 1

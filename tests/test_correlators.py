@@ -77,10 +77,15 @@ def test_free_field_two_point_is_the_momentum_sum_and_its_connected_four_point_v
     x = np.array([[0.0], [0.4], [1.3], [4.9]])
     f = lattice_draws(np.random.default_rng(2), 20_000, x)[None] + 0.7
     exact = free_covariance(x)
-    for estimate, mean in ((two_point(f, connected=True, independent=True), 0), (two_point(f, independent=True), 0.49)):
+    for estimate, mean in (
+        (two_point(f, connected=True, independent=True), 0),
+        (two_point(f, independent=True), 0.49),
+    ):
         z = (estimate.value - exact - mean) / estimate.standard_error
         assert np.all(np.abs(z) < 4)
-    wrong = (two_point(f, connected=True, independent=True).value - free_covariance(x, 1.2)) / estimate.standard_error
+    wrong = (
+        two_point(f, connected=True, independent=True).value - free_covariance(x, 1.2)
+    ) / estimate.standard_error
     assert np.abs(wrong).max() > 6  # the control
     four = cumulant(f, [[0, 0, 0, 0], [0, 1, 2, 3], [1, 1, 2, 2]], independent=True)
     assert np.all(np.abs(four.value) < 4 * four.standard_error)
@@ -133,7 +138,9 @@ QUANTITIES = {
 }
 
 
-@pytest.mark.parametrize(("phi", "name"), [(0.8, "mean"), (0.8, "variance"), (-0.5, "mean"), (-0.5, "variance"), (0.6, "k3")])
+@pytest.mark.parametrize(
+    ("phi", "name"), [(0.8, "mean"), (0.8, "variance"), (-0.5, "mean"), (-0.5, "variance"), (0.6, "k3")]
+)
 def test_errors_of_chains_cover_over_seeds(phi, name):
     assert stats.kstest(coverage(phi, QUANTITIES[name], seeds=200), "uniform").pvalue > 1e-3
 
@@ -152,7 +159,7 @@ def test_naive_errors_of_chains_fail(phi, name):
 
 
 def test_bulk_effective_draws_understate_the_error_of_an_antithetic_variance():
-    """T1: at φ = −½ the draws have τ = 1/3 but their squares τ = (1+φ²)/(1−φ²) = 5/3: a factor √5 in the error."""
+    """T1: at φ = −½ draws have τ = 1/3, their squares τ = (1+φ²)/(1−φ²) = 5/3: a factor √5 in the error."""
     f = ar1(np.random.default_rng(3), -0.5, 4, 4000, 1)
     estimate = two_point(f, connected=True)
     bulk = float(array_stats.ess(f[..., 0], chain_axis=0, draw_axis=1, method="bulk"))
@@ -211,7 +218,9 @@ def test_connected_spectrum_forgets_the_mean_field_and_bins_average_modes():
     f = lattice_draws(np.random.default_rng(7), 4000, x)[None]
     shifted = f + 3 + np.sin(2 * np.pi * x[:, 0] / BOX)
     modes = power_spectrum(f, x, connected=True, independent=True)
-    np.testing.assert_allclose(power_spectrum(shifted, x, connected=True, independent=True).value, modes.value, atol=1e-20)
+    np.testing.assert_allclose(
+        power_spectrum(shifted, x, connected=True, independent=True).value, modes.value, atol=1e-20
+    )
     raw = power_spectrum(shifted, x, independent=True)
     assert raw.value[0] > 5 * modes.value[0]
     binned = power_spectrum(f, x, bins=4, connected=True, independent=True)
@@ -227,7 +236,9 @@ def test_power_spectrum_errors_of_chains_are_wider():
     rng = np.random.default_rng(8)
     f = ar1(rng, 0.9, 4, 1000, 12)
     correct, naive = power_spectrum(f, x), power_spectrum(f, x, independent=True)
-    assert np.median(correct.standard_error / naive.standard_error) == pytest.approx(np.sqrt(1.81 / 0.19), rel=0.3)
+    assert np.median(correct.standard_error / naive.standard_error) == pytest.approx(
+        np.sqrt(1.81 / 0.19), rel=0.3
+    )
 
 
 def test_bad_arguments_are_refused_in_one_line():

@@ -22,6 +22,7 @@ from scipy import interpolate, optimize, stats
 from brg_prob.correspondence.statistics import POWER, Floats, chi2_to_normal, sum_of_squares
 from brg_prob.correspondence.waves import MomentumModes
 from brg_prob.erg import FreeTheory
+from brg_prob.spectra import evaluate_spectrum
 
 TUNABLE = ("mass", "amplitude", "noise")
 _REPLICATES = 199
@@ -225,7 +226,7 @@ class SpectrumFit:
         momentum = data.momentum
         self._alive = (np.asarray(prediction.g0(momentum), dtype=float) > 0).astype(float)
         if "mass" in tuned:
-            grid = np.linspace(-np.log(_LARGEST_FACTOR), np.log(_LARGEST_FACTOR), 93)
+            grid = np.linspace(-np.log(_LARGEST_FACTOR), np.log(_LARGEST_FACTOR), 47)
             table = [self._log_density(prediction, momentum, np.exp(t)) for t in grid]
             self._spline = interpolate.CubicSpline(grid, np.stack(table))
             self._slope = self._spline.derivative()
@@ -234,8 +235,9 @@ class SpectrumFit:
 
     def _log_density(self, prediction: FreeTheory, momentum: Floats, factor: float) -> Floats:
         """Return log G0 where it does not vanish, 0 elsewhere."""
-        theory = dataclasses.replace(prediction, mass=prediction.mass * factor)
-        return np.log(np.where(self._alive > 0, np.asarray(theory.g0(momentum), dtype=float), 1.0))
+        mass = prediction.mass * factor
+        density = evaluate_spectrum(prediction.spectrum, momentum, mass, prediction.dim)
+        return np.log(np.where(self._alive > 0, prediction.amplitude**2 * density, 1.0))
 
     def variance(self, parameters: dict[str, float]) -> tuple[Floats, dict[str, Floats]]:
         """Return the variance at each |p|, (Q,), and its derivatives by the log parameters."""

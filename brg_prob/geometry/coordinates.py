@@ -105,7 +105,7 @@ class StandardNormalCoordinates:
         return sum(jnp.zeros(shape).size for shape in self.shapes.values())
 
     def forward(self, values: Mapping[str, Any]) -> dict[str, Array]:
-        """Return z of every site, given the values of all sites of one draw (map it over draws with ``jax.vmap``).
+        """Return z of every site, given the values of all sites of one draw; ``jax.vmap`` maps it over draws.
 
         Raises
         ------
@@ -118,7 +118,7 @@ class StandardNormalCoordinates:
         return {name: to_standard_normal(trace[name]["fn"], trace[name]["value"]) for name in self.names}
 
     def inverse(self, z: Mapping[str, Any]) -> dict[str, Array]:
-        """Return the values of every site at z, one draw; the model runs once, so parents come before children."""
+        """Return the values of every site at z of one draw; the model runs once, parents before children."""
         self._require_all(z, "coordinate")
         trace = self._run(_FromStandardNormal(self.model, z))
         return {name: trace[name]["value"] for name in self.names}
@@ -157,8 +157,15 @@ class _FromStandardNormal(Messenger):
     def process_message(self, msg: Any) -> None:
         """Set the value of a latent site; plates and masks inside have already shaped its distribution."""
         if msg["type"] == "control_flow":
-            raise NoTransport("sites inside a scan have no standard-normal coordinates; flow this model by tempering")
-        if msg["type"] != "sample" or msg["is_observed"] or msg["name"] not in self.z or msg["value"] is not None:
+            raise NoTransport(
+                "sites inside a scan have no standard-normal coordinates; flow this model by tempering"
+            )
+        if (
+            msg["type"] != "sample"
+            or msg["is_observed"]
+            or msg["name"] not in self.z
+            or msg["value"] is not None
+        ):
             return
         distribution: Distribution = msg["fn"]
         extra = tuple(msg["kwargs"].get("sample_shape") or ())

@@ -66,7 +66,7 @@ def to_standard_normal(distribution: Distribution, value: Any) -> Array:
     >>> float(to_standard_normal(dist.LogNormal(1.0, 2.0), jnp.exp(5.0)))
     2.0
     """
-    value = jnp.asarray(value)
+    value = _floating(value)
     distribution = _unwrapped(distribution)
     if isinstance(distribution, dist.TransformedDistribution):
         for transform in reversed(_bijections(distribution)):
@@ -89,7 +89,7 @@ def from_standard_normal(distribution: Distribution, z: Any) -> Array:
     >>> round(float(from_standard_normal(dist.Exponential(2.0), 0.0)), 6)
     0.346574
     """
-    z = jnp.asarray(z)
+    z = _floating(z)
     distribution = _unwrapped(distribution)
     if isinstance(distribution, dist.TransformedDistribution):
         value = from_standard_normal(distribution.base_dist, _orientation(distribution) * z)
@@ -108,7 +108,9 @@ def from_standard_normal(distribution: Distribution, z: Any) -> Array:
     return _inverted(distribution, tails, z)
 
 
-def standard_normal_shape(distribution: Distribution, shape: tuple[int, ...] | None = None) -> tuple[int, ...]:
+def standard_normal_shape(
+    distribution: Distribution, shape: tuple[int, ...] | None = None
+) -> tuple[int, ...]:
     """Return the shape of z for a value of the given shape (default: of one draw), or raise NoTransport."""
     shape = tuple(distribution.shape()) if shape is None else shape
     value = jax.ShapeDtypeStruct(shape, jnp.result_type(float))
@@ -117,7 +119,7 @@ def standard_normal_shape(distribution: Distribution, shape: tuple[int, ...] | N
 
 @jax.custom_jvp
 def ndtri_exp(log_p: Array) -> Array:
-    """Return Φ⁻¹(exp(log_p)) for log_p ≤ log ½, to rounding down to log_p = −10¹⁵⁰ (float32: −10¹⁹); −∞ at −∞.
+    """Return Φ⁻¹(exp(log_p)) for log_p ≤ log ½, down to −10¹⁵⁰ (float32: −10¹⁹) and −∞ at −∞.
 
     Where exp(log_p) underflows, Newton steps on the asymptotic series of log Φ, exact to rounding there.
     """
@@ -153,6 +155,12 @@ def normal_score(log_cdf: Array, log_sf: Array) -> Array:
     return jnp.where(lower, z, -z)
 
 
+def _floating(value: Any) -> Array:
+    """Return an array of real numbers; integers take JAX's default precision."""
+    array = jnp.asarray(value)
+    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.result_type(float))
+
+
 def _unwrapped(distribution: Distribution) -> Distribution:
     """Return the distribution under plates, masks and reinterpreted dimensions, all elementwise."""
     wrappers = dist.ExpandedDistribution | dist.Independent | dist.MaskedDistribution
@@ -164,7 +172,7 @@ def _unwrapped(distribution: Distribution) -> Distribution:
 def _bijections(distribution: dist.TransformedDistribution) -> list[Any]:
     """Return the transforms of a transformed distribution, or raise NoTransport if one folds."""
     if any(isinstance(transform, AbsTransform) for transform in distribution.transforms):
-        raise NoTransport(f"{type(distribution).__name__} folds two values into one: no map to a standard normal")
+        raise NoTransport(f"{type(distribution).__name__} folds values together: no map to a standard normal")
     return distribution.transforms
 
 

@@ -114,7 +114,9 @@ def _observation_name(names: Collection[str]) -> str | None:
     return next(iter(names)) if len(names) == 1 else None
 
 
-def run_trace(model: Model, x: Any, y: Any = None, *, key: Array, covariates: Mapping[str, Any] | None = None) -> Trace:
+def run_trace(
+    model: Model, x: Any, y: Any = None, *, key: Array, covariates: Mapping[str, Any] | None = None
+) -> Trace:
     """Run the model once under a key and return NumPyro's trace of it (pure: no state is kept)."""
     call = handlers.trace(handlers.seed(model, key))
     return call.get_trace(x, y, **dict(covariates or {}))
@@ -156,7 +158,9 @@ def field(trace: Trace, observation: str | None = None) -> Array:
         seen = [name for name, site in sampled.items() if site["is_observed"] and not is_factor(site["fn"])]
         observation = _observation_name(seen or [name for name in sampled if name == OBSERVATION])
     if observation is None or observation not in trace:
-        raise ValueError('the model has no site "f" and no single observation; add numpyro.deterministic("f", ...)')
+        raise ValueError(
+            'the model has no site "f" and no single observation; add numpyro.deterministic("f", ...)'
+        )
     try:
         return trace[observation]["fn"].mean
     except NotImplementedError:
@@ -167,7 +171,12 @@ def field(trace: Trace, observation: str | None = None) -> Array:
 
 
 def read_model(
-    model: Model, x: Any, y: Any = None, *, key: Array | None = None, covariates: Mapping[str, Any] | None = None
+    model: Model,
+    x: Any,
+    y: Any = None,
+    *,
+    key: Array | None = None,
+    covariates: Mapping[str, Any] | None = None,
 ) -> ModelSites:
     """Read the sites, the field and the observation of a NumPyro model by running it once.
 
@@ -270,7 +279,7 @@ def field_at(
 
 
 class Tempered(Messenger):
-    """The model at T of n observations: observed log-likelihoods count T/n, everything else is untouched (T6).
+    """The model at T of n observations: observed log-likelihoods count T/n, nothing else changes (T6).
 
     π_T(θ) ∝ p(θ) p(y|θ)^(T/n). ``numpyro.handlers.scale`` will not do: it scales latent
     sites too, and refuses 0. At T = 0 the observed sites are masked, so that an infinite
@@ -309,7 +318,7 @@ class Tempered(Messenger):
         for label, value, lowest in (("observations", observations, 0.0), ("total", total, 1e-300)):
             if not isinstance(value, jax.core.Tracer) and not (lowest <= float(np.asarray(value)) < math.inf):
                 raise ValueError(f"{label} = {value} must be finite and {'>= 0' if lowest == 0 else '> 0'}")
-        self.fraction: Any = observations / total  # type: ignore[operator]
+        self.fraction: Any = observations / total
         self.likelihood_factors = frozenset(likelihood_factors)
         super().__init__(fn)
 

@@ -8,7 +8,6 @@ from brg_prob.correspondence.chains import (
     _ar1_moments,
     ar1_chains,
     effective_sizes,
-    plug_in_variance_z,
 )
 from brg_prob.correspondence.moments import Moments, mean_test, moments, variance_test
 from brg_prob.correspondence.statistics import smallest_detectable_variance
@@ -79,26 +78,29 @@ def test_p_values_of_chains_are_uniform_at_the_smallest_admitted_ess(correlation
 
 def test_rejections_of_chains_are_five_percent_where_the_plug_in_is_too_loose():
     # S = 4·40 draws at ρ = .7: the plug-in z, its ESS estimated from the same draws, is far too sure
-    variance, mean, plug_in = p_values(0.7, 60, seeds=120, modes=21)
+    variance, mean, plug_in = p_values(0.7, 60, seeds=50, modes=21)
     for p in (variance, mean):
         assert stats.binomtest(int(np.sum(p <= 0.05)), p.size, 0.05).pvalue > 0.01
-    assert stats.binomtest(int(np.sum(plug_in <= 0.05)), plug_in.size, 0.05, "greater").pvalue < 1e-4
+    assert stats.binomtest(int(np.sum(plug_in <= 0.05)), plug_in.size, 0.05, "greater").pvalue < 1e-2
 
 
-def test_a_linear_plug_in_z_rejects_nine_percent_with_400_draws_and_63_modes():
-    # T18's figure: z = (s²/G − 1)√(ESS/2) with the ESS of squared deviations estimated
+@pytest.mark.slow
+def test_a_plug_in_z_rejects_nine_percent_with_400_draws_and_63_modes():
+    # T18's figure: z = (s² − G)/(s²√(2/ESS)), error and ESS both estimated from the draws
     rng, repeats = np.random.default_rng(4), 250
     found = []
     for _ in range(repeats):
         chains = rng.standard_normal((63, CHAINS, 100))
         ess, _ = effective_sizes(chains)
-        z = (chains.var(axis=(1, 2), ddof=1) - 1) * np.sqrt(ess / 2)
+        variance = chains.var(axis=(1, 2), ddof=1)
+        z = (variance - 1) / variance * np.sqrt(ess / 2)
         found.append(stats.chi2.sf(np.sum(z**2), 63) <= 0.05)
     count = int(np.sum(found))
     assert stats.binomtest(count, repeats, 0.05, "greater").pvalue < 0.05
     assert stats.binomtest(count, repeats, 0.09).pvalue > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("correlation", [0.5, -0.5])
 def test_chains_find_their_smallest_detectable_deviation_with_probability_point_eight(correlation):
     rng, modes, draws, repeats = np.random.default_rng(12), 21, 150, 120

@@ -30,6 +30,10 @@ AT_ZERO = {
 }
 
 
+def trace_of(network, key, *arguments):
+    return handlers.trace(handlers.seed(network, key)).get_trace(*arguments)
+
+
 def points(n, dim, seed=0):
     return np.random.default_rng(seed).uniform(-1, 3, size=(n, dim))
 
@@ -72,8 +76,8 @@ def test_lattice_covariance_is_the_finite_sum(network):
     phases = (x1[:, None] - x2[None]) @ p.T
     expected = np.sum(density * np.cos(phases), axis=-1) / network.box**network.dim
     np.testing.assert_allclose(network.covariance(x1, x2), expected, rtol=1e-12, atol=1e-13)
-    features = network.features(x1, {}) @ network.features(x2, {}).T
-    np.testing.assert_allclose(features, expected, rtol=1e-12, atol=1e-13)
+    features = jax.jit(network.features)
+    np.testing.assert_allclose(features(x1, {}) @ features(x2, {}).T, expected, rtol=1e-12, atol=1e-13)
 
 
 def test_lattice_becomes_the_closed_form_as_the_cutoff_is_removed():
@@ -146,11 +150,12 @@ def test_features_of_random_momenta_are_scaled_cosines_and_slices_are_columns(di
     assert (w.shape, b.shape) == ((12, dim), (12,))
     volume = {1: 12.0, 2: math.pi * 36, 3: 4 / 3 * math.pi * 216}[dim]
     size = 0.3 * np.sqrt(2 * volume / (2 * math.pi) ** dim / (np.sum(w**2, axis=1) + 1))
-    features = network.features(x, hidden)
+    compiled = jax.jit(network.features)
+    features = compiled(x, hidden)
     np.testing.assert_allclose(features, size * np.cos(x @ w.T + b), rtol=1e-12, atol=1e-13)
     assert network.neuronwise
     part = {name: leaf[3:7] for name, leaf in hidden.items()}
-    np.testing.assert_array_equal(network.features(x, part), features[:, 3:7])
+    np.testing.assert_allclose(compiled(x, part), features[:, 3:7], rtol=1e-13, atol=1e-14)
     assert not CosNet(box=1.0).neuronwise
 
 
@@ -202,7 +207,7 @@ def test_raw_diagonal_information_is_that_of_a_free_theory():
     x = (np.arange(40_000) * side / 40_000)[:, None]
     theory = FreeTheory(dim=1, box=side, cutoff=20.0, noise=0.5, mass=1.0, amplitude=1.2)
     size = np.abs(np.asarray(hidden["w"])[:, 0])
-    diagonal = np.mean(np.square(network.features(x, hidden)), axis=0) / 0.5**2
+    diagonal = np.mean(np.square(jax.jit(network.features)(x, hidden)), axis=0) / 0.5**2
     # the average of cos² over the box is ½ up to 1/(2|w|L); the grid adds |w|dx/(2|w|L)
     bound = 1 / (size * side) + 1e-2 / side
     assert np.all(np.abs(diagonal / theory.raw_diagonal(size) - 1) < bound)
@@ -218,7 +223,7 @@ def test_the_model_registers_its_sites(geometry, outputs, noise_spread, getkey):
     for capability in (Network, LinearReadout, Covariance, FreeField):
         assert isinstance(network, capability)
     x = points(5, 1)
-    trace = handlers.trace(handlers.seed(network, getkey())).get_trace(x)
+    trace = trace_of(network, getkey(), x)
     parameters = 6 if "width" in geometry else 7
     shape = (5,) if outputs == 1 else (5, outputs)
     hidden = {name: trace[name]["value"] for name in ("w", "b") if name in trace}
@@ -236,7 +241,7 @@ def test_the_model_registers_its_sites(geometry, outputs, noise_spread, getkey):
     scale = trace["noise"]["value"] if noise_spread else 0.2
     base = trace["y"]["fn"] if outputs == 1 else trace["y"]["fn"].base_dist
     np.testing.assert_allclose(base.scale, scale)
-    observed = handlers.trace(handlers.seed(network, getkey())).get_trace(x, np.zeros(shape))
+    observed = trace_of(network, getkey(), x, np.zeros(shape))
     assert observed["y"]["is_observed"]
     assert not trace["y"]["is_observed"]
 
@@ -256,26 +261,27 @@ def test_features_jit_map_and_differentiate(getkey):
         hidden = network.sample_hidden(getkey())
         plain = network.features(x, hidden)
         np.testing.assert_allclose(jax.jit(network.features)(x, hidden), plain, atol=1e-12)
-        slope = jax.jacfwd(lambda at, network=network, hidden=hidden: network.features(at, hidden))(x)
+        slope = jax.jit(jax.jacfwd(network.features))(x, hidden)
         step = 1e-6
-        numeric = (network.features(x + step, hidden) - network.features(x - step, hidden)) / (2 * step)
+        compiled = jax.jit(network.features)
+        numeric = (compiled(x + step, hidden) - compiled(x - step, hidden)) / (2 * step)
         np.testing.assert_allclose(np.einsum("nmnd->nm", slope), numeric, atol=1e-7)
 
 
-def test_single_precision_works_and_agrees():
-    x = points(20, 2)
-    for network in (CosNet(dim=2, width=30, cutoff=5.0), CosNet(dim=2, box=4.0, cutoff=8.0)):
-        double = np.asarray(network.covariance(x, x))
-        with jax.enable_x64(False):
-            single = jnp.asarray(x)
-            hidden = network.sample_hidden(jax.random.key(0))
-            features = network.features(single, hidden)
-            covariance = network.covariance(single, single)
-            f = handlers.trace(handlers.seed(network, jax.random.key(1))).get_trace(single)["f"]["value"]
-            density = network.spectral_density(single)
-            assert features.dtype == covariance.dtype == f.dtype == density.dtype == jnp.float32
-            assert all(leaf.dtype == jnp.float32 for leaf in hidden.values())
-        np.testing.assert_allclose(covariance, double, atol=2e-5 * double[0, 0])
+@pytest.mark.parametrize("geometry", [{"width": 30, "cutoff": 5.0}, {"box": 4.0, "cutoff": 8.0}])
+def test_single_precision_works_and_agrees(geometry):
+    network, x = CosNet(dim=2, **geometry), points(20, 2)
+    double = np.asarray(network.covariance(x, x))
+    with jax.enable_x64(False):
+        single = jnp.asarray(x)
+        hidden = network.sample_hidden(jax.random.key(0))
+        features = jax.jit(network.features)(single, hidden)
+        covariance = network.covariance(single, single)
+        f = jax.jit(lambda x: trace_of(network, jax.random.key(1), x)["f"]["value"])(single)
+        density = network.spectral_density(single)
+        assert features.dtype == covariance.dtype == f.dtype == density.dtype == jnp.float32
+        assert all(leaf.dtype == jnp.float32 for leaf in hidden.values())
+    np.testing.assert_allclose(covariance, double, atol=2e-5 * double[0, 0])
 
 
 # --- options -------------------------------------------------------------------------------------
@@ -299,7 +305,7 @@ def test_for_inputs_takes_box_and_cutoff_from_the_grid():
         assert network.box == pytest.approx(0.2 * side, rel=1e-12)
         index = np.rint(network._momenta() * network.box / (2 * math.pi))
         assert index.max() == (side - 1) // 2
-        features = np.asarray(network.features(x, {}))
+        features = np.asarray(jax.jit(network.features)(x, {}))
         gram = features.T @ features  # diagonal: every mode is exact
         assert np.max(np.abs(gram - np.diag(np.diag(gram)))) < 1e-10 * gram[0, 0]
 

@@ -106,8 +106,12 @@ def test_random_splits_hold_out_every_row_equally_often():
 
 
 def test_bad_splits_are_refused():
-    for call in (lambda: alternate_split(1), lambda: block_split(4, fraction=0.01), lambda: block_split(4, fraction=1.0)):
-        with pytest.raises(ValueError):
+    for call, message in (
+        (lambda: alternate_split(1), "1 rows leave 1 to train and 0"),
+        (lambda: block_split(4, fraction=0.01), "4 rows leave 4 to train and 0"),
+        (lambda: block_split(4, fraction=1.0), "fraction = 1.0 must lie"),
+    ):
+        with pytest.raises(ValueError, match=message):
             call()
     with pytest.raises(ValueError, match="needs a key"):
         split_rows(5, "random")

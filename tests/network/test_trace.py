@@ -39,7 +39,11 @@ def interacting(x, y=None):
     with numpyro.plate("sites", 4):
         b = numpyro.sample("b", dist.Gamma(2.0, 1.0))
     numpyro.factor("quartic", -(a**4))
-    with numpyro.plate("rows", x.shape[0]), handlers.mask(mask=jnp.arange(x.shape[0]) < 4), handlers.scale(scale=2.5):
+    with (
+        numpyro.plate("rows", x.shape[0]),
+        handlers.mask(mask=jnp.arange(x.shape[0]) < 4),
+        handlers.scale(scale=2.5),
+    ):
         numpyro.sample("y", dist.Normal(a * x[:, 0], 0.5), obs=y)
     numpyro.sample("count", dist.Poisson(jnp.sum(b)), obs=3)
 
@@ -95,9 +99,11 @@ def test_a_model_that_observes_nothing_is_read():
 def test_models_without_a_field_or_without_sites_are_refused_in_one_line():
     def cauchy(x, y=None):
         a = numpyro.sample("a", dist.Normal(0.0, 1.0))
-        numpyro.sample("y", dist.TransformedDistribution(dist.Normal(a, 1.0), dist.transforms.ExpTransform()), obs=y)
+        numpyro.sample(
+            "y", dist.TransformedDistribution(dist.Normal(a, 1.0), dist.transforms.ExpTransform()), obs=y
+        )
 
-    with pytest.raises(ValueError, match="has no mean; add numpyro.deterministic"):
+    with pytest.raises(ValueError, match=r"has no mean; add numpyro\.deterministic"):
         read_model(cauchy, X[:1, 0], 1.0)
     with pytest.raises(ValueError, match="no sample site"):
         read_model(lambda x, y=None: x, X)
@@ -118,7 +124,9 @@ def test_tempering_scales_observations_only_with_plates_masks_and_scales_kept(ob
     tempered = Tempered(interacting, observations=observations, total=N)
     value, _ = log_density(tempered, (X, Y), {}, VALUES)
     np.testing.assert_allclose(value, reference(VALUES, observations / N), rtol=1e-12)
-    traced = jax.jit(lambda t: log_density(Tempered(interacting, observations=t, total=N), (X, Y), {}, VALUES)[0])
+    traced = jax.jit(
+        lambda t: log_density(Tempered(interacting, observations=t, total=N), (X, Y), {}, VALUES)[0]
+    )
     np.testing.assert_allclose(traced(float(observations)), value, rtol=1e-12)
 
 

@@ -1,0 +1,89 @@
+"""summary.json: exact keys, JSON types, no NaN, and the words for each verdict."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from brg_prob import summary as room
+
+_SPEC = importlib.util.spec_from_file_location("example_tree", Path(__file__).parent / "example_tree.py")
+example = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(example)
+
+STABLE = {
+    "model": {"file", "name", "options"},
+    "fisher": {"eigenvalues", "effective_dimension"},
+    "flow": {
+        "scheme",
+        "coordinate",
+        "scales",
+        "observations",
+        "effective_dimension",
+        "kl_to_prior",
+        "test_score",
+        "test_score_se",
+    },
+}
+TOP = {"engine", "seed", "observations", "critical_scale", "checks", "verdict", "versions", "seconds"} | set(
+    STABLE
+)
+CHECK = {"name", "hypothesis", "statistic", "p_value", "smallest_detectable", "verdict", "detail"}
+
+
+@pytest.fixture(scope="module")
+def tree():
+    return example.example_tree()
+
+
+def test_stable_keys_are_exactly_there(tree):
+    summary = room.summarise(tree)
+    assert set(summary) == TOP | {"flows", "tolerance", "no_prediction"}
+    for name, keys in STABLE.items():
+        assert set(summary[name]) == keys
+    for row in summary["checks"]:
+        assert set(row) == CHECK | {"role", "flow"}
+    assert set(summary["flows"]) == {"diffusion", "shell"}
+
+
+def test_summary_is_strict_json_with_null_for_what_does_not_exist(tree):
+    text = json.dumps(room.summarise(tree), allow_nan=False)
+    back = json.loads(text)
+    assert (
+        next(row for row in back["checks"] if row["name"] == "data spectrum")["smallest_detectable"] is None
+    )
+
+
+def test_effective_dimension_is_counted_from_the_eigenvalues(tree):
+    weight = example.N * example.density(example.momenta()) / (example.BOX * example.NOISE**2)
+    expected = np.sum(weight / (1 + weight))
+    assert room.summarise(tree)["fisher"]["effective_dimension"] == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_passed_key_has_no_seed(tree):
+    keyed = tree.copy()
+    keyed.attrs["seed"] = -1
+    assert room.summarise(keyed)["seed"] is None
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [
+        (["consistent", "consistent"], "consistent"),
+        (["consistent", "inconsistent", "undetermined"], "inconsistent"),
+        (["undetermined", "consistent"], "undetermined"),
+        ([], "undetermined"),
+    ],
+)
+def test_the_worst_verdict_counts(verdicts, expected):
+    assert room.combine_verdicts(verdicts) == expected
+
+
+def test_data_that_contradict_the_prior_are_said_to(tree):
+    summary = room.summarise(tree)
+    assert "do not contradict" in room.data_sentence(summary)
+    row = next(row for row in summary["checks"] if row["role"] == "data")
+    row["verdict"] = "inconsistent"
+    assert "are not what this prior expects" in room.data_sentence({**summary, "checks": [row]})
