@@ -150,7 +150,6 @@ def test_wrapped_distributions_are_seen_through():
     [
         dist.Poisson(2.0),
         dist.Dirichlet(jnp.ones(3)),
-        dist.LKJ(3, 1.0),
         dist.ImproperUniform(dist.constraints.positive, (), ()),
         dist.FoldedDistribution(dist.Normal(1.0, 1.0)),
     ],
