@@ -27,8 +27,9 @@ from brg_prob import store
 from brg_prob.correspondence import Check, Checks, check_correspondence, erg_prediction
 from brg_prob.erg import FreeTheory
 from brg_prob.flow import Diffusion, Flow, Shell, coarse_grain, default_scales, fisher_cutoffs
-from brg_prob.geometry import fisher_metric
-from brg_prob.posterior import Engine, Exact, fit
+from brg_prob.geometry import fisher_metric, whitened_features
+from brg_prob.geometry.spectrum import prior_mean
+from brg_prob.posterior import Engine, Exact, fit, gaussian_posterior
 from brg_prob.record import Record, recorded
 from brg_prob.report import render_report
 from brg_prob.results import key_to_json, with_groups
@@ -290,6 +291,7 @@ class _Judge:
             tolerance=self.tolerance,
             level=self.level,
             controls=self.controls,
+            finite_size=_finite_size(self.network, flow),
             tuned=self.tuned and self.with_data,
         )
         if self.with_data:
@@ -306,6 +308,29 @@ def _scales(scheme: Scheme, scales: int | Sequence[float], observations: float) 
         return tuple(float(s) for s in scales)
     values = default_scales(observations, scales)
     return values if isinstance(scheme, Diffusion) else fisher_cutoffs(values)
+
+
+def _finite_size(network: Any, flow: Flow) -> Callable[[float], tuple[Array, Array]] | None:
+    """Return T10's prediction for this very network, whose momenta were drawn: K = ΦC0Φᵀ in place of the limit.
+
+    None where nothing is hidden (T9 is exact), where several members or σ's are mixed, and for
+    shells, which T10 does not describe.
+    """
+    hidden = flow.metric.hidden
+    mixed = flow.start.members > 1 or flow.start.sampled_noise
+    if mixed or not hidden[0] or not isinstance(flow.scheme, Diffusion):
+        return None
+    features = whitened_features(network, flow.x, hidden[0])
+    kernel, mean = features @ features.T, prior_mean(network, flow.x, hidden[0])
+
+    def at(observations: float) -> tuple[Array, Array]:
+        if observations == 0:
+            return kernel, mean
+        ridge = flow.noise**2 * len(flow.x) / observations
+        shift, covariance = gaussian_posterior(kernel, kernel, kernel, flow.y - mean, ridge)
+        return covariance, mean + shift
+
+    return at
 
 
 def _with_running(theory: xr.Dataset, flow: Flow, prediction: FreeTheory) -> xr.Dataset:

@@ -107,11 +107,12 @@ class Settings:
         (Box(1, 160.0, 5.0, 400), 500),
     )
     control: Box = Box(1, 10.0, 20.0, 128)
+    control_draws: int = 512
     seeds: int = 50
 
 
 SMALL = Settings(  # one number of inputs wherever possible: most of the time goes into compiling
-    draws=1200,
+    draws=1280,
     lattices=(Box(1, 10.0, 20.0, 100), Box(2, 5.0, 5.0, 10)),
     raw_boxes=(Box(1, 200.0, 20.0, 3000), Box(2, 20.0, 4.0, 40)),
     widths=(125, 2000, 32000),
@@ -120,6 +121,7 @@ SMALL = Settings(  # one number of inputs wherever possible: most of the time go
     repeats=3,
     flows=((Box(1, 40.0, 5.0, 100), 8000), (Box(1, 40.0, 5.0, 100), 125)),
     control=Box(1, 10.0, 20.0, 100),
+    control_draws=1280,
     seeds=10,
 )
 
@@ -388,7 +390,7 @@ def measure_control(settings: Settings, key: Array) -> dict[str, Any]:
         data_key, *keys = jax.random.split(jax.random.fold_in(key, seed), 3)
         y = field_data(free, x, data_key)
         for name, network in networks.items():
-            counts[name] += propagator_p_value(network, x, y, box.theory, settings.draws // 4, *keys) <= 0.05
+            counts[name] += propagator_p_value(network, x, y, box.theory, settings.control_draws, *keys) <= 0.05
     result: dict[str, Any] = {"seeds": settings.seeds}
     for name, count in counts.items():
         interval = stats.binomtest(count, settings.seeds).proportion_ci(0.95, method="exact")

@@ -8,9 +8,13 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
+from scipy import stats
+from scipy.integrate import quad
 
+from brg_prob.correlators import power_spectrum, two_point
 from brg_prob.network import LinearReadout, isotropic_prior
 from brg_prob.prior import sample_prior
+from models.cosnet import CosNet
 
 X = jnp.array([[-1.0], [0.3], [1.2]])
 
@@ -114,6 +118,34 @@ def test_a_model_without_f_and_with_covariates():
     np.testing.assert_allclose(
         tree["prior/f"].values[0], np.exp(slope[:, None] * np.asarray(X[:, 0]) + 1.5), rtol=1e-12
     )
+
+
+@pytest.mark.parametrize("wrap", [lambda net: net, plain], ids=["readout", "model"])
+def test_lattice_cosnet_draws_have_the_free_propagator(wrap):
+    """T4 on an equispaced grid, held against 1/(p² + m²); a mass wrong by a fifth is rejected."""
+    network = CosNet(dim=1, cutoff=2 * np.pi / 10 * 15.5, mass=1.0, box=10.0)
+    x = jnp.linspace(0.0, 10.0, 40, endpoint=False)[:, None]
+    tree = sample_prior(wrap(network), x, key=jax.random.key(4), draws=4000)
+    spectrum = power_spectrum(tree["prior/f"].values, x, independent=True)
+    alive = spectrum.momentum < network.cutoff
+    assert alive.sum() == 16
+    np.testing.assert_allclose(spectrum.value[~alive], 0, atol=1e-20)
+    for mass, low, high in ((1.0, 1e-3, 1.0), (1.2, 0.0, 1e-6)):
+        z = (spectrum.value - 1 / (spectrum.momentum**2 + mass**2))[alive] / spectrum.standard_error[alive]
+        assert low <= stats.chi2.sf(np.sum(z**2), 16) <= high
+
+
+def test_random_cosnet_draws_have_the_exact_covariance_at_small_width():
+    """T4: K(0) = arctan(Λ/m)/(πm) at every width, here five neurons."""
+    network = CosNet(dim=1, cutoff=6.0, mass=1.0, width=5)
+    tree = sample_prior(network, X, key=jax.random.key(5), draws=20_000)
+    estimate = two_point(tree["prior/f"].values, independent=True)
+    lag = np.abs(np.asarray(X - X.T))
+    exact = np.array(
+        [[quad(lambda p: np.cos(p * r) / (p**2 + 1) / np.pi, 0, 6)[0] for r in row] for row in lag]
+    )
+    np.testing.assert_allclose(np.diag(exact), np.arctan(6) / np.pi)
+    assert np.all(np.abs(estimate.value - exact) < 4 * estimate.standard_error)
 
 
 def test_bad_arguments_are_refused():

@@ -7,6 +7,7 @@ import xarray as xr
 
 from brg_prob.figures.style import (
     INK,
+    MUTED,
     SERIES,
     Picture,
     input_unit,
@@ -44,6 +45,9 @@ def propagator_picture(tree: xr.DataTree) -> Picture:
         np.asarray(theory[name].values, dtype=float)[:, order] for name in ("predicted", "measured", "se")
     ]
     predicted, measured, error = arrays
+    finite = (
+        np.asarray(theory["finite_size"].values, dtype=float)[:, order] if "finite_size" in theory else None
+    )
     chosen = thin(observations.size, len(SERIES))
     marked = thin(momentum.size, _MOST_MARKERS)
     fig, (top, low) = new_figure(height=5.2, nrows=2, sharex=True, height_ratios=[2.6, 1])
@@ -60,6 +64,8 @@ def propagator_picture(tree: xr.DataTree) -> Picture:
             lw=1.1,
             zorder=2,
         )
+        if finite is not None:
+            top.plot(momentum, finite[scale], "--", color=colour, lw=1.1, zorder=2)
         top.errorbar(
             momentum[marked],
             measured[scale, marked],
@@ -75,6 +81,8 @@ def propagator_picture(tree: xr.DataTree) -> Picture:
         low.errorbar(momentum[marked] + (number - 1.5) * shift, deviation[marked], bar[marked], **style)
     low.axhline(0, color=INK, lw=1.1, zorder=2)
     top.plot([], [], "-", color=INK, lw=1.1, label="predicted (exact RG)")
+    if finite is not None:
+        top.plot([], [], "--", color=MUTED, lw=1.1, label="finite width, exact")
     length = input_unit(tree)
     label_axes(low, x=quantity("momentum |p|", momentum_unit(length)), y="deviation (%)")
     label_axes(top, y=quantity("propagator G(p; T)", f"field² · {length or 'length'}"))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +31,22 @@ _BISECTIONS = 64  # halve an interval of width 1400 to below rounding
 
 class NoTransport(ValueError):
     """A distribution has no known map to the standard normal; the message says which and why."""
+
+
+@runtime_checkable
+class OwnTransport(Protocol):
+    """A distribution that brings its own map to the standard normal, such as the uniform one in a ball.
+
+    Both methods broadcast over batch dimensions and invert each other.
+    """
+
+    def to_standard_normal(self, value: Array) -> Array:
+        """Return z, N(0, 1) entry by entry under the distribution."""
+        ...
+
+    def from_standard_normal(self, z: Array) -> Array:
+        """Return the value at z."""
+        ...
 
 
 def to_standard_normal(distribution: Distribution, value: Any) -> Array:
@@ -57,7 +73,8 @@ def to_standard_normal(distribution: Distribution, value: Any) -> Array:
     -----
     Accurate to rounding in both tails for Normal, LogNormal, Uniform, HalfNormal, HalfCauchy,
     Cauchy, Exponential, Weibull, Gumbel, Laplace, Logistic, Gamma, Beta, StudentT, multivariate
-    normals and their images under NumPyro transforms. A distribution known by its ``cdf`` alone
+    normals and their images under NumPyro transforms; a distribution may also bring its own
+    map (:class:`OwnTransport`). A distribution known by its ``cdf`` alone
     loses digits in its upper tail, 1e-16/φ(z). Derivatives with respect to the shape
     parameters of Beta and StudentT are not available in JAX.
 
@@ -68,6 +85,8 @@ def to_standard_normal(distribution: Distribution, value: Any) -> Array:
     """
     value = _floating(value)
     distribution = _unwrapped(distribution)
+    if isinstance(distribution, OwnTransport):
+        return distribution.to_standard_normal(value)
     if isinstance(distribution, dist.TransformedDistribution):
         for transform in reversed(_bijections(distribution)):
             value = transform.inv(value)
@@ -91,6 +110,8 @@ def from_standard_normal(distribution: Distribution, z: Any) -> Array:
     """
     z = _floating(z)
     distribution = _unwrapped(distribution)
+    if isinstance(distribution, OwnTransport):
+        return distribution.from_standard_normal(z)
     if isinstance(distribution, dist.TransformedDistribution):
         value = from_standard_normal(distribution.base_dist, _orientation(distribution) * z)
         for transform in _bijections(distribution):

@@ -145,6 +145,35 @@ def test_wrapped_distributions_are_seen_through():
     assert to_standard_normal(simplex, jnp.array([0.2, 0.3, 0.5])).shape == (2,)
 
 
+class UniformDisc(dist.Distribution):
+    """The uniform distribution in the unit disc, with a map of its own: |z|² ~ χ²_2, F = |x|²."""
+
+    support = dist.constraints.real_vector
+
+    def __init__(self):
+        super().__init__((), (2,))
+
+    def to_standard_normal(self, value):
+        """Stretch the radius."""
+        square = jnp.sum(value**2, axis=-1, keepdims=True)
+        return value * jnp.sqrt(-2 * jnp.log1p(-square) / square)
+
+    def from_standard_normal(self, z):
+        """Shrink the radius."""
+        square = jnp.sum(z**2, axis=-1, keepdims=True)
+        return z * jnp.sqrt(-jnp.expm1(-square / 2) / square)
+
+
+def test_a_distribution_may_bring_its_own_map():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (8000, 2))
+    x = x[np.sum(x**2, axis=1) < 1]
+    wrapped = UniformDisc().expand([len(x)]).to_event(1)
+    z = to_standard_normal(wrapped, x)
+    assert all(stats.kstest(column, "norm").pvalue > 1e-3 for column in np.asarray(z).T)
+    np.testing.assert_allclose(from_standard_normal(wrapped, z), x, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     "distribution",
     [

@@ -1,0 +1,181 @@
+"""The flows of a free field as functions of arrays: Callan–Symanzik, momentum shell, Polchinski (T9)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from brg_prob.spectra import ball_volume
+
+CutoffFunction = Callable[[Any], Any]
+"""C(p²/Λ²): 1 at 0, decreasing to 0."""
+
+
+# --- the mass of the data and the Callan–Symanzik flow -------------------------------------------
+
+
+def data_mass_squared(observations: Any, *, box: float, dim: int, noise: float) -> Any:
+    """Return M_T² = T/(L^d σ²), the mass that T observations give the field (T9).
+
+    Examples
+    --------
+    >>> data_mass_squared(100.0, box=10.0, dim=1, noise=0.5)
+    40.0
+    """
+    return observations / (box**dim * noise**2)
+
+
+def observations_at_mass(mass_squared: Any, *, box: float, dim: int, noise: float) -> Any:
+    """Return T = M_T² L^d σ², the inverse of :func:`data_mass_squared`."""
+    return mass_squared * (box**dim * noise**2)
+
+
+def propagator(g0: Any, data_mass_squared: Any) -> Any:
+    """Return G_T = 1/(1/G0 + M_T²), the connected two-point function given data; 0 where G0 is 0 (T9b)."""
+    return g0 / (1 + data_mass_squared * g0)
+
+
+def callan_symanzik(g0: Any, k: Any) -> Any:
+    """Return the propagator with the regulator R_k = k², G_k = 1/(1/G0 + k²) (T9b).
+
+    The flow from k = M_T down to k = 0 is inference run backwards.
+    """
+    return propagator(g0, k**2)
+
+
+def callan_symanzik_derivative(g0: Any, k: Any) -> Any:
+    """Return k ∂_k G_k = −G_k (k ∂_k R_k) G_k = −2k² G_k²."""
+    return -2 * k**2 * callan_symanzik(g0, k) ** 2
+
+
+def mean_filter(g0: Any, data_mass_squared: Any) -> Any:
+    """Return M_T² G0/(1 + M_T² G0), by which the trained mean filters the data (T9c)."""
+    weight = data_mass_squared * g0
+    return weight / (1 + weight)
+
+
+def running_mass(mass: float, data_mass_squared: Any, *, amplitude: float = 1.0) -> Any:
+    """Return m_T = √(m² + A² M_T²), the mass of the free scalar A²/(p² + m²) at T (T9b)."""
+    return jnp.sqrt(mass**2 + amplitude**2 * jnp.asarray(data_mass_squared, dtype=float))
+
+
+# --- the momentum shell --------------------------------------------------------------------------
+
+
+def momentum_cutoff(
+    mass: float, data_mass_squared: Any, *, amplitude: float = 1.0, cutoff: float = math.inf
+) -> Any:
+    """Return the shell Λ′ = √(A² M_T² − m²) of the free scalar (T9a).
+
+    0 where A M_T < m (the shell is empty), the cutoff Λ where Λ′ ≥ Λ (it is whole).
+    """
+    square = amplitude**2 * jnp.asarray(data_mass_squared, dtype=float) - mass**2
+    return jnp.minimum(jnp.sqrt(jnp.maximum(square, 0)), cutoff)
+
+
+def raw_amplitude_squared(dim: int, cutoff: float) -> float:
+    """Return A² = 2 Vol(B_Λ)/(2π)^d of cosine neurons with momenta uniform in the ball, σ_a = 1 (T4)."""
+    return 2 * ball_volume(dim, cutoff) / (2 * math.pi) ** dim
+
+
+# --- Polchinski's equation with a smooth cutoff --------------------------------------------------
+
+
+def exponential_cutoff(s: Any) -> Any:
+    """Return C(s) = e^(−s) at s = p²/Λ²."""
+    return jnp.exp(-s)
+
+
+def sharp_cutoff(s: Any) -> Any:
+    """Return C(s) = 1[s < 1] at s = p²/Λ²: the momentum shell."""
+    return jnp.where(s < 1, 1.0, 0.0)
+
+
+@dataclass(frozen=True)
+class PolchinskiFlow:
+    """A Gaussian theory at a smooth cutoff; all arrays broadcast momenta against scales.
+
+    Attributes
+    ----------
+    covariance
+        G_Λ(p) = C(p²/Λ²) G0(p), of the Gaussian measure left at Λ.
+    coupling
+        r_Λ(p), of the interaction V_Λ = ½ ∫ d^dp/(2π)^d r_Λ |φ|².
+    propagator
+        1/(1/G_Λ + r_Λ), the two-point function of the modes left.
+    """
+
+    covariance: Array
+    coupling: Array
+    propagator: Array
+
+
+def polchinski_flow(
+    g0: ArrayLike,
+    p: ArrayLike,
+    scale: ArrayLike,
+    coupling: ArrayLike,
+    *,
+    cutoff_function: CutoffFunction = exponential_cutoff,
+) -> PolchinskiFlow:
+    """Solve Polchinski's equation for a quadratic interaction, from Λ = ∞ down to a scale (T9).
+
+    Parameters
+    ----------
+    g0
+        Spectral density at p.
+    p
+        |p|, inverse units of x.
+    scale
+        Λ > 0, broadcast against p.
+    coupling
+        r at Λ = ∞; M_T² for T observations at y = 0.
+    cutoff_function
+        C.
+
+    Notes
+    -----
+    exp(−V_Λ) is exp(−V_∞) smeared with the covariance G0 − G_Λ: the heat equation
+    ∂_Λ e^(−V) = −½ ∂_ΛG · δ²e^(−V)/δφ², so ∂_Λ r = ∂_ΛG_Λ r², with the solution
+    1/r_Λ = 1/r_∞ + G0 − G_Λ. As Λ → 0 it leaves the amputated connected two-point function, and
+    G0 − G0² r_0 = 1/(1/G0 + r_∞) is Callan–Symanzik's propagator: two exact RGs, one theory.
+
+    Examples
+    --------
+    >>> r = float(polchinski_flow(0.5, 1.0, 1e-3, 2.0).coupling)
+    >>> r, 0.5 - 0.5 * r * 0.5, callan_symanzik(0.5, 2.0**0.5)
+    (1.0, 0.25, 0.25)
+    """
+    g0, p, scale, r = (jnp.asarray(value, dtype=float) for value in (g0, p, scale, coupling))
+    covariance = cutoff_function((p / scale) ** 2) * g0
+    flowed = r / (1 + r * (g0 - covariance))
+    return PolchinskiFlow(
+        covariance=covariance,
+        coupling=flowed,
+        propagator=covariance / (1 + flowed * covariance),
+    )
+
+
+# --- position space ------------------------------------------------------------------------------
+
+
+def periodic_two_point(r: ArrayLike, mass: float, box: float) -> Array:
+    """Return Σ_p e^{ipr}/(L(p² + m²)) without a cutoff in d = 1: cosh(m(L/2 − r))/(2m sinh(mL/2)) (T4).
+
+    Parameters
+    ----------
+    r
+        Distances, any shape; taken modulo L.
+    mass, box
+        m and the side L; a flowed theory has m_T for m.
+    """
+    r = jnp.mod(jnp.asarray(r, dtype=float), box)
+    # cosh/sinh written with decaying exponentials: no overflow at large mL
+    waves = jnp.exp(-mass * r) + jnp.exp(-mass * (box - r))
+    return waves / (2 * mass * -jnp.expm1(jnp.asarray(-mass * box, dtype=float)))
