@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -77,7 +78,8 @@ def sample_prior(
         else _model_draw(network, x, covariates)
     )
     size = _batch_size(one, key, draws) if batch_size is None else min(batch_size, draws)
-    values = jax.jit(lambda keys: jax.lax.map(one, keys, batch_size=size))(jax.random.split(key, draws))
+    draw_all = jax.vmap(one) if size == draws else partial(jax.lax.map, one, batch_size=size)
+    values = jax.jit(draw_all)(jax.random.split(key, draws))
     variables = {name: value[None] for name, value in values.items()}
     return build_tree(
         {"prior": variables, "constant_data": {"inputs": x}},

@@ -125,11 +125,11 @@ def verdict_sentence(summary: dict[str, Any]) -> str:
             f"At all {count} scales the Bayesian renormalization of this posterior ({flows}) agrees with "
             f"the exact renormalization group; {power} with probability 0.8."
         )
-    named = ", ".join(dict.fromkeys(_label(r, summary) for r in judged if r["verdict"] == summary["verdict"]))
+    named = ", ".join(_named([row for row in judged if row["verdict"] == summary["verdict"]], judged))
     if summary["verdict"] == "inconsistent":
         return (
             f"The Bayesian renormalization of this posterior ({flows}) differs from the exact "
-            f"renormalization group: rejected by {named or 'the checks below'}."
+            f"renormalization group: rejected by {named or 'the checks below'}.{_at_this_width(judged)}"
         )
     return (
         f"Whether the Bayesian renormalization of this posterior ({flows}) agrees with the exact "
@@ -163,9 +163,22 @@ def deciding_columns(branch: xr.DataTree) -> list[tuple[str, np.ndarray]]:
     ]
 
 
-def _label(row: dict[str, Any], summary: dict[str, Any]) -> str:
-    """Return the name of a check, with its flow where there are several."""
-    return f"{row['name']} ({row['flow']})" if len(summary["flows"]) > 1 else str(row["name"])
+def _named(rows: Sequence[dict[str, Any]], judged: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the names of checks; with their flow where the flows disagree."""
+    names = []
+    for name in dict.fromkeys(row["name"] for row in rows):
+        flows = [row["flow"] for row in rows if row["name"] == name]
+        everywhere = len(flows) == sum(row["name"] == name for row in judged)
+        names.append(name if everywhere else f"{name} ({', '.join(flows)})")
+    return names
+
+
+def _at_this_width(judged: Sequence[dict[str, Any]]) -> str:
+    """Return what the finite-width prediction adds to a rejection of the limit."""
+    finite = [row["verdict"] for row in judged if row["name"].startswith("finite width")]
+    if not finite or set(finite) != {"consistent"}:
+        return ""
+    return " The exact prediction for this very network is met: the limit of many neurons is not reached."
 
 
 def _scheme(branch: xr.DataTree) -> str:

@@ -92,7 +92,13 @@ def _row(finding: Finding) -> Iterator[str]:
 
 
 def render_page(
-    *, title: str, lead: str, chapters: Sequence[Chapter], pictures: Sequence[Picture], command: str, note: str
+    *,
+    title: str,
+    lead: str,
+    chapters: Sequence[Chapter],
+    pictures: Sequence[Picture],
+    command: str,
+    note: str,
 ) -> str:
     """Return the page; every text is escaped."""
     environment = Environment(

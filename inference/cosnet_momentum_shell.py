@@ -36,6 +36,8 @@ from brg_prob.geometry import fisher_metric, fisher_spectrum, hidden_layers, whi
 from brg_prob.geometry.spectrum import diagonal_information, readout_kernel
 from brg_prob.posterior import fit, gaussian_posterior
 from brg_prob.spectra import plane_waves
+from inference import _momentum_shell_report as report
+from inference import _page
 from models.cosnet import CosNet
 from models.mlp import Mlp
 
@@ -93,7 +95,7 @@ class Settings:
         *(Box(1, length, 20.0, round(15 * length)) for length in (10.0, 50.0, 200.0)),
         *(Box(2, length, 4.0, round(2 * length)) for length in (10.0, 20.0, 40.0)),
     )
-    raw_targets: tuple[float, ...] = (0.15, 0.3, 0.6)
+    raw_targets: tuple[float, ...] = (0.15, 0.3, 0.45, 0.6, 0.8)
     widths: tuple[int, ...] = (125, 500, 2000, 8000, 32000, 128000)
     boxes: tuple[Box, ...] = (
         *(Box(1, length, 5.0, side) for length, side in ((10.0, 24), (40.0, 80), (160.0, 320))),
@@ -114,15 +116,15 @@ class Settings:
 SMALL = Settings(  # one number of inputs wherever possible: most of the time goes into compiling
     draws=1280,
     lattices=(Box(1, 10.0, 20.0, 100), Box(2, 5.0, 5.0, 10)),
-    raw_boxes=(Box(1, 200.0, 20.0, 3000), Box(2, 20.0, 4.0, 40)),
+    raw_boxes=(Box(1, 200.0, 20.0, 2000), Box(2, 20.0, 4.0, 40)),
     widths=(125, 2000, 32000),
     boxes=(Box(1, 10.0, 5.0, 100), Box(1, 40.0, 5.0, 100)),
     quoted=(),
     repeats=3,
-    flows=((Box(1, 40.0, 5.0, 100), 8000), (Box(1, 40.0, 5.0, 100), 125)),
+    flows=((Box(1, 20.0, 5.0, 100), 512), (Box(1, 60.0, 5.0, 100), 512)),
     control=Box(1, 10.0, 20.0, 100),
     control_draws=1280,
-    seeds=10,
+    seeds=5,
 )
 
 
@@ -156,6 +158,7 @@ def measure_lattice(box: Box, settings: Settings, key: Array) -> dict[str, Any]:
         "setting": str(box),
         "dim": box.dim,
         "modes": int(eigenvalues.size),
+        "draws": settings.draws,
         "momentum": momentum.tolist(),
         "eigenvalue": eigenvalues.tolist(),
         "eigenvalue_error": float(np.max(np.abs(eigenvalues / predicted - 1))),
@@ -274,6 +277,7 @@ def measure_raw(box: Box, settings: Settings, key: Array) -> dict[str, Any]:
         "max_error": float(np.max(error)),
         "scale_ratio": float(np.median(whitened / np.asarray(theory.fisher_eigenvalue(size)))),
         "scale_ratio_formula": float(theory.modes()) / settings.raw_width,
+        "cutoff": box.cutoff,
         "cutoffs": cutoffs,
     }
 
@@ -353,6 +357,7 @@ def measure_propagators(box: Box, width: int, settings: Settings, key: Array) ->
     tested = {check.name: check for check in checks.checks if check.name in named}
     return {
         "setting": str(box),
+        "length": box.length,
         "width": width,
         "modes": float(theory.modes()),
         "observations": list(scales),
@@ -368,7 +373,7 @@ def measure_propagators(box: Box, width: int, settings: Settings, key: Array) ->
 # --- 4. a network that is no free field --------------------------------------------------------------
 
 
-def relu_network(theory: FreeTheory, x: Array, width: int = 512) -> Mlp:
+def relu_network(theory: FreeTheory, x: Array, width: int = 511) -> Mlp:
     """Return a ReLU network with the free scalar's prior variance on the inputs, kinks all over the box.
 
     K(x, x) = b + (v/2)(b + v x²) with weight variance v and bias variance b = (L/4)² v; its average over
@@ -390,7 +395,9 @@ def measure_control(settings: Settings, key: Array) -> dict[str, Any]:
         data_key, *keys = jax.random.split(jax.random.fold_in(key, seed), 3)
         y = field_data(free, x, data_key)
         for name, network in networks.items():
-            counts[name] += propagator_p_value(network, x, y, box.theory, settings.control_draws, *keys) <= 0.05
+            counts[name] += (
+                propagator_p_value(network, x, y, box.theory, settings.control_draws, *keys) <= 0.05
+            )
     result: dict[str, Any] = {"seeds": settings.seeds}
     for name, count in counts.items():
         interval = stats.binomtest(count, settings.seeds).proportion_ci(0.95, method="exact")
@@ -442,3 +449,43 @@ def measure(settings: Settings, seed: int, progress: Callable[[str], Any] = lamb
         "control": section("ReLU control", [partial(measure_control, s)])[0],
         "seconds": seconds,
     }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the script; exit status 0, or 2 for bad usage."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--small", action="store_true", help="toy sizes, a quarter of a minute")
+    parser.add_argument("--out", type=Path, default=Path("runs/cosnet_momentum_shell"), metavar="DIR")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
+    options = parser.parse_args(arguments)
+    if options.seed < 0:
+        parser.error(f"--seed {options.seed} is negative; give 0 or more")
+    if options.out.exists() and not options.out.is_dir():
+        parser.error(f"--out {options.out} is a file; name a folder")
+    brg_prob.enable_x64()
+    start = time.perf_counter()
+    found = measure(
+        SMALL if options.small else Settings(), options.seed, lambda name: print(f"… {name}", file=sys.stderr)
+    )
+    found["seconds"]["all"] = round(time.perf_counter() - start, 1)
+    chapters = report.chapters(found)
+    command = (
+        f"python inference/{Path(__file__).name}{' --small' if options.small else ''} --seed {options.seed}"
+    )
+    print("\n".join(_page.table_lines(chapters)))
+    page = _page.render_page(
+        title=report.TITLE,
+        lead=report.LEAD,
+        chapters=chapters,
+        pictures=report.pictures(found),
+        command=command,
+        note=f"Computed in {found['seconds']['all']:.0f} seconds.",
+    )
+    summary = {"command": command, "seed": options.seed, **found, "chapters": _page.as_rows(chapters)}
+    _page.write_results(options.out, summary, page)
+    print(f"\nThe report: {options.out / 'report.html'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

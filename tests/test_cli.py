@@ -141,6 +141,22 @@ def test_a_folder_that_cannot_be_written_is_refused(folder, capsys, monkeypatch)
     assert "cannot write in" in capsys.readouterr().err
 
 
+def test_an_interrupted_run_writes_nothing(folder, capsys, monkeypatch):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("brg_prob.loading.execute", interrupted)
+    assert main(["run", COSNET, "--out", "new"]) == 130
+    assert capsys.readouterr().err == "brg-prob: interrupted; nothing was written\n"
+    assert not (folder / "new").exists()
+
+
+def test_a_bug_is_not_dressed_up_as_bad_input(folder, monkeypatch):
+    monkeypatch.setattr("brg_prob.loading.execute", lambda *args: np.linspace(0, 1, -1))
+    with pytest.raises(ValueError, match="Number of samples"):
+        main(["run", COSNET, "--out", "new"])
+
+
 def test_arguments_are_checked_before_jax_is_imported(folder):
     code = (
         "import sys, time\n"

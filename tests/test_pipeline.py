@@ -192,6 +192,28 @@ def test_without_a_prediction_the_verdict_is_open_and_says_why(data, tmp_path):
     assert "FreeField" in (tmp_path / "run" / store.REPORT).read_text(encoding="utf-8")
 
 
+def test_random_momenta_are_also_held_against_the_formula_at_their_own_width(data):
+    network = CosNet(width=60)
+    done = run(data, network=network)
+    found = {(row["name"], row["flow"]): row["verdict"] for row in done.summary["checks"]}
+    assert found["propagator", "diffusion"] == "inconsistent"  # 60 neurons are not many
+    assert found["finite width", "diffusion"] != "inconsistent"
+    assert ("finite width", "shell") not in found
+    # the column beside, from the weights' own posterior covariance and plane waves written out here
+    key = jax.random.wrap_key_data(np.asarray(json.loads(done.tree.attrs["hidden_keys"]), dtype=np.uint32))[0]
+    features = np.asarray(network.features(grid(), network.sample_hidden(key))) / np.sqrt(60)
+    theory = done.tree["theory"].to_dataset()
+    x = grid()[:, 0]
+    for at, observations in enumerate(done.tree["flow"]["observations"].values):
+        precision = np.eye(60) + observations / (N * network.noise**2) * features.T @ features
+        covariance = features @ np.linalg.solve(precision, features.T)
+        total = 0.0
+        for p in np.unique(theory["momentum"].values.round(9)):
+            waves = [np.cos(p * x), np.sin(p * x)] if p > 0 else [np.ones(N) / np.sqrt(2)]
+            total += sum(2 * NETWORK.box / N**2 * wave @ covariance @ wave for wave in waves)
+        np.testing.assert_allclose(theory["finite_size"].values[at].sum(), total, rtol=1e-8)
+
+
 def test_stages_are_shown_in_order_and_timed(data):
     import contextlib
 

@@ -141,9 +141,8 @@ def test_random_cosnet_draws_have_the_exact_covariance_at_small_width():
     tree = sample_prior(network, X, key=jax.random.key(5), draws=20_000)
     estimate = two_point(tree["prior/f"].values, independent=True)
     lag = np.abs(np.asarray(X - X.T))
-    exact = np.array(
-        [[quad(lambda p: np.cos(p * r) / (p**2 + 1) / np.pi, 0, 6)[0] for r in row] for row in lag]
-    )
+    density = lambda p, r: np.cos(p * r) / (p**2 + 1) / np.pi  # noqa: E731
+    exact = np.array([[quad(density, 0, 6, args=(r,))[0] for r in row] for row in lag])
     np.testing.assert_allclose(np.diag(exact), np.arctan(6) / np.pi)
     assert np.all(np.abs(estimate.value - exact) < 4 * estimate.standard_error)
 

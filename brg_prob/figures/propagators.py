@@ -94,8 +94,9 @@ def propagator_picture(tree: xr.DataTree) -> Picture:
         fig,
         _MESSAGES.get(str(tree.attrs["verdict"]), _MESSAGES["undetermined"]),
         "Above: variance of the field’s modes over the draws (markers, one standard error) on G(p; T) = "
-        f"1/(1/G₀(p) + M²(T)) (lines) at four of {observations.size} scales. Below: the relative "
-        "deviations. "
+        f"1/(1/G₀(p) + M²(T)) (lines) at {chosen.size} of {observations.size} scales"
+        + ("; dashed: exact at this width" if finite is not None else "")
+        + ". Below: the relative deviations. "
         + (
             f"{marked.size} of {momentum.size} modes are drawn, evenly spread."
             if marked.size < momentum.size

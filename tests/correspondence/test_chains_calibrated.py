@@ -70,7 +70,7 @@ def p_values(correlation, draws, *, seeds, modes):
 @pytest.mark.slow
 @pytest.mark.parametrize(("correlation", "draws"), AT_400)
 def test_p_values_of_chains_are_uniform_at_the_smallest_admitted_ess(correlation, draws):
-    variance, mean, _ = p_values(correlation, draws, seeds=200, modes=31)
+    variance, mean, _ = p_values(correlation, draws, seeds=200, modes=15)
     for p in (variance, mean):
         assert stats.kstest(p, "uniform").pvalue > 0.01
         assert stats.binomtest(int(np.sum(p <= 0.05)), p.size, 0.05).pvalue > 0.01

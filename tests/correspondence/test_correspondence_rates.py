@@ -69,7 +69,7 @@ def test_draws_diffused_through_twelve_scales_have_uniform_p_values_at_every_sca
 def test_the_right_prediction_is_rejected_at_five_percent(lattice, scheme):
     variances, scales = true_variances(lattice, scheme)
     variances = [np.maximum(v, 0.0) for v in variances]
-    rng, seeds = np.random.default_rng(2), 200
+    rng, seeds = np.random.default_rng(2), 120
     families, single = 0, 0
     for _ in range(seeds):
         check = variance_check(lattice.survey(rng, variances, scheme=scheme, scales=scales), DEMANDS)
