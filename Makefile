@@ -13,6 +13,10 @@ DEMO_COMMAND ?= $(BIN)/brg-prob run models/cosnet.py --data data/soi_monthly.csv
 
 # Two processes on two cores, each with a spinning BLAS of two threads, are several times slower than one each.
 tests unit slow: export OPENBLAS_NUM_THREADS = 1
+# The two processes share what they compile.
+tests unit slow: export JAX_COMPILATION_CACHE_DIR = $(abspath $(VENV))/.jax-cache
+tests unit slow: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
+tests unit slow: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
 
 PIP := $(PYTHON) -m pip --disable-pip-version-check --no-input -qq
 

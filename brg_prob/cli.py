@@ -111,10 +111,11 @@ def _run(words: list[str]) -> int:
     from brg_prob.terminal import Stages, print_result
 
     with Stages(quiet=request.arguments.quiet) as progress:
-        with progress("loading"):
-            from brg_prob.loading import execute
+        from brg_prob.loading import execute
+
         run = execute(request, progress)
-        folder = run.save(request.out)
+        with progress("report"):
+            folder = run.save(request.out)
     if not request.arguments.quiet:
         print_result(run, folder)
     return NOT_CONSISTENT if request.arguments.strict and run.summary["verdict"] != "consistent" else DONE

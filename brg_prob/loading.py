@@ -74,19 +74,20 @@ def execute(request: Request, progress: Progress) -> Run:
         What only the loaded network or the table itself can show to be wrong.
     """
     arguments = request.arguments
-    table = None
-    if arguments.data != "teacher":
-        table = read_table(arguments.data, drop_missing=arguments.drop_missing)
-    import jax
+    with progress("loading"):
+        table = None
+        if arguments.data != "teacher":
+            table = read_table(arguments.data, drop_missing=arguments.drop_missing)
+        import jax
 
-    if not arguments.float32:
-        jax.config.update("jax_enable_x64", True)
-    from brg_prob.pipeline import Source, run
+        if not arguments.float32:
+            jax.config.update("jax_enable_x64", True)
+        from brg_prob.pipeline import Source, run
 
-    module = load_module(request.source.path)
-    key = jax.random.key(arguments.seed)
-    problem = _problem(request, module, table, jax.random.fold_in(key, 0))
-    _observation(problem.network, problem.x, request.source)
+        module = load_module(request.source.path)
+        key = jax.random.key(arguments.seed)
+        problem = _problem(request, module, table, jax.random.fold_in(key, 0))
+        _observation(problem.network, problem.x, request.source)
     return run(
         problem.network,
         problem.x,

@@ -178,7 +178,7 @@ def run(
     scheme = scheme or Diffusion()
     second = None if isinstance(scheme, Shell) else second
     clock = _Clock(progress)
-    clock.expect(5 + 2 * (second is not None) + bool(tune))
+    clock.expect(4 + 2 * (second is not None) + bool(tune))
     keys = dict(zip(("fit", "flow", SECOND, "prior"), jax.random.split(key, 4), strict=True))
     tuning = None
     if tune:
@@ -244,7 +244,7 @@ class _Clock:
     def expect(self, stages: int) -> None:
         """Tell a progress bar how many stages there are."""
         if hasattr(self._progress, "expect"):
-            self._progress.expect(stages + 1)  # loading came before
+            self._progress.expect(stages + 2)  # loading came before, the report comes after
 
     @contextlib.contextmanager
     def __call__(self, stage: str) -> Iterator[None]:

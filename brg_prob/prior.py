@@ -13,6 +13,7 @@ import xarray as xr
 from jax import Array
 from numpyro import handlers
 
+from brg_prob.batching import even_batch
 from brg_prob.network.protocols import LinearReadout
 from brg_prob.network.trace import Model, field, read_model
 from brg_prob.results import build_tree, key_to_json
@@ -77,7 +78,7 @@ def sample_prior(
         if _drawn_by_readout(network, covariates)
         else _model_draw(network, x, covariates)
     )
-    size = _batch_size(one, key, draws) if batch_size is None else min(batch_size, draws)
+    size = even_batch(draws, _batch_size(one, key, draws) if batch_size is None else batch_size)
     draw_all = jax.vmap(one) if size == draws else partial(jax.lax.map, one, batch_size=size)
     values = jax.jit(draw_all)(jax.random.split(key, draws))
     variables = {name: value[None] for name, value in values.items()}

@@ -224,7 +224,10 @@ def test_stages_are_shown_in_order_and_timed(data):
         seen.append(stage)
         yield
 
+    progress.expect = seen.append
     done = run(data, progress=progress)
+    # the first stage, loading, and the last, writing, are the command line's
+    assert seen.pop(0) == len(seen) + 2
     assert seen[0] == "posterior"
     assert seen[-1] == "record"
     assert set(done.summary["seconds"]) == set(seen)

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from brg_prob.batching import even_batch
 from brg_prob.posterior.exact import prior_weights
 
 _ELEMENTS = 1 << 22
@@ -139,5 +140,5 @@ def shell_parameters(
         change = jnp.where(kept[:, :, None], 0, (new - old)[None])
         return jnp.einsum("mp,cpo->cmo", features, change)
 
-    batch = max(1, _ELEMENTS // kept.size)
+    batch = even_batch(indices.size, max(1, _ELEMENTS // kept.size))
     return jnp.moveaxis(jax.lax.map(one, (indices, dual), batch_size=batch), 0, 1)

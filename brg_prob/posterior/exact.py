@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import xarray as xr
 from jax import Array
 
+from brg_prob.batching import even_batch
 from brg_prob.geometry.spectrum import prior_mean, readout_modes, whitened_features
 from brg_prob.network import Hidden, LinearReadout, require
 from brg_prob.posterior.engine import Data
@@ -202,7 +203,7 @@ def _matheron(
         noise = jnp.sqrt(solver.ridge) * jax.random.normal(jax.random.fold_in(key, 2 * index + 1), y.shape)
         return _assemble(features, mean, prior, norm, solver.solve(y - mean[:n] - prior[:n] - noise))
 
-    return jax.lax.map(one, indices, batch_size=_BATCH)
+    return jax.lax.map(one, indices, batch_size=even_batch(indices.size, _BATCH))
 
 
 @partial(jax.jit, static_argnames="observations")
@@ -228,7 +229,7 @@ def _matheron_by_noise(
         error = jnp.sqrt(ridge) * jax.random.normal(jax.random.fold_in(key, 2 * index + 1), y.shape)
         return _assemble(features, mean, prior, norm, solver.solve(y - mean[:n] - prior[:n] - error, ridge))
 
-    return jax.lax.map(one, (indices, noise), batch_size=_BATCH)
+    return jax.lax.map(one, (indices, noise), batch_size=even_batch(indices.size, _BATCH))
 
 
 def _sampled_noise(

@@ -1,0 +1,147 @@
+"""Every network keeps what its capabilities promise: shapes and values, not only names."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpyro import handlers
+
+from brg_prob import Diffusion, Exact, Shell, coarse_grain, fisher_metric, fit
+from brg_prob.network import Covariance, FreeField, LinearReadout, require
+from brg_prob.network.trace import read_model
+from models.cosnet import CosNet
+from models.mlp import Mlp
+
+NETWORKS = {
+    "lattice d=1": CosNet(box=4.0, cutoff=9.0),
+    "lattice d=2": CosNet(dim=2, box=3.0, cutoff=5.0, outputs=2),
+    "lattice d=3": CosNet(dim=3, box=3.0, cutoff=3.0),
+    "random momenta d=1": CosNet(width=7, noise_spread=0.3),
+    "random momenta d=2": CosNet(dim=2, width=7, outputs=3),
+    "mlp": Mlp(widths=(6, 5), bias_variance=0.1, readout_mean=0.4),
+    "mlp, outputs": Mlp(widths=(8,), outputs=2),
+}
+
+
+def _inputs(network, n=6):
+    dim = getattr(network, "dim", 1)
+    return jax.random.uniform(jax.random.key(5), (n, dim), maxval=3.0)
+
+
+@pytest.fixture(params=NETWORKS, ids=list(NETWORKS))
+def network(request):
+    return NETWORKS[request.param]
+
+
+def test_numpyro_model_registers_f_and_observes_y(network):
+    x = _inputs(network)
+    shape = (6,) if network.outputs == 1 else (6, network.outputs)
+    trace = handlers.trace(handlers.seed(network, jax.random.key(0))).get_trace(x)
+    assert trace["f"]["type"] == "deterministic"
+    assert trace["f"]["value"].shape == trace["y"]["value"].shape == shape
+    assert not trace["y"]["is_observed"]
+    observed = handlers.trace(handlers.seed(network, jax.random.key(0))).get_trace(x, jnp.zeros(shape))
+    assert observed["y"]["is_observed"]
+    sites = read_model(network, x)
+    assert sites.has_field
+    assert sites.field_shape == shape
+
+
+def test_readout_capability_is_the_model_itself(network):
+    """Prior mean and field from features and readout are those of the NumPyro model at the same sites."""
+    network, x = require(network, LinearReadout, "the test"), _inputs(network)
+    hidden = network.sample_hidden(jax.random.key(1))
+    features, prior = network.features(x, hidden), network.readout_prior(hidden)
+    count = features.shape[1]
+    assert features.shape[0] == 6
+    assert prior.mean.shape == (count, network.outputs)
+    assert prior.covariance.diagonal(count).shape == (count,)
+    assert prior.covariance.matmul(jnp.ones((count, 2))).shape == (count, 2)
+    trace = handlers.trace(handlers.seed(network, jax.random.key(2))).get_trace(x)
+    sampled = {name: site["value"] for name, site in trace.items() if name in hidden}
+    assert {name: v.shape for name, v in hidden.items()} == {name: v.shape for name, v in sampled.items()}
+    readout = trace["readout"]["value"].reshape(count, network.outputs)
+    field = (network.features(x, sampled) @ readout).reshape(trace["f"]["value"].shape)
+    np.testing.assert_allclose(field, trace["f"]["value"], atol=1e-12)
+    again = network.sample_hidden(jax.random.key(1))
+    assert all(bool(jnp.all(again[name] == hidden[name])) for name in hidden)
+
+
+def test_readout_prior_is_the_models_prior(network):
+    """Mean and variance of the site `readout` as NumPyro declares it."""
+    x = _inputs(network)
+    trace = handlers.trace(handlers.seed(network, jax.random.key(0))).get_trace(x)
+    prior = network.readout_prior(network.sample_hidden(jax.random.key(0)))
+    declared = trace["readout"]["fn"]
+    shape = prior.mean.shape
+    np.testing.assert_allclose(
+        jnp.broadcast_to(declared.mean.reshape(-1, shape[1]), shape), prior.mean, atol=1e-12
+    )
+    variance = prior.covariance.diagonal(shape[0])[:, None]
+    np.testing.assert_allclose(
+        jnp.broadcast_to(declared.variance.reshape(-1, shape[1]), shape), jnp.broadcast_to(variance, shape)
+    )
+
+
+def _having(capability):
+    """Return the networks with a capability, as parameters."""
+    names = [name for name, network in NETWORKS.items() if isinstance(network, capability)]
+    assert names
+    return pytest.mark.parametrize("network", [NETWORKS[name] for name in names], ids=names)
+
+
+@_having(Covariance)
+def test_covariance_is_symmetric_and_positive(network):
+    x = _inputs(network)
+    covariance = np.asarray(network.covariance(x, x))
+    assert network.covariance(x, x[:2]).shape == (6, 2)
+    np.testing.assert_allclose(covariance, covariance.T, atol=1e-12)
+    assert np.linalg.eigvalsh(covariance)[0] > -1e-12 * np.trace(covariance)
+
+
+@_having(FreeField)
+def test_free_field_has_a_cutoff(network):
+    p = jnp.array([[0.0, 0.5 * network.cutoff], [network.cutoff, 1.01 * network.cutoff]])
+    density = np.asarray(network.spectral_density(p))
+    assert density.shape == p.shape
+    assert np.all(density.ravel()[:3] > 0)
+    assert density[1, 1] == 0
+
+
+def test_missing_capability_is_named_with_its_remedy():
+    with pytest.raises(TypeError, match=r"needs a network with the capability FreeField.*spectral_density"):
+        require(NETWORKS["mlp"], FreeField, "the test")
+
+
+@pytest.mark.parametrize("engine", [Exact(), Exact(members=4)], ids=["fixed", "redrawn"])
+@pytest.mark.parametrize(
+    "scheme",
+    [Diffusion(), *(Shell(basis=b, action=a) for b in ("eigen", "parameter") for a in ("reset", "drop"))],
+    ids=str,
+)
+def test_every_engine_and_scheme_keeps_the_schema(engine, scheme):
+    network = NETWORKS["random momenta d=2"]
+    x = _inputs(network, 8)
+    y = jnp.ones((8, 3))
+    posterior = fit(
+        network, x, y, engine=engine, key=jax.random.key(0), draws=8, held_out=(x[:2] + 0.1, y[:2])
+    )
+    assert posterior["posterior"]["f"].dims == ("chain", "draw", "x", "output")
+    assert posterior["log_likelihood"]["y"].dims == ("chain", "draw", "x")
+    assert {"log_prior", "observed_data", "constant_data", "predictions"} <= set(posterior.children)
+    metric = fisher_metric(network, x, at=posterior)
+    assert metric.eigenvalues.shape == (7,)
+    assert metric.modes.shape == (8, 7)
+    assert metric.diagonal.shape == (7,)
+    assert np.all(np.diff(metric.eigenvalues) <= 0)
+    scales = [8.0, 2.0] if isinstance(scheme, Diffusion) else [0.0, 1.0]
+    flow = coarse_grain(
+        network, posterior, metric, scheme=scheme, scales=scales, key=jax.random.key(1), store_draws=4
+    )
+    tree = flow.tree["flow"]
+    assert tree["f"].shape == (2, 4, 8, 3)
+    for name in ("effective_dimension", "mutual_information", "kl_to_prior", "test_score", "test_score_se"):
+        assert np.all(np.isfinite(tree[name].values)), name
+    assert tree.attrs["coordinate"] == scheme.coordinate
+    theory = require(flow.theory_at(scales[1]), LinearReadout, "the test")
+    assert theory.features(x, {}).shape == (8, theory.readout_prior({}).mean.shape[0])
