@@ -32,7 +32,7 @@ _HOMES = {
     "load_run": "pipeline",
     "run": "pipeline",
     "sample_prior": "prior",
-    "tune": "posterior.evidence",
+    "tune": "posterior.tuning",
     "write_report": "report",
 }
 
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from brg_prob.geometry import FisherMetric, fisher_metric
     from brg_prob.pipeline import Run, load_run, run
     from brg_prob.posterior import Exact, fit
-    from brg_prob.posterior.evidence import tune
+    from brg_prob.posterior.tuning import tune
     from brg_prob.prior import sample_prior
     from brg_prob.report import write_report
 

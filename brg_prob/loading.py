@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from brg_prob.arguments import ENGINES, HERE, SCHEMES, ModelSource, Named, UsageError, nearest
+from brg_prob.compiled import keep_compiled
 from brg_prob.tables import Table, read_table, regression
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def execute(request: Request, progress: Progress) -> Run:
 
         if not arguments.float32:
             jax.config.update("jax_enable_x64", True)
+        keep_compiled()
         from brg_prob.pipeline import Source, run
 
         module = load_module(request.source.path)

@@ -19,8 +19,10 @@ from markupsafe import Markup
 
 from brg_prob.figures import Picture, svg
 
-_COLUMNS = (36, 18, 18, 8)
+_COLUMNS = (35, 18, 18, 9)
 """Widths of the four columns of a printed table: 80 characters."""
+_WIDE = 8.0
+"""Figures wider than this many inches take a row of the page to themselves."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Finding:
     measured, formula
         Both as text, units included.
     verdict
-        ``agrees``, ``differs``; ``limit`` where the formula is a limit that this setting is not in.
+        ``agrees``, ``differs``, ``undecided``; ``limit`` where the formula is a limit that this setting
+        is not in.
     """
 
     quantity: str
@@ -85,7 +88,7 @@ def table_lines(chapters: Iterable[Chapter]) -> Iterator[str]:
 def _row(finding: Finding) -> Iterator[str]:
     """Yield one finding, its cells wrapped in their columns."""
     cells = (finding.quantity, finding.measured, finding.formula, finding.verdict)
-    wrapped = [textwrap.wrap(cell, width - 1) for cell, width in zip(cells, _COLUMNS, strict=True)]
+    wrapped = [textwrap.wrap(cell, width - (width > 9)) for cell, width in zip(cells, _COLUMNS, strict=True)]
     for line in range(max(len(cell) for cell in wrapped)):
         parts = [cell[line] if line < len(cell) else "" for cell in wrapped]
         yield "".join(part.ljust(width) for part, width in zip(parts, _COLUMNS, strict=True)).rstrip()
@@ -110,7 +113,7 @@ def render_page(
         title=title,
         lead=lead,
         chapters=chapters,
-        drawings=[(picture, Markup(svg(picture))) for picture in pictures],
+        drawings=[(p, Markup(svg(p)), p.figure.get_figwidth() > _WIDE) for p in pictures],
         command=command,
         note=note,
     )
@@ -148,7 +151,8 @@ _TEMPLATE = """<!DOCTYPE html>
 <link rel="icon" href="data:,">
 <style>
 {{ style }}
-td.agrees { color: var(--good); } td.differs { color: var(--bad); } td.limit { color: var(--unsure); }
+td.agrees { color: var(--good); } td.differs { color: var(--bad); } td.limit, td.undecided { color: var(--unsure); }
+figure.wide { grid-column: 1 / -1; }
 </style>
 </head>
 <body>
@@ -158,8 +162,8 @@ td.agrees { color: var(--good); } td.differs { color: var(--bad); } td.limit { c
 </header>
 <main>
 <div class="gallery">
-{% for picture, drawing in drawings %}
-<figure id="{{ picture.name }}">
+{% for picture, drawing, wide in drawings %}
+<figure id="{{ picture.name }}"{% if wide %} class="wide"{% endif %}>
 <h3>{{ picture.title }}</h3>
 <div role="img" aria-label="{{ picture.alt }}">{{ drawing }}</div>
 <figcaption>{{ picture.caption }}</figcaption>

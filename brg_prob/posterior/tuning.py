@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 from scipy.linalg import eigh
 from scipy.optimize import minimize_scalar
 from scipy.spatial import cKDTree
+from threadpoolctl import threadpool_limits
 
 from brg_prob.network import Covariance, require
 from brg_prob.results import build_tree
@@ -29,6 +30,10 @@ NOISE_FLOOR = 1e-3
 """Smallest noise considered, in standard deviations (root mean squares) of the targets."""
 
 _SCAN = 97  # points of the scan over amplitude and noise at one mass
+
+
+_SMALL = 1000
+"""Inputs up to which one BLAS thread diagonalises the kernel about as fast as all of them."""
 
 
 @dataclass(frozen=True)
@@ -235,12 +240,15 @@ def _mass_grid(network: Any, x: np.ndarray, masses: ArrayLike | None) -> np.ndar
 def _diagonaliser(network: Any, x: np.ndarray, y: np.ndarray) -> Callable[[float], _Spectrum]:
     """Return the function mass → spectrum of the unit-amplitude kernel."""
     unit = {"amplitude": 1.0} if hasattr(network, "amplitude") else {}
+    # BLAS threads that wait by spinning make a small problem ten times slower on a busy machine
+    threads = 1 if len(x) <= _SMALL else None
 
     def spectrum(mass: float) -> _Spectrum:
         changed = unit | ({} if np.isnan(mass) else {"mass": float(mass)})
         kernel = _kernel(network, x, changed)
         # divide and conquer: three times as fast as the default where eigenvalues come in pairs (lattices)
-        values, vectors = eigh((kernel + kernel.T) / 2, driver="evd")
+        with threadpool_limits(limits=threads, user_api="blas"):
+            values, vectors = eigh((kernel + kernel.T) / 2, driver="evd")
         power = np.square(vectors.T @ y).sum(axis=1)
         return _Spectrum(mass, np.maximum(values, 0), power, y.shape[1])
 
