@@ -27,7 +27,7 @@ from brg_prob import store
 from brg_prob.correspondence import Check, Checks, check_correspondence, erg_prediction
 from brg_prob.erg import FreeTheory
 from brg_prob.flow import Diffusion, Flow, Shell, coarse_grain, default_scales, fisher_cutoffs
-from brg_prob.geometry import fisher_metric
+from brg_prob.geometry import FisherMetric, fisher_metric
 from brg_prob.posterior import Engine, Exact, fit
 from brg_prob.prediction import finite_size, with_running
 from brg_prob.record import Record, recorded
@@ -180,58 +180,56 @@ def run(
     clock = _Clock(progress)
     clock.expect(4 + 2 * (second is not None) + bool(tune))
     keys = dict(zip(("fit", "flow", SECOND, "prior"), jax.random.split(key, 4), strict=True))
-    tuning = None
-    if tune:
-        from brg_prob.posterior.tuning import tune as maximise_evidence
-
-        with clock("tuning"):
-            tuned = maximise_evidence(network, x, y)
-            network, tuning = tuned.network, tuned.tree
+    engine, source = engine or Exact(), source or Source()
+    network, tuning = _tuned(network, x, y, clock) if tune else (network, None)
     with clock("posterior"):
-        posterior = fit(
-            network,
-            x,
-            y,
-            engine=engine or Exact(),
-            key=keys["fit"],
-            draws=draws,
-            observations=observations,
-            held_out=held_out,
-        )
+        options: dict[str, Any] = {"draws": draws, "observations": observations, "held_out": held_out}
+        posterior = fit(network, x, y, engine=engine, key=keys["fit"], **options)
         metric = fisher_metric(network, posterior["constant_data"]["inputs"].values, at=posterior)
-    trained_at = float(posterior.attrs["observations"])
     judge = _Judge(network, tolerance, level, controls, clock, tuned=tune)
-    first = coarse_grain(
-        network,
-        posterior,
-        metric,
-        scheme=scheme,
-        scales=_scales(scheme, scales, trained_at),
-        key=keys["flow"],
-    )
-    tree, checks = judge(first)
-    tree = with_groups(posterior, tree)
-    verdicts = [checks.verdict] if checks is not None else []
+    trained = _Trained(network, posterior, metric)
+    tree, checks = judge(trained.flow(scheme, scales, keys["flow"]))
+    tree, found = with_groups(posterior, tree), [checks]
     if second is not None:
-        cutoffs = _scales(second, scales if isinstance(scales, int) else len(scales), trained_at)
-        flow = coarse_grain(network, posterior, metric, scheme=second, scales=cutoffs, key=keys[SECOND])
+        count = scales if isinstance(scales, int) else len(scales)
         # the same data as before: their own spectrum was tested beside the first flow
-        branch, more = dataclasses.replace(judge, with_data=False)(flow)
-        tree[SECOND] = branch
-        verdicts += [more.verdict] if more is not None else []
+        again = dataclasses.replace(judge, with_data=False)
+        tree[SECOND], more = again(trained.flow(second, count, keys[SECOND]))
+        found.append(more)
     with clock("record"):
         tree["record"] = xr.DataTree(recorded(network, posterior, record or Record(), keys["prior"]))
     if tuning is not None:
         tree["tuning"] = tuning["tuning"]
     tree.attrs.update(
-        **_attributes(network, engine or Exact(), posterior, source or Source(), tolerance),
-        **{
-            "verdict": combine_verdicts(verdicts),
-            "seconds": json.dumps(clock.seconds),
-            "key": key_to_json(key),
-        },
+        **_attributes(network, engine, posterior, source, tolerance),
+        verdict=combine_verdicts([each.verdict for each in found if each is not None]),
+        seconds=json.dumps(clock.seconds),
+        key=key_to_json(key),
     )
-    return Run(tree, summarise(tree), _model(tree, source or Source()), network, checks)
+    return Run(tree, summarise(tree), _model(tree, source), network, checks)
+
+
+def _tuned(network: Any, x: Any, y: Any, clock: _Clock) -> tuple[Any, xr.DataTree]:
+    """Return the network of greatest evidence, and the group ``tuning``."""
+    from brg_prob.posterior.tuning import tune
+
+    with clock("tuning"):
+        found = tune(network, x, y)
+    return found.network, found.tree
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A trained network: what flows start from."""
+
+    network: Any
+    posterior: xr.DataTree
+    metric: FisherMetric
+
+    def flow(self, scheme: Scheme, scales: int | Sequence[float], key: Array) -> Flow:
+        """Return a flow towards the prior."""
+        values = _scales(scheme, scales, float(self.posterior.attrs["observations"]))
+        return coarse_grain(self.network, self.posterior, self.metric, scheme=scheme, scales=values, key=key)
 
 
 class _Clock:

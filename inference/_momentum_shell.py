@@ -67,7 +67,7 @@ class Box:
         return erg_prediction(self.network(), self.inputs)
 
     def __str__(self) -> str:
-        return f"d = {self.dim}, L = {self.length:g}"
+        return f"d={self.dim}, L={self.length:g}"
 
 
 def field_data(network: CosNet, x: Array, key: Array) -> Array:

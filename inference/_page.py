@@ -151,7 +151,8 @@ _TEMPLATE = """<!DOCTYPE html>
 <link rel="icon" href="data:,">
 <style>
 {{ style }}
-td.agrees { color: var(--good); } td.differs { color: var(--bad); } td.limit, td.undecided { color: var(--unsure); }
+td.agrees { color: var(--good); } td.differs { color: var(--bad); }
+td.limit, td.undecided { color: var(--unsure); }
 figure.wide { grid-column: 1 / -1; }
 </style>
 </head>

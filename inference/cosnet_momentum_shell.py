@@ -23,6 +23,7 @@ from typing import Any
 import jax
 
 import brg_prob
+from brg_prob.compiled import keep_compiled
 from inference import _momentum_shell as shell
 from inference import _momentum_shell_report as report
 from inference import _page
@@ -41,13 +42,16 @@ class Settings:
         *(Box(2, length, 4.0, round(2 * length)) for length in (10.0, 20.0, 40.0)),
     )
     raw_fractions: tuple[float, ...] = (0.15, 0.3, 0.45, 0.6, 0.8)
-    widths: tuple[int, ...] = (125, 500, 2000, 8000, 32000, 128000)
+    widths: tuple[int, ...] = (125, 500, 2000, 8000, 32000)
     boxes: tuple[Box, ...] = (
         *(Box(1, length, 5.0, side) for length, side in ((10.0, 24), (40.0, 80), (160.0, 320))),
         *(Box(2, length, 4.0, side) for length, side in ((10.0, 15), (20.0, 28))),
     )
-    quoted: tuple[Box, ...] = (Box(1, 80.0, 20.0, 600), Box(1, 320.0, 20.0, 2048))
-    repeats: int = 5
+    repeats: int = 3
+    fixed_width: tuple[tuple[Box, int], ...] = (  # with the number of networks
+        (Box(1, 80.0, 20.0, 600), 5),
+        (Box(1, 320.0, 20.0, 2048), 2),
+    )
     flows: tuple[tuple[Box, int], ...] = (
         (Box(1, 40.0, 5.0, 400), 8000),
         (Box(2, 10.0, 4.0, 20), 8000),
@@ -64,8 +68,7 @@ SMALL = Settings(  # the same shapes wherever possible: most of the time goes in
     raw_boxes=(Box(1, 200.0, 20.0, 2000), Box(2, 20.0, 4.0, 40)),
     widths=(125, 2000, 32000),
     boxes=(Box(1, 10.0, 5.0, 100), Box(1, 40.0, 5.0, 100)),
-    quoted=(),
-    repeats=3,
+    fixed_width=(),
     flows=((Box(1, 20.0, 5.0, 100), 512), (Box(1, 60.0, 5.0, 100), 512)),
     control=Box(1, 10.0, 14.0, 100),
     control_draws=1280,
@@ -88,7 +91,7 @@ def measure(settings: Settings, seed: int, progress: Callable[[str], Any] = lamb
     s = settings
     raw = [(box, s.raw_width, s.raw_fractions) for box in s.raw_boxes]
     spectra = [(box, s.widths, s.repeats) for box in s.boxes]
-    quoted = [(box, (2000,), s.repeats) for box in s.quoted]
+    fixed = [(box, (2000,), repeats) for box, repeats in s.fixed_width]
     flows = [(box, width, s.draws) for box, width in s.flows]
     control = [(s.control, s.control_draws, s.seeds)]
     return {
@@ -97,7 +100,7 @@ def measure(settings: Settings, seed: int, progress: Callable[[str], Any] = lamb
         "lattice": section("lattice", shell.measure_lattice, [(box, s.draws) for box in s.lattices]),
         "raw_units": section("raw readout units", shell.measure_raw, raw),
         "spectrum": section("Fisher spectrum of random momenta", shell.measure_spectrum, spectra),
-        "quoted": section("large boxes", shell.measure_spectrum, quoted),
+        "fixed_width": section("Fisher spectrum at fixed width", shell.measure_spectrum, fixed),
         "propagators": section("flows of random momenta", shell.measure_propagators, flows),
         "control": section("ReLU control", shell.measure_control, control)[0],
         "seconds": seconds,
@@ -141,4 +144,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    keep_compiled()
     sys.exit(main())

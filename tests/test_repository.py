@@ -68,9 +68,17 @@ def copied_checkout(tmp_path):
 @pytest.mark.parametrize(
     ("room", "forbidden", "contract"),
     [
-        ("brg_prob/spectra/__init__.py", "import brg_prob.posterior", "A room imports only from floors below it"),
+        (
+            "brg_prob/spectra/__init__.py",
+            "import brg_prob.posterior",
+            "A room imports only from floors below it",
+        ),
         ("brg_prob/network/__init__.py", "import models.cosnet", "The library knows none"),
-        ("brg_prob/erg/__init__.py", "from brg_prob.network import protocols", "The predictions know no network"),
+        (
+            "brg_prob/erg/__init__.py",
+            "from brg_prob.network import protocols",
+            "The predictions know no network",
+        ),
         ("models/cosnet.py", "from brg_prob import flow", "A network needs only"),
     ],
 )

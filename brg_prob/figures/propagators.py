@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 
 from brg_prob.figures.style import (
     INK,
@@ -31,83 +35,105 @@ _MESSAGES = {
 }
 
 
+@dataclass(frozen=True)
+class _Curves:
+    """Propagators by scale and mode, momenta ascending; ``finite``: exact at this width, if known."""
+
+    momentum: np.ndarray
+    observations: np.ndarray
+    predicted: np.ndarray
+    measured: np.ndarray
+    error: np.ndarray
+    finite: np.ndarray | None
+
+    @staticmethod
+    def of(tree: xr.DataTree) -> _Curves:
+        """Read the groups ``theory`` and ``flow``."""
+        theory = tree["theory"].to_dataset()
+        momentum = np.asarray(theory["momentum"].values, dtype=float)
+        order = np.argsort(momentum, kind="stable")
+        names = [name for name in ("predicted", "measured", "se", "finite_size") if name in theory]
+        arrays = {name: np.asarray(theory[name].values, dtype=float)[:, order] for name in names}
+        observations = np.asarray(tree["flow"]["observations"].values, dtype=float)
+        return _Curves(
+            momentum[order],
+            observations,
+            arrays["predicted"],
+            arrays["measured"],
+            arrays["se"],
+            arrays.get("finite_size"),
+        )
+
+    def inside(self) -> float:
+        """Return the fraction of points within one standard error, where there is one."""
+        valid = self.error > 0
+        near = np.abs(self.measured - self.predicted)[valid] <= self.error[valid]
+        return float(near.mean()) if valid.any() else 0.0
+
+
 def propagator_picture(tree: xr.DataTree) -> Picture:
     """Draw G(p; T) at four scales, measured on predicted, and the relative deviations below.
 
     Reads ``theory`` (momentum, predicted, measured, se) and ``flow`` (observations).
     """
-    theory = tree["theory"].to_dataset()
-    observations = np.asarray(tree["flow"]["observations"].values, dtype=float)
-    momentum = np.asarray(theory["momentum"].values, dtype=float)
-    order = np.argsort(momentum, kind="stable")
-    momentum = momentum[order]
-    arrays = [
-        np.asarray(theory[name].values, dtype=float)[:, order] for name in ("predicted", "measured", "se")
-    ]
-    predicted, measured, error = arrays
-    finite = (
-        np.asarray(theory["finite_size"].values, dtype=float)[:, order] if "finite_size" in theory else None
-    )
-    chosen = thin(observations.size, len(SERIES))
-    marked = thin(momentum.size, _MOST_MARKERS)
+    curves = _Curves.of(tree)
+    chosen = thin(curves.observations.size, len(SERIES))
+    marked = thin(curves.momentum.size, _MOST_MARKERS)
     fig, (top, low) = new_figure(height=5.2, nrows=2, sharex=True, height_ratios=[2.6, 1])
-    shown = predicted[chosen][predicted[chosen] > 0]
+    shown = curves.predicted[chosen][curves.predicted[chosen] > 0]
     log_axis(top, "y", shown.min(), shown.max())
-    shift = 0.12 * (momentum[-1] - momentum[0]) / max(marked.size, 1)
-    for number, (scale, (colour, marker)) in enumerate(zip(chosen, SERIES, strict=False)):
-        style = {"fmt": marker, "ms": 3.8, "mfc": "none", "mew": 1.0, "color": colour, "elinewidth": 0.9}
-        top.plot(
-            momentum,
-            np.where(predicted[scale] > 0, predicted[scale], np.nan),
-            "-",
-            color=INK,
-            lw=1.1,
-            zorder=2,
-        )
-        if finite is not None:
-            top.plot(momentum, finite[scale], "--", color=colour, lw=1.1, zorder=2)
-        top.errorbar(
-            momentum[marked],
-            measured[scale, marked],
-            error[scale, marked],
-            label=f"T = {observations[scale]:.3g}",
-            **style,
-        )
-        with np.errstate(divide="ignore", invalid="ignore"):
-            deviation, bar = (
-                100 * (measured[scale] / predicted[scale] - 1),
-                100 * error[scale] / predicted[scale],
-            )
-        low.errorbar(momentum[marked] + (number - 1.5) * shift, deviation[marked], bar[marked], **style)
+    for number, scale in enumerate(chosen):
+        _draw_scale(top, low, curves, marked, int(scale), number)
     low.axhline(0, color=INK, lw=1.1, zorder=2)
     top.plot([], [], "-", color=INK, lw=1.1, label="predicted (exact RG)")
-    if finite is not None:
+    if curves.finite is not None:
         top.plot([], [], "--", color=MUTED, lw=1.1, label="finite width, exact")
     length = input_unit(tree)
     label_axes(low, x=quantity("momentum |p|", momentum_unit(length)), y="deviation (%)")
     label_axes(top, y=quantity("propagator G(p; T)", f"field² · {length or 'length'}"))
     legend(top, loc="upper right")
-    inside = _inside(predicted, measured, error)
-    listed = ", ".join(f"{observations[s]:.3g}" for s in chosen)
+    listed = ", ".join(f"{curves.observations[s]:.3g}" for s in chosen)
     return Picture(
         "propagators",
         fig,
         _MESSAGES.get(str(tree.attrs["verdict"]), _MESSAGES["undetermined"]),
-        "Above: variance of the field’s modes over the draws (markers, one standard error) on G(p; T) = "
-        f"1/(1/G₀(p) + M²(T)) (lines) at {chosen.size} of {observations.size} scales"
-        + ("; dashed: exact at this width" if finite is not None else "")
-        + ". Below: the relative deviations. "
-        + (
-            f"{marked.size} of {momentum.size} modes are drawn, evenly spread."
-            if marked.size < momentum.size
-            else ""
-        ),
-        f"Propagators at T = {listed}. Of all {predicted.size} measured points {100 * inside:.0f} % lie "
-        "within one standard error of the prediction; 68 % are expected.",
+        _caption(curves, chosen.size, marked.size),
+        f"Propagators at T = {listed}. Of all {curves.predicted.size} measured points "
+        f"{100 * curves.inside():.0f} % lie within one standard error of the prediction; 68 % are expected.",
     )
 
 
-def _inside(predicted: np.ndarray, measured: np.ndarray, error: np.ndarray) -> float:
-    """Return the fraction of points within one standard error, where there is one."""
-    valid = error > 0
-    return float(np.mean(np.abs(measured - predicted)[valid] <= error[valid])) if valid.any() else 0.0
+def _draw_scale(top: Axes, low: Axes, curves: _Curves, marked: np.ndarray, scale: int, number: int) -> None:
+    """Draw one scale: curve and markers above, relative deviations below, shifted apart."""
+    colour, marker = SERIES[number]
+    style: dict[str, Any] = {
+        "fmt": marker,
+        "ms": 3.8,
+        "mfc": "none",
+        "mew": 1.0,
+        "color": colour,
+        "elinewidth": 0.9,
+    }
+    predicted, measured, error = (v[scale] for v in (curves.predicted, curves.measured, curves.error))
+    top.plot(curves.momentum, np.where(predicted > 0, predicted, np.nan), "-", color=INK, lw=1.1, zorder=2)
+    if curves.finite is not None:
+        top.plot(curves.momentum, curves.finite[scale], "--", color=colour, lw=1.1, zorder=2)
+    label = f"T = {curves.observations[scale]:.3g}"
+    top.errorbar(curves.momentum[marked], measured[marked], error[marked], label=label, **style)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        deviation, bar = 100 * (measured / predicted - 1), 100 * error / predicted
+    shift = 0.12 * (curves.momentum[-1] - curves.momentum[0]) / max(marked.size, 1) * (number - 1.5)
+    low.errorbar(curves.momentum[marked] + shift, deviation[marked], bar[marked], **style)
+
+
+def _caption(curves: _Curves, scales: int, markers: int) -> str:
+    """Return what is drawn."""
+    parts = [
+        "Above: variance of the field’s modes over the draws (markers, one standard error) on "
+        f"G(p; T) = 1/(1/G₀(p) + M²(T)) (lines) at {scales} of {curves.observations.size} scales"
+    ]
+    parts += ["; dashed: exact at this width"] if curves.finite is not None else []
+    parts += [". Below: the relative deviations."]
+    if markers < curves.momentum.size:
+        parts += [f" {markers} of {curves.momentum.size} modes are drawn, evenly spread."]
+    return "".join(parts)

@@ -15,7 +15,7 @@ from brg_prob.geometry.coordinates import (
     from_standard_normal,
     to_standard_normal,
 )
-from brg_prob.geometry.transport import ndtri_exp
+from brg_prob.geometry.normal import ndtri_exp
 from brg_prob.network.trace import run_trace
 
 X = jnp.linspace(0.0, 1.0, 5)[:, None]
