@@ -154,6 +154,9 @@ _TEMPLATE = """<!DOCTYPE html>
 td.agrees { color: var(--good); } td.differs { color: var(--bad); }
 td.limit, td.undecided { color: var(--unsure); }
 figure.wide { grid-column: 1 / -1; }
+figure.wide > div { overflow-x: auto; }
+figure.wide svg { min-width: 42rem; }
+@media print { figure.wide svg { min-width: 0; } }
 </style>
 </head>
 <body>
@@ -166,7 +169,7 @@ figure.wide { grid-column: 1 / -1; }
 {% for picture, drawing, wide in drawings %}
 <figure id="{{ picture.name }}"{% if wide %} class="wide"{% endif %}>
 <h3>{{ picture.title }}</h3>
-<div role="img" aria-label="{{ picture.alt }}">{{ drawing }}</div>
+<div role="img" tabindex="0" aria-label="{{ picture.alt }}">{{ drawing }}</div>
 <figcaption>{{ picture.caption }}</figcaption>
 </figure>
 {% endfor %}

@@ -1,11 +1,15 @@
 """Information geometry: standard-normal coordinates, the Fisher metric, its whitened spectrum."""
 
+from brg_prob.geometry.coordinates import StandardNormalCoordinates
 from brg_prob.geometry.information import FisherMetric, fisher_metric, fisher_spectrum, hidden_layers
 from brg_prob.geometry.spectrum import ReadoutModes, cross_modes, readout_modes, whitened_features
+from brg_prob.geometry.transport import NoTransport
 
 __all__ = [
     "FisherMetric",
+    "NoTransport",
     "ReadoutModes",
+    "StandardNormalCoordinates",
     "cross_modes",
     "fisher_metric",
     "fisher_spectrum",

@@ -1,5 +1,6 @@
 """Networks as NumPyro models: capabilities, readout priors, reading sites, binding columns."""
 
+from brg_prob.network.bind import bind
 from brg_prob.network.protocols import (
     Covariance,
     FreeField,
@@ -10,6 +11,7 @@ from brg_prob.network.protocols import (
     require,
 )
 from brg_prob.network.readout import LowRankUpdate, ReadoutPrior, isotropic_prior
+from brg_prob.network.trace import ModelSites, Tempered, read_model
 
 __all__ = [
     "Covariance",
@@ -18,8 +20,12 @@ __all__ = [
     "InfiniteWidth",
     "LinearReadout",
     "LowRankUpdate",
+    "ModelSites",
     "Network",
     "ReadoutPrior",
+    "Tempered",
+    "bind",
     "isotropic_prior",
+    "read_model",
     "require",
 ]

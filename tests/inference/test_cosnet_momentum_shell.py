@@ -26,6 +26,7 @@ def run(tmp_path_factory):
 # --- figures -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_lattice_shells_are_momentum_shells_without_exception(run):
     for lattice in run[2]["lattice"]:
         shells = lattice["shells"]
@@ -48,6 +49,7 @@ def test_a_shifted_momentum_shell_would_be_seen():
     assert _momentum_shell.count_exceptions(heavier, momentum, box.theory)["exceptions"] > 0
 
 
+@pytest.mark.slow
 def test_flowed_lattice_draws_are_the_exact_flow_of_both_schemes(run):
     verdicts = [verdict for lattice in run[2]["lattice"] for verdict in lattice["verdicts"].values()]
     assert len(verdicts) == 4 and "undetermined" not in verdicts
@@ -55,6 +57,7 @@ def test_flowed_lattice_draws_are_the_exact_flow_of_both_schemes(run):
     assert verdicts.count("inconsistent") <= 2
 
 
+@pytest.mark.slow
 def test_running_mass_has_the_slope_of_the_formula(run):
     for lattice, volume in zip(run[2]["lattice"], (10.0, 25.0), strict=True):
         fit = lattice["running_mass"]
@@ -64,6 +67,7 @@ def test_running_mass_has_the_slope_of_the_formula(run):
         assert stats.t.sf(abs(wrong), _momentum_shell.BATCHES - 1) < 1e-6
 
 
+@pytest.mark.slow
 def test_raw_cutoffs_are_momentum_cutoffs_within_a_percent(run):
     for box in run[2]["raw_units"]:
         assert box["width"] == 4096
@@ -78,6 +82,7 @@ def test_raw_cutoffs_are_momentum_cutoffs_within_a_percent(run):
             assert cut["measured"] == pytest.approx(momentum, rel=0.01)
 
 
+@pytest.mark.slow
 def test_spectrum_approaches_the_continuum_with_the_width_down_to_the_boxs_error(run):
     small, large = run[2]["spectrum"]
     errors = [np.median(box["errors"], axis=1) for box in (small, large)]
@@ -89,6 +94,7 @@ def test_spectrum_approaches_the_continuum_with_the_width_down_to_the_boxs_error
     assert large["infinite_width"] < small["infinite_width"] / 2
 
 
+@pytest.mark.slow
 def test_draws_follow_the_networks_own_prediction_and_miss_the_continuum(run):
     for flow in run[2]["propagators"]:
         assert flow["p_values"]["finite width"] > 1e-4
@@ -100,6 +106,7 @@ def test_draws_follow_the_networks_own_prediction_and_miss_the_continuum(run):
     assert far["continuum_deviation"] > near["continuum_deviation"]
 
 
+@pytest.mark.slow
 def test_relu_network_is_rejected_and_the_lattice_is_not(run):
     control = run[2]["control"]
     assert control["relu"]["rejected"] == control["seeds"]
@@ -138,6 +145,7 @@ def test_effective_cutoff_parts_kept_from_dropped():
 # --- what is printed and written -----------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_table_fits_a_terminal_and_shows_both_columns(run):
     lines = run[1].splitlines()
     assert max(map(len, lines[:-1])) <= 80  # the last one is a path
@@ -164,6 +172,7 @@ class _Page(html.parser.HTMLParser):
         self.cells.append(data.strip())
 
 
+@pytest.mark.slow
 def test_the_page_stands_alone_and_holds_every_figure_with_an_alternative_text(run):
     text = (run[0] / "report.html").read_text(encoding="utf-8")
     page = _Page()
