@@ -76,9 +76,9 @@ def measure(name: str, case: Case, repeats: int) -> dict[str, Any]:
         "name": name,
         "peer": case.peer_name,
         "ours_s": statistics.median(a),
-        "peer_s": statistics.median(b),
-        "ratio": statistics.median(ratios),
-        "ratio_range": [min(ratios), max(ratios)],
+        "peer_s": statistics.median(b) if case.peer else None,
+        "ratio": statistics.median(ratios) if case.peer else None,
+        "ratio_range": [min(ratios), max(ratios)] if case.peer else None,
         "first_call_s": first,
         "bar": case.bar,
         "memory_bar_mib": case.memory_bar,
@@ -128,10 +128,12 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = [f"{'case':<18}{'ours s':>9}{'peer s':>9}{'ratio':>7}{'bar':>6}{'MiB':>7}{'bar':>6}  peer"]
     for row in rows:
         bar = "-" if row["bar"] is None else f"{row['bar']:.2g}"
+        peer = "-" if row["peer_s"] is None else f"{row['peer_s']:.3f}"
+        ratio = "-" if row["ratio"] is None else f"{row['ratio']:.2f}"
         memory = "-" if row.get("peak_mib") is None else f"{row['peak_mib']:.0f}"
         limit = "-" if row["memory_bar_mib"] is None else f"{row['memory_bar_mib']:.0f}"
         lines.append(
-            f"{row['name']:<18}{row['ours_s']:>9.3f}{row['peer_s']:>9.3f}{row['ratio']:>7.2f}"
+            f"{row['name']:<18}{row['ours_s']:>9.3f}{peer:>9}{ratio:>7}"
             f"{bar:>6}{memory:>7}{limit:>6}  {row['peer'][:18]}"
         )
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Draw the picture of the README from a run folder: ``python docs/demo_picture.py runs/demo docs/figures/demo.png``."""
+"""Draw the README's picture from a run folder: ``python docs/demo_picture.py RUN PICTURE.png``."""
 
 from __future__ import annotations
 
