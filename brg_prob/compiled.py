@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-_LARGEST = 256 * 2**20
-"""Bytes after which jax drops the entries used least recently."""
-
 
 def cache_folder() -> Path:
     """Return ``$XDG_CACHE_HOME/brg_prob/jax``, by default in ``~/.cache``."""
@@ -18,7 +15,8 @@ def cache_folder() -> Path:
 def keep_compiled() -> None:
     """Switch on jax's persistent compilation cache, unless the user has set it up or has no such folder.
 
-    A run compiles some two hundred small programs, which takes longer than running them.
+    A run compiles some two hundred small programs, which takes longer than running them; they
+    fill about a megabyte, and the folder may be deleted at any time.
     ``JAX_ENABLE_COMPILATION_CACHE=false`` turns it off. Called by the command line only: the
     library never changes jax's configuration.
     """
@@ -34,6 +32,5 @@ def keep_compiled() -> None:
     import jax
 
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_compilation_cache_max_size", _LARGEST)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
