@@ -76,7 +76,7 @@ slow: $(VENV)/.test
 # In a process of its own: the examples must hold as a reader runs them, without the tests' float64.
 ## doctest: the examples in the docstrings
 doctest: $(VENV)/.test
-	$(PYTHON) -m pytest --doctest-modules brg_prob
+	$(PYTHON) -m pytest --doctest-modules brg_prob models
 
 ## docs: the documentation as HTML, in build/docs
 docs: $(VENV)/.docs

@@ -38,7 +38,7 @@ def gaussian_posterior(
     --------
     >>> one = jnp.ones((1, 1))
     >>> mean, variance = gaussian_posterior(one, one, one, 2 * one, 1.0)
-    >>> float(mean[0, 0]), float(variance[0, 0])
+    >>> round(float(mean[0, 0]), 6), round(float(variance[0, 0]), 6)
     (1.0, 0.5)
     """
     n = kernel.shape[0]
