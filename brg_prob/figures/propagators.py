@@ -120,10 +120,10 @@ def _draw_scale(top: Axes, low: Axes, curves: _Curves, marked: np.ndarray, scale
         top.plot(curves.momentum, curves.finite[scale], "--", color=colour, lw=1.1, zorder=2)
     label = f"T = {curves.observations[scale]:.3g}"
     top.errorbar(curves.momentum[marked], measured[marked], error[marked], label=label, **style)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        deviation, bar = 100 * (measured / predicted - 1), 100 * error / predicted
+    there = marked[predicted[marked] > 0]  # what a shell dropped has no relative deviation
+    deviation = 100 * (measured[there] / predicted[there] - 1)
     shift = 0.12 * (curves.momentum[-1] - curves.momentum[0]) / max(marked.size, 1) * (number - 1.5)
-    low.errorbar(curves.momentum[marked] + shift, deviation[marked], bar[marked], **style)
+    low.errorbar(curves.momentum[there] + shift, deviation, 100 * error[there] / predicted[there], **style)
 
 
 def _caption(curves: _Curves, scales: int, markers: int) -> str:

@@ -160,6 +160,17 @@ def test_two_inputs_are_shown_against_the_data(tree):
     assert "posterior mean" in figures.field_picture(plane).figure.axes[0].get_ylabel()
 
 
+def test_modes_that_a_shell_dropped_have_no_deviation(tree):
+    dropped = tree.copy(deep=True)
+    for name in ("predicted", "measured", "se"):
+        dropped["theory"][name].values[1:, 2:] = 0.0
+    figure = figures.propagator_picture(dropped).figure  # warnings are errors here
+    shown = [len(bars[0].get_xdata()) for bars in figure.axes[1].containers]
+    whole = [len(bars[0].get_xdata()) for bars in figures.propagator_picture(tree).figure.axes[1].containers]
+    assert shown[0] == whole[0]
+    assert all(few < many for few, many in zip(shown[1:], whole[1:], strict=True))
+
+
 @pytest.mark.parametrize(
     ("value", "text"), [(1.0, "1"), (0.01, "0.01"), (1e-3, "10⁻³"), (2e-3, "2·10⁻³"), (1e6, "10⁶"), (0.0, "")]
 )
