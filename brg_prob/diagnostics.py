@@ -18,6 +18,8 @@ from arviz_stats.base import array_stats
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 
+from brg_prob.flow.score import mean_and_error
+
 Floats = NDArray[np.float64]
 
 _FIELD = "f"
@@ -222,7 +224,7 @@ def log_predictive_density(log_likelihood: ArrayLike, *, independent: bool = Fal
     effective = np.full(logs.shape[2], float(total))
     if not independent:
         effective = np.asarray(array_stats.ess(ratio, chain_axis=0, draw_axis=1, method="mean"), dtype=float)
-    score, error = _mean_and_error(value)
+    score, error = mean_and_error(value)
     return PredictiveDensity(value, spread / np.sqrt(effective), score, error)
 
 
@@ -266,12 +268,4 @@ def score_difference(first: ArrayLike, second: ArrayLike) -> ScoreDifference:
     a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     if a.shape != b.shape or a.ndim != 1:
         raise ValueError(f"scores of shapes {a.shape} and {b.shape} cannot be paired; both are (n,)")
-    return ScoreDifference(*_mean_and_error(a - b))
-
-
-def _mean_and_error(values: Floats) -> tuple[float, float]:
-    """Return the mean and its standard error over observations; nan error where it is undefined."""
-    if not np.isfinite(values).all():
-        return float(values.mean()), math.nan  # an impossible observation: the mean is −inf
-    error = float(values.std(ddof=1) / math.sqrt(values.size)) if values.size > 1 else math.nan
-    return float(values.mean()), error
+    return ScoreDifference(*mean_and_error(a - b))

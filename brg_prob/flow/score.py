@@ -36,11 +36,15 @@ def log_predictive_density(field: Array, y: Array, noise: Array) -> Array:
     return logsumexp(gaussian_log_density(field, y, noise), axis=0) - math.log(field.shape[0])
 
 
-def mean_and_error(values: Array) -> tuple[float, float]:
-    """Return the mean of per-observation values and its standard error; nan for fewer than two."""
+def mean_and_error(values: Array | np.ndarray) -> tuple[float, float]:
+    """Return the mean of per-observation values and its standard error.
+
+    The error is nan for fewer than two values, or where one is infinite (an impossible observation).
+    """
     array = np.asarray(values, dtype=float)
-    error = float(array.std(ddof=1) / math.sqrt(array.size)) if array.size > 1 else math.nan
-    return float(array.mean()), error
+    if array.size < 2 or not np.isfinite(array).all():
+        return float(array.mean()), math.nan
+    return float(array.mean()), float(array.std(ddof=1) / math.sqrt(array.size))
 
 
 def critical_scale(scales: Sequence[float], differences: Sequence[float], errors: Sequence[float]) -> float:
