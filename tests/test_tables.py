@@ -96,7 +96,7 @@ def test_any_bytes_are_one_line(junk, head, tmp_path_factory):
     folder = tmp_path_factory.mktemp("junk")
     for suffix in ("npz", "nc"):
         (folder / f"a.{suffix}").write_bytes(head + junk)
-        one_line(read_table, folder / f"a.{suffix}")
+        assert f"a.{suffix}" in one_line(read_table, folder / f"a.{suffix}")
 
 
 def test_npz_splits_wide_arrays_and_reads_units(tmp_path):

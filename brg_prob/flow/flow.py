@@ -95,15 +95,14 @@ class Flow:
     def _members(self) -> Iterator[MemberFlow]:
         """Yield the flow of each member's draws."""
         for number, start in enumerate(member_starts(self.start)):
-            yield MemberFlow(
-                self.network,
-                self.metric.hidden[min(number, self.metric.members - 1)],
-                self.metric.member(min(number, self.metric.members - 1)),
-                self.scheme,
-                self.scales,
-                start,
-                jax.random.fold_in(self.key, number),
-            )
+            yield self._member_flow(number, start)
+
+    def _member_flow(self, number: int, start: Start) -> MemberFlow:
+        """Return the flow of one member; networks without hidden layers have one metric for all."""
+        at = min(number, self.metric.members - 1)
+        key = jax.random.fold_in(self.key, number)
+        modes = self.metric.member(at)
+        return MemberFlow(self.network, self.metric.hidden[at], modes, self.scheme, self.scales, start, key)
 
     def _all_fields(self) -> Iterator[Array]:
         """Yield the draws (S, n + h, o) at training and held-out inputs, scale by scale."""
@@ -147,9 +146,9 @@ class Flow:
 
     def _member(self, number: int) -> MemberFlow:
         """Return the flow of one member."""
-        for index, member in enumerate(self._members()):
+        for index, start in enumerate(member_starts(self.start)):
             if index == number:
-                return member
+                return self._member_flow(number, start)
         raise ValueError(f"member = {number} does not exist; this posterior has {self.start.members}")
 
     def sloppy_observation(self, scale: float) -> tuple[ProjectedObservation, Array, Array]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -153,24 +152,19 @@ def draw_member(
     held = 0 if data.held_out is None else data.held_out[1].shape[0]
     if features.shape[0] != data.n + held:
         raise ValueError(f"x has {features.shape[0] - held} rows and y {data.n}; give one target per input")
-    noise_key, weight_key = jax.random.fold_in(key, 0xB126), key
-    indices = jnp.arange(draws)
+    # the largest index of a draw is far below: no draw shares this key
+    noise_key = jax.random.fold_in(key, 0xFFFFFFFF)
+    noise, log_noise = jnp.full((draws,), float(network.noise)), jnp.zeros(draws)
+    solver: Any = None
     if network.noise_spread > 0:
-        noise, log_noise, values, vectors = _sampled_noise(
-            network, data, hidden, noise_key, draws, observations
-        )
-        solver: Any = SpectralSolver(values, vectors)
-        field, dual, log_prior = _matheron_by_noise(
-            features, mean, data.y, weight_key, indices, noise, solver, observations
-        )
-        return MemberDraws(field, dual, noise, log_prior + log_noise)
-    noise = jnp.full((draws,), float(network.noise))
-    solver = None
-    if observations > 0:
-        ridge = jnp.asarray(network.noise**2 * data.n / observations)
-        solver = ridge_solver(features[: data.n], ridge)
-    field, dual, log_prior = _matheron(features, mean, data.y, weight_key, indices, solver)
-    return MemberDraws(field, dual, noise, log_prior)
+        noise, log_noise, solver = _sampled_noise(network, data, hidden, noise_key, draws, observations)
+    elif observations > 0:
+        solver = ridge_solver(features[: data.n], jnp.square(noise[0]) * data.n / observations)
+    if observations == 0:
+        solver = None
+    ridges = jnp.square(noise) * data.n / max(observations, float(jnp.finfo(noise.dtype).tiny))
+    found = _matheron(features, mean, data.y, key, jnp.arange(draws), ridges, solver)
+    return MemberDraws(found[0], found[1], noise, found[2] + log_noise)
 
 
 def _prior_draw(features: Array, key: Array, index: Array, outputs: int) -> tuple[Array, Array]:
@@ -191,51 +185,30 @@ def _assemble(
 
 @jax.jit
 def _matheron(
-    features: Array, mean: Array, y: Array, key: Array, indices: Array, solver: Any
+    features: Array, mean: Array, y: Array, key: Array, indices: Array, ridges: Array, solver: Any
 ) -> tuple[Array, Array, Array]:
-    """Return fields (S, n + h, o), dual coefficients (S, n, o) and log priors (S,) at one σ."""
-    n, outputs = y.shape
+    """Return fields (S, n + h, o), dual coefficients (S, n, o) and log priors (S,).
 
-    def one(index: Array) -> tuple[Array, Array, Array]:
-        prior, norm = _prior_draw(features, key, index, outputs)
-        if solver is None:
-            return _assemble(features, mean, prior, norm, jnp.zeros_like(y))
-        noise = jnp.sqrt(solver.ridge) * jax.random.normal(jax.random.fold_in(key, 2 * index + 1), y.shape)
-        return _assemble(features, mean, prior, norm, solver.solve(y - mean[:n] - prior[:n] - noise))
-
-    return jax.lax.map(one, indices, batch_size=even_batch(indices.size, _BATCH))
-
-
-@partial(jax.jit, static_argnames="observations")
-def _matheron_by_noise(
-    features: Array,
-    mean: Array,
-    y: Array,
-    key: Array,
-    indices: Array,
-    noise: Array,
-    solver: SpectralSolver,
-    observations: float,
-) -> tuple[Array, Array, Array]:
-    """Return the same as :func:`_matheron` with each draw at its own σ."""
+    ``ridges`` is ρ of each draw, (S,). Without a solver nothing is observed: draws of the prior.
+    T enters through ρ alone, so that every T > 0 runs the same compiled program.
+    """
     n, outputs = y.shape
 
     def one(at: tuple[Array, Array]) -> tuple[Array, Array, Array]:
-        index, sigma = at
+        index, ridge = at
         prior, norm = _prior_draw(features, key, index, outputs)
-        if observations == 0:
+        if solver is None:
             return _assemble(features, mean, prior, norm, jnp.zeros_like(y))
-        ridge = sigma**2 * n / observations
         error = jnp.sqrt(ridge) * jax.random.normal(jax.random.fold_in(key, 2 * index + 1), y.shape)
         return _assemble(features, mean, prior, norm, solver.solve(y - mean[:n] - prior[:n] - error, ridge))
 
-    return jax.lax.map(one, (indices, noise), batch_size=even_batch(indices.size, _BATCH))
+    return jax.lax.map(one, (indices, ridges), batch_size=even_batch(indices.size, _BATCH))
 
 
 def _sampled_noise(
     network: LinearReadout, data: Data, hidden: Hidden, key: Array, draws: int, observations: float
-) -> tuple[Array, Array, Array, Array]:
-    """Return σ per draw, its log prior, and the eigensystem of the kernel on the inputs."""
+) -> tuple[Array, Array, SpectralSolver]:
+    """Return σ per draw, its log prior, and the solver at any σ: the eigensystem of the kernel."""
     modes = readout_modes(network, data.x, hidden, noise=1.0)
     values = data.n * modes.eigenvalues
     residual = data.y - prior_mean(network, data.x, hidden)
@@ -261,4 +234,4 @@ def _sampled_noise(
         spread=spread,
     )
     sigma = found.sample(key, draws)
-    return sigma, log_prior(jnp.log(sigma)), values, modes.inputs
+    return sigma, log_prior(jnp.log(sigma)), SpectralSolver(values, modes.inputs)

@@ -59,22 +59,19 @@ class RidgeSolver:
         Φ̃, (n, P).
     factor
         Cholesky factor of Φ̃Φ̃ᵀ + ρ (n × n), or of Φ̃ᵀΦ̃ + ρ (P × P) when P < n.
-    ridge
-        ρ, shape ().
     """
 
     features: Array
     factor: Array
-    ridge: Array
 
-    def solve(self, residual: Array) -> Array:
-        """Return (K + ρ)⁻¹ residual for residuals (n, ...)."""
+    def solve(self, residual: Array, ridge: Array) -> Array:
+        """Return (K + ρ)⁻¹ residual for residuals (n, ...), at the ρ that was factorised."""
         n, parameters = self.features.shape
         if parameters >= n:
             return cho_solve((self.factor, True), residual)
         # Woodbury: (ΦΦᵀ + ρ)⁻¹ = (1 − Φ(ΦᵀΦ + ρ)⁻¹Φᵀ)/ρ
         inner = cho_solve((self.factor, True), self.features.T @ residual)
-        return (residual - self.features @ inner) / self.ridge
+        return (residual - self.features @ inner) / ridge
 
 
 @jax.jit
@@ -83,7 +80,7 @@ def ridge_solver(features: Array, ridge: Array) -> RidgeSolver:
     n, parameters = features.shape
     gram = features @ features.T if parameters >= n else features.T @ features
     factor = jnp.linalg.cholesky(gram + ridge * jnp.eye(min(n, parameters), dtype=gram.dtype))
-    return RidgeSolver(features, factor, ridge)
+    return RidgeSolver(features, factor)
 
 
 @jax.tree_util.register_dataclass

@@ -9,7 +9,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF
 
 from brg_prob import Exact, fisher_metric, fit
-from brg_prob.posterior import gaussian_posterior, readout_weights
+from brg_prob.posterior import exact, gaussian_posterior, readout_weights
 from brg_prob.results import key_from_json
 
 DRAWS = 4000
@@ -62,6 +62,19 @@ def test_weights_regenerate_from_key_and_dual_coefficients(random_cosines, sine_
         whitened = (np.asarray(weights) - network.mean) / np.sqrt(network.variance)
         log_prior = stats.norm.logpdf(whitened).sum()
         assert tree["log_prior"]["readout"].values[0, draw] == pytest.approx(log_prior, rel=1e-9)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.3])
+def test_another_number_of_observations_compiles_nothing_new(random_cosines, sine_data, getkey, spread):
+    x, y, *_ = sine_data
+    network = random_cosines(noise_spread=spread)
+    fit(network, x, y, key=getkey(), draws=20, observations=30.0)
+    programs = exact._matheron._cache_size()
+    for observations in (17.0, 3.5, 0.2):
+        fit(network, x, y, key=getkey(), draws=20, observations=observations)
+    assert exact._matheron._cache_size() == programs
+    fit(network, x, y, key=getkey(), draws=21)  # another shape does compile
+    assert exact._matheron._cache_size() == programs + 1
 
 
 def test_same_key_same_draws_bit_for_bit_other_key_other_draws(random_cosines, sine_data):
