@@ -26,7 +26,7 @@ SOUND := $(shell grep -qsx 'command = .* -m venv.* $(abspath $(VENV))' $(VENV)/p
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint format format-check types imports unit slow tests doctest docs bench constraints clean distclean
+.PHONY: help demo test lint format format-check types imports unit slow tests doctest docs picture bench constraints clean distclean
 
 help:
 	@sed -n 's/^## \([a-z-]*\): */  make \1	/p' $(MAKEFILE_LIST) | expand -t 22
@@ -82,6 +82,10 @@ doctest: $(VENV)/.test
 docs: $(VENV)/.docs
 	$(PYTHON) -m sphinx --quiet --fail-on-warning docs build/docs
 	@echo "The documentation: $(abspath build/docs)/index.html"
+
+## picture: the README's picture of the demo's report (needs Chromium)
+picture: $(VENV)/.test
+	$(PYTHON) docs/report_picture.py $(DEMO_OUT) docs/figures/report.png
 
 ## bench: the benchmarks
 bench: $(VENV)/.bench

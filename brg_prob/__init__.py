@@ -22,6 +22,7 @@ _HOMES = {
     "Run": "pipeline",
     "Shell": "flow",
     "check_correspondence": "correspondence",
+    "compare": "comparison",
     "coarse_grain": "flow",
     "critical_scale": "flow",
     "default_scales": "flow",
@@ -37,6 +38,7 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:
+    from brg_prob.comparison import compare
     from brg_prob.correspondence import Checks, check_correspondence, erg_prediction
     from brg_prob.flow import (
         Diffusion,
@@ -64,6 +66,7 @@ __all__ = [
     "Shell",
     "check_correspondence",
     "coarse_grain",
+    "compare",
     "critical_scale",
     "default_scales",
     "enable_x64",

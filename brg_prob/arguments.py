@@ -54,7 +54,9 @@ class Option:
         if choices:
             return "|".join(choices)
         kind = self.annotation.replace(" ", "").removesuffix("|None")
-        return {"int": "N", "float": "X", "bool": "true|false", "str": "TEXT"}.get(kind, "NAME")
+        known = {"int": "N", "float": "X", "bool": "true|false", "str": "TEXT"}
+        known |= {"tuple[int,...]": "N,…", "tuple[float,...]": "X,…"}
+        return known.get(kind, "NAME")
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -80,6 +82,8 @@ class Option:
             return text
         if kind == "str":
             return text
+        if kind in _SERIES:
+            return _series(text, flag, *_SERIES[kind])
         readers: dict[str, tuple[Callable[[str], Any], str]] = {
             "int": (int, "a whole number"),
             "float": (float, "a number"),
@@ -115,7 +119,7 @@ class Named:
                 options = tuple((str(k.arg), ast.literal_eval(k.value)) for k in node.keywords if k.arg)
                 if len(options) == len(node.keywords):
                     return cls(node.func.id, tuple(ast.literal_eval(value) for value in node.args), options)
-        except (SyntaxError, ValueError):
+        except (SyntaxError, ValueError, MemoryError, RecursionError):  # the last two: nested too deeply
             pass
         raise UsageError(f"{flag} {text!r} is not a name; give NAME or NAME(option=value)")
 
@@ -190,16 +194,17 @@ def read_model_source(argument: str) -> ModelSource:
     path, name = split_model(argument)
     if not path.is_file():
         folder = path.parent if path.parent.is_dir() else Path()
-        hint = nearest(path.name, (entry.name for entry in folder.glob("*.py")))
+        hint = nearest(path.name, (entry.name for entry in folder.glob("*.py") if entry.is_file()))
         raise UsageError(
             f"no such file: {str(path)!r}{hint or '; give the path of a .py file with a NumPyro model'}"
         )
     try:
         tree = ast.parse(path.read_bytes(), filename=str(path))
     except SyntaxError as error:
-        raise UsageError(f"{str(path)!r} line {error.lineno} is not Python: {error.msg}") from None
-    except ValueError as error:
-        raise UsageError(f"{str(path)!r} is not Python text: {error}") from None
+        line = "" if error.lineno is None else f" line {error.lineno}"
+        raise UsageError(f"{str(path)!r}{line} is not Python: {error.msg}; correct it") from None
+    except (ValueError, MemoryError, RecursionError) as error:  # the last two: nested too deeply
+        raise UsageError(f"{str(path)!r} is not Python text: {error}; correct it") from None
     bound, candidates = _bound_names(tree), _candidates(tree)
     if name is not None and name not in bound:
         known = f"it defines {', '.join(candidates)}" if candidates else "it defines no network"
@@ -335,6 +340,25 @@ def _bound_names(tree: ast.Module) -> set[str]:
 def _elements(node: ast.expr) -> Sequence[ast.expr]:
     """Return the items of a subscript."""
     return node.elts if isinstance(node, ast.Tuple) else [node]
+
+
+_SERIES: dict[str, tuple[Callable[[str], Any], str]] = {
+    "tuple[int,...]": (int, "whole numbers"),
+    "tuple[float,...]": (float, "numbers"),
+}
+
+
+def _series(text: str, flag: str, reader: Callable[[str], Any], meaning: str) -> tuple[Any, ...]:
+    """Return the numbers in ``64,32`` or ``(64, 32)``; ``()`` is none."""
+    inner = text.strip()
+    if inner == "()":
+        return ()
+    if inner.startswith("(") and inner.endswith(")"):
+        inner = inner[1:-1]
+    try:
+        return tuple(reader(word) for word in inner.strip().removesuffix(",").split(","))
+    except ValueError:
+        raise UsageError(f"{flag} {text!r} is not a list of {meaning}; separate them by commas") from None
 
 
 def _boolean(text: str) -> bool:

@@ -16,6 +16,8 @@ examples:
   brg-prob run models/cosnet.py --data data/soi_monthly.csv --tune
   brg-prob run models/cosnet.py --model.mass 2 --scheme shell
   brg-prob run models/cosnet.py --help     the options of that network, too
+  brg-prob compare runs/cosnet-0 runs/cosnet-1
+  brg-prob new cosnet
 """
 
 
@@ -61,6 +63,19 @@ def _add_data(group: Any) -> None:
         default="alternate",
         metavar="HOW",
         help="rows kept for scores: alternate, random, block or none (default: alternate)",
+    )
+    group.add_argument(
+        "--held-out-fraction",
+        type=positive("fraction", below=1),
+        default=0.5,
+        metavar="X",
+        help="part of the rows for random and block (default: 0.5)",
+    )
+    group.add_argument(
+        "--held-out-seed",
+        type=whole(0, 2**32 - 1),
+        metavar="N",
+        help="seed of that choice, for runs that hold out the same rows (default: --seed)",
     )
     group.add_argument(
         "--no-detrend", action="store_true", help="keep the line through the first and last point"
@@ -120,6 +135,9 @@ def _add_outcome(group: Any) -> None:
     )
     group.add_argument("--controls", action="store_true", help="also run checks that must be rejected")
     group.add_argument("--out", metavar="DIR", help="run folder (default: runs/MODEL-SEED)")
+    group.add_argument(
+        "--fresh", action="store_true", help="compute every stage, also those an earlier run finished"
+    )
     group.add_argument("--strict", action="store_true", help="exit 1 unless the verdict is consistent")
     group.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
@@ -181,7 +199,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError in place of printing the usage."""
-        raise UsageError(message.removeprefix("argument "))
+        remedy = "" if ";" in message else f"; {self.prog} --help shows what it takes"
+        raise UsageError(message.removeprefix("argument ") + remedy)
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):

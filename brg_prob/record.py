@@ -39,6 +39,10 @@ class Record:
         What was done to the targets before training, or None.
     held_out
         How the held-out rows were chosen.
+    held_out_seed
+        The seed of that choice, or None where nothing was left to chance.
+    dropped
+        Rows left out because a value was missing.
     """
 
     subject: str = "data"
@@ -49,6 +53,8 @@ class Record:
     units: Mapping[str, str] = field(default_factory=dict)
     preparation: Standardisation | None = None
     held_out: str = ""
+    held_out_seed: int | None = None
+    dropped: int = 0
 
 
 def recorded(network: Any, posterior: xr.DataTree, record: Record, key: Array) -> xr.Dataset:
@@ -136,6 +142,8 @@ def _record_attributes(record: Record, noise: float) -> dict[str, Any]:
         "value_name": target,
         "value_unit": record.units.get(target, ""),
         "held_out": record.held_out,
+        "held_out_seed": "" if record.held_out_seed is None else record.held_out_seed,
+        "dropped": record.dropped,
         "transformation": prepared,
         "standardisation": "" if record.preparation is None else json.dumps(record.preparation.to_dict()),
         "noise": noise,

@@ -19,7 +19,8 @@ A full directory cannot be renamed over, so three steps replace a run ``NAME``:
 3. ``NAME`` is renamed ``.NAME.old``, ``.NAME.new`` is renamed ``NAME``, the old one is removed.
 
 A process killed before step 2 leaves the old run; one killed later leaves a new run that
-:func:`recover` moves into place. Steps 2 and 3 hold a lock on the parent directory.
+:func:`recover` moves into place. All of it holds the run's lock (:mod:`brg_prob.stages`): a second process
+is told that the folder is in use.
 """
 
 from __future__ import annotations
@@ -29,21 +30,22 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from brg_prob.locks import StoreError, beside, only_writer, real_path, refused
+from brg_prob.stages import tree_bytes
 
 if TYPE_CHECKING:  # loaded when a tree is read: a wrong flag is answered without it
     import xarray as xr
 
 FORMAT = "brg_prob run"
 FORMAT_VERSION = 1
+_PATIENCE = 100
 MODEL, DRAWS, SUMMARY, REPORT = "model.json", "draws.nc", "summary.json", "report.html"
-
-
-class StoreError(ValueError):
-    """A folder that is not a readable run, or cannot become one; the message is one line with the remedy."""
 
 
 @dataclass(frozen=True)
@@ -53,18 +55,6 @@ class StoredRun:
     tree: xr.DataTree
     summary: dict[str, Any]
     model: dict[str, Any]
-
-
-def describe_source(source: Path | None) -> dict[str, str]:
-    """Return name, SHA-256 and text of a MODEL.py for ``model.json``; all empty where there is no file."""
-    if source is None:
-        return {"file": "", "sha256": "", "source": ""}
-    content = source.read_bytes()
-    return {
-        "file": source.name,
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "source": content.decode("utf-8", errors="replace"),
-    }
 
 
 def check_target(folder: Path) -> None:
@@ -77,13 +67,21 @@ def check_target(folder: Path) -> None:
     if folder.exists():
         if not folder.is_dir():
             raise StoreError(f"{str(folder)!r} is a file, not a folder; choose another --out")
-        if any(folder.iterdir()) and not (folder / MODEL).is_file():
+        if any(folder.iterdir()) and not _is_run(folder):
             raise StoreError(f"{str(folder)!r} is not a run folder and is not empty; choose another --out")
-    parent = folder.absolute().parent
+    parent = real_path(folder).parent
     while not parent.exists():
         parent = parent.parent
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise StoreError(f"cannot write in {str(parent)!r}; choose another --out or change its permissions")
+
+
+def _is_run(folder: Path) -> bool:
+    """Return whether a folder says that brg-prob wrote it; others, too, name a file ``model.json``."""
+    try:
+        return bool(_read_json(folder / MODEL).get("format") == FORMAT)
+    except StoreError:
+        return False
 
 
 def write_run(
@@ -105,7 +103,8 @@ def write_run(
     summary
         The content of ``summary.json``.
     model
-        The content of ``model.json`` beside ``format`` and ``format_version``.
+        The content of ``model.json`` beside ``format``, ``format_version`` and ``files`` (the
+        SHA-256 of arrays and summary, by which damage is found).
     pages
         File name → text, e.g. the report.
 
@@ -120,42 +119,74 @@ def write_run(
         The folder is in use by something else, or the disk refuses (full, read-only). The
         run that stood there is untouched.
     """
-    folder = Path(folder).absolute()
+    folder = real_path(folder)
     check_target(folder)
-    aside = _beside(folder, "writing")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
-        tree.to_netcdf(aside / DRAWS, engine="h5netcdf")
-        head = {"format": FORMAT, "format_version": FORMAT_VERSION}
-        for name, content in {MODEL: {**head, **model}, SUMMARY: summary}.items():
-            (aside / name).write_text(_json(content), encoding="utf-8")
-        for name, text in pages.items():
-            (aside / name).write_text(text, encoding="utf-8")
-        _flush(aside)
-        with _locked(folder.parent):
+    aside = beside(folder, "writing")
+    contents = {DRAWS: tree_bytes(tree), SUMMARY: _json(summary)}
+    stated = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    head = {"format": FORMAT, "format_version": FORMAT_VERSION}
+    contents[MODEL] = _json({**head, **model, "files": stated})
+    contents |= {name: text.encode("utf-8", errors="xmlcharrefreplace") for name, text in pages.items()}
+    complete = False
+    with only_writer(folder):
+        try:
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir()
+            for name, content in contents.items():
+                (aside / name).write_bytes(content)
+            _flush(aside)
             _finish_swap(folder)
-            aside.rename(_beside(folder, "new"))
+            aside.rename(beside(folder, "new"))
+            complete = True
             _finish_swap(folder)
-    except BaseException as error:
-        shutil.rmtree(aside, ignore_errors=True)
-        if not isinstance(error, OSError):
-            raise
-        reason = error.strerror or str(error)
-        raise StoreError(
-            f"cannot write the run to {str(folder)!r}: {reason}; free space or choose another --out"
-        ) from error
+        except BaseException as error:
+            shutil.rmtree(aside, ignore_errors=True)
+            if complete:
+                _undo_swap(folder)
+            if not isinstance(error, OSError):
+                raise
+            raise refused(folder, error) from error
     return folder
 
 
 def recover(folder: Path) -> None:
     """Finish a swap that a killed process left half done; nothing to do otherwise."""
-    folder = Path(folder).absolute()
-    if not (_beside(folder, "new").exists() or _beside(folder, "old").exists()):
-        return
-    with _locked(folder.parent):
-        _finish_swap(folder)
+    folder = real_path(folder)
+    for attempt in range(_PATIENCE):
+        if not (beside(folder, "new").exists() or beside(folder, "old").exists()):
+            return
+        try:
+            with only_writer(folder):
+                _finish_swap(folder)
+        except StoreError:
+            if folder.exists() and not beside(folder, "new").exists():
+                return  # the run stands whole; what else lies there is the writer's to tidy
+            if attempt == _PATIENCE - 1:
+                raise
+            time.sleep(0.05)  # the writer is between its renames: a moment
+
+
+def read_model(folder: Path) -> dict[str, Any]:
+    """Return ``model.json`` of a run folder: all that is needed to run it again.
+
+    Raises
+    ------
+    StoreError
+        No run there, a foreign or newer format, or a damaged file.
+    """
+    folder = real_path(folder)
+    recover(folder)
+    if not folder.is_dir():
+        raise StoreError(f"no run folder {str(folder)!r}; brg-prob run writes one")
+    model = _read_json(folder / MODEL)
+    if model.get("format") != FORMAT:
+        raise StoreError(f"{str(folder)!r} is not a run folder: its {MODEL} was not written by brg-prob")
+    version = model.get("format_version")
+    if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
+        raise StoreError(
+            f"{str(folder)!r} has format version {version!r}, this brg-prob reads {FORMAT_VERSION}; upgrade"
+        )
+    return model
 
 
 def read_run(folder: Path) -> StoredRun:
@@ -166,35 +197,42 @@ def read_run(folder: Path) -> StoredRun:
     StoreError
         No run there, a foreign or newer format, or a damaged file.
     """
-    folder = Path(folder).absolute()
-    recover(folder)
-    if not folder.is_dir():
-        raise StoreError(f"no run folder {str(folder)!r}; brg-prob run writes one")
-    model = _read_json(folder / MODEL)
-    if model.get("format") != FORMAT:
-        raise StoreError(f"{str(folder)!r} is not a run folder: its {MODEL} was not written by brg-prob")
-    version = model.get("format_version")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise StoreError(
-            f"{str(folder)!r} has format version {version!r}, this brg-prob reads {FORMAT_VERSION}; upgrade"
-        )
+    folder = real_path(folder)
+    model = read_model(folder)
     summary = _read_json(folder / SUMMARY)
+    for name in (DRAWS, SUMMARY):
+        _check_intact(folder / name, model.get("files"))
     import xarray as xr
 
     try:
         with xr.open_datatree(folder / DRAWS, engine="h5netcdf") as stored:
             tree = stored.load()
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except Exception as error:  # HDF5 fails in many ways
         raise StoreError(f"{str(folder / DRAWS)!r} is damaged ({type(error).__name__}); run again") from error
     return StoredRun(tree=tree, summary=summary, model=model)
+
+
+def read_summary(folder: Path) -> dict[str, Any] | None:
+    """Return ``summary.json`` of a run folder, or None if there is none."""
+    path = real_path(folder) / SUMMARY
+    return _read_json(path) if path.exists() else None
+
+
+def check_page(path: Path) -> None:
+    """Raise StoreError unless a page can be written to ``path``; writes nothing."""
+    parent = Path(path).absolute().parent
+    if Path(path).is_dir() or Path(path).suffix.lower() not in (".html", ".htm"):
+        raise StoreError(f"{str(path)!r} is no name for a page; give a file that ends in .html")
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise StoreError(f"cannot write in {str(parent)!r}; choose another --out or change its permissions")
 
 
 def replace_page(folder: Path, name: str, text: str) -> Path:
     """Replace one page of a run folder atomically and return its path."""
     target = Path(folder).absolute() / name
-    aside = target.with_name(f".{name}.writing")
+    aside = target.with_name(f".{name}.{os.getpid()}.writing")
     try:
-        aside.write_text(text, encoding="utf-8")
+        aside.write_bytes(text.encode("utf-8", errors="xmlcharrefreplace"))
         aside.replace(target)
     except OSError as error:
         aside.unlink(missing_ok=True)
@@ -204,14 +242,9 @@ def replace_page(folder: Path, name: str, text: str) -> Path:
     return target
 
 
-def _beside(folder: Path, state: str) -> Path:
-    """Return the hidden sibling of a run folder that holds it in one state of the swap."""
-    return folder.with_name(f".{folder.name}.{state}")
-
-
 def _finish_swap(folder: Path) -> None:
     """Bring a complete new run into place, whatever point an earlier swap had reached."""
-    new, old = _beside(folder, "new"), _beside(folder, "old")
+    new, old = beside(folder, "new"), beside(folder, "old")
     if new.exists():
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)
@@ -222,22 +255,13 @@ def _finish_swap(folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-@contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a directory; it is released if the process dies."""
-    try:
-        import fcntl
-    except ImportError:  # no such locks on this platform: one writer at a time is the user's care
-        yield
-        return
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        # A file system without locks (some network mounts) refuses; the swap itself stays whole.
-        with contextlib.suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+def _undo_swap(folder: Path) -> None:
+    """Bring the old run back after a swap that failed: what is reported as not written is not there."""
+    old = beside(folder, "old")
+    shutil.rmtree(beside(folder, "new"), ignore_errors=True)
+    if old.exists() and not folder.exists():
+        with contextlib.suppress(OSError):  # then the next one to read finds it
+            old.rename(folder)
 
 
 def _flush(folder: Path) -> None:
@@ -250,9 +274,24 @@ def _flush(folder: Path) -> None:
             os.close(handle)
 
 
-def _json(content: Mapping[str, Any]) -> str:
+def _check_intact(path: Path, stated: Any) -> None:
+    """Raise StoreError unless a file is the one that ``model.json`` states; HDF5 overlooks a flipped bit."""
+    if not isinstance(stated, dict) or path.name not in stated:
+        raise StoreError(
+            f"{str(path.parent)!r} is no whole run: its {MODEL} states no SHA-256 of {path.name}; run again"
+        )
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise StoreError(f"{str(path)!r} is damaged ({error.strerror or error}); run again") from error
+    if found != stated[path.name]:
+        raise StoreError(f"{str(path)!r} is damaged: its SHA-256 is not the one in {MODEL}; run again")
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
     """Return strict JSON (NaN refused: summary writes null), indented, UTF-8."""
-    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return text.encode("utf-8", errors="backslashreplace")  # of half a surrogate pair: JSON's own escape
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -261,7 +300,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise StoreError(f"{str(path.parent)!r} is not a run folder: {path.name} is missing") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise StoreError(f"{str(path)!r} is damaged ({type(error).__name__}); run again") from error
     if not isinstance(content, dict):
         raise StoreError(f"{str(path)!r} is damaged (no JSON object); run again")

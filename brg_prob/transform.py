@@ -67,9 +67,14 @@ class Standardisation:
         y = np.asarray(y, dtype=np.float64)
         single = y.ndim == 1
         y = y[:, None] if single else y
-        if y.ndim != 2 or len(x) != len(y) or len(x) < 2:
+        if y.ndim != 2 or len(x) != len(y):
             raise ValueError(
                 f"inputs of shape {x.shape} do not fit targets of shape {y.shape}: give (n, d) and (n,)"
+            )
+        if len(x) < 2:
+            raise ValueError(
+                f"{len(x)} training row(s): at least two are needed; give more rows or hold none out "
+                "(--held-out none)"
             )
         if not (np.isfinite(x).all() and np.isfinite(y).all()):
             raise ValueError(
@@ -78,20 +83,20 @@ class Standardisation:
         origin = x.min(axis=0)
         slope = np.zeros(y.shape[1])
         intercept = np.zeros(y.shape[1])
-        if detrend and x.shape[1] == 1:
-            slope, intercept = _end_to_end_line(x[:, 0], y)
         scale = np.ones(y.shape[1])
-        if standardise:
-            residual = y - intercept - slope * (x[:, :1] - origin[:1])
-            mean, scale = residual.mean(axis=0), residual.std(axis=0)
-            # below this the residual is the round-off of the subtraction, not a signal
-            floor = 1e-10 * np.maximum(np.abs(y).max(axis=0), np.ptp(y, axis=0))
-            if np.any(scale <= floor):
-                remedy = "pass detrend=False" if np.any(slope != 0) else "there is nothing to learn"
-                raise ValueError(
-                    f"target {int(np.argmax(scale <= floor))} is constant once its line is removed: {remedy}"
-                )
-            intercept = intercept + mean
+        with np.errstate(over="ignore", invalid="ignore"):  # refused below
+            if detrend and x.shape[1] == 1:
+                slope, intercept = _end_to_end_line(x[:, 0], y)
+            if standardise:
+                residual = y - intercept - slope * (x[:, :1] - origin[:1])
+                mean, scale = residual.mean(axis=0), residual.std(axis=0)
+                _refuse_constant(y, slope, scale)
+                intercept = intercept + mean
+        if not np.isfinite([slope, intercept, scale]).all():
+            raise ValueError(
+                f"inputs or targets, up to {max(np.abs(x).max(), np.abs(y).max()):.3g}, overflow where their "
+                "line and variance are taken: give them in another unit"
+            )
         return cls(_floats(origin), _floats(slope), _floats(intercept), _floats(scale), single)
 
     def forward_inputs(self, x: ArrayLike) -> np.ndarray:
@@ -204,6 +209,16 @@ def _end_to_end_line(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarr
             f"all inputs are equal ({x[first]:g}): there is no line to remove, pass detrend=False"
         )
     return (y[last] - y[first]) / (x[last] - x[first]), y[first]
+
+
+def _refuse_constant(y: np.ndarray, slope: np.ndarray, scale: np.ndarray) -> None:
+    """Raise ValueError if an output (n, o) has no signal left above round-off once its line is taken off."""
+    # below this the residual is the round-off of the subtraction
+    floor = 1e-10 * np.maximum(np.abs(y).max(axis=0), np.ptp(y, axis=0))
+    constant = np.isfinite(floor) & (scale <= floor)
+    if constant.any():
+        remedy = "pass detrend=False (--no-detrend)" if np.any(slope != 0) else "there is nothing to learn"
+        raise ValueError(f"target {int(np.argmax(constant))} is constant once its line is removed: {remedy}")
 
 
 def _floats(values: np.ndarray) -> tuple[float, ...]:

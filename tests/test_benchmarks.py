@@ -30,5 +30,5 @@ def test_unequal_outputs_are_refused():
 
 @pytest.mark.slow
 def test_import_costs_no_more_than_a_fifth_over_its_dependencies():
-    row = measure("import_time", prepare(small=True), repeats=3)
+    row = measure("import_time", prepare(small=True), repeats=1)
     assert row["ratio"] < row["bar"]

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from brg_prob import arguments
-from brg_prob.cli import main, parse_run
+from brg_prob.cli import main
+from brg_prob.request import parse_run
 
 ROOT = Path(__file__).parents[1]
 COSNET = str(ROOT / "models" / "cosnet.py")

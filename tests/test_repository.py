@@ -140,6 +140,8 @@ def test_the_wheel_holds_the_library_and_nothing_else(tmp_path):
     version = PROJECT["project"]["version"]
     assert {name.split("/")[0] for name in names} == {"brg_prob", f"brg_prob-{version}.dist-info"}
     assert "brg_prob/report/probe.html.j2" in names
+    # what `brg-prob new` copies
+    assert {"brg_prob/networks/cosnet.py", "brg_prob/networks/mlp.py"} <= set(names)
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "brg_prob").rglob("*.py")}
     assert modules <= set(names)
 

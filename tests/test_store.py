@@ -62,22 +62,41 @@ def test_a_run_comes_back_as_it_was(write, tree, tmp_path):
     assert litter(tmp_path) == []
 
 
+@pytest.mark.parametrize("name", ["link", "run/../run", "./run/"])
+def test_a_run_is_replaced_by_whatever_name(write, tmp_path, name):
+    write(tmp_path / "run", "old")
+    (tmp_path / "link").symlink_to("run")
+    for new in ("first", "second"):
+        assert write(f"{tmp_path}/{name}", new) == tmp_path / "run"
+        assert mark(tmp_path / "run") == mark(tmp_path / "link") == new
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "run"]
+
+
+def test_a_run_is_written_through_a_link_to_nothing(write, tmp_path):
+    (tmp_path / "link").symlink_to("run")
+    write(tmp_path / "link")
+    assert mark(tmp_path / "run") == "first"
+
+
+@pytest.mark.parametrize("content", ['{"weights": 1}', '{"format": "other"}', "no JSON", "[]"])
+def test_the_model_json_of_someone_else_makes_no_run_folder(write, tmp_path, content):
+    folder = tmp_path / "thesis"
+    folder.mkdir()
+    (folder / "model.json").write_text(content)
+    (folder / "chapter.tex").write_text("years of work")
+    for attempt in (store.check_target, write):
+        with pytest.raises(store.StoreError, match="is not a run folder and is not empty"):
+            attempt(folder)
+    assert (folder / "chapter.tex").read_text() == "years of work"
+    assert litter(tmp_path) == []
+
+
 def test_the_file_is_closed_after_reading(write, tmp_path):
     folder = write(tmp_path / "run")
     stored = store.read_run(folder)
     (folder / "draws.nc").unlink()
     assert stored.tree["flow"]["scale"].values.tolist() == [0.0, 1.0, 2.0]
-
-
-def test_the_hash_is_of_the_bytes_of_the_file(tmp_path):
-    import hashlib
-
-    path = tmp_path / "net.py"
-    path.write_bytes("σ = 1\n".encode())
-    described = store.describe_source(path)
-    assert described["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert described["source"] == "σ = 1\n"
-    assert store.describe_source(None) == {"file": "", "sha256": "", "source": ""}
 
 
 def test_a_second_run_replaces_the_first_whole(write, tmp_path):
@@ -111,7 +130,7 @@ def test_killed_at_any_step_leaves_the_old_run_or_the_new_one(write, tmp_path, m
         return call
 
     with monkeypatch.context() as patch:
-        for name in ("rename", "write_text", "mkdir"):
+        for name in ("rename", "write_bytes", "mkdir"):
             patch.setattr(Path, name, counted(getattr(Path, name)))
         remove = counted(shutil.rmtree)
         # after the kill nothing is cleaned up either
@@ -145,15 +164,14 @@ def test_reading_finishes_a_swap_between_its_two_renames(write, tmp_path):
     assert litter(tmp_path) == []
 
 
-@pytest.mark.parametrize("target", ["to_netcdf", "write_text"])
-def test_a_full_disk_leaves_the_old_run_and_no_litter(write, tmp_path, monkeypatch, target):
+def test_a_full_disk_leaves_the_old_run_and_no_litter(write, tmp_path, monkeypatch):
     folder = write(tmp_path / "run", "old")
 
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(xr.DataTree if target == "to_netcdf" else Path, target, full)
+        patch.setattr(Path, "write_bytes", full)
         with pytest.raises(store.StoreError, match="No space left on device; free space") as caught:
             write(folder, "new")
     assert "\n" not in str(caught.value)
@@ -178,6 +196,20 @@ def damage(folder, how):
     if how == "truncated draws":
         content = (folder / "draws.nc").read_bytes()
         (folder / "draws.nc").write_bytes(content[: len(content) // 3])
+    elif how == "one bit":
+        content = bytearray((folder / "draws.nc").read_bytes())
+        content[len(content) // 2] ^= 1
+        (folder / "draws.nc").write_bytes(content)
+    elif how == "changed summary":
+        (folder / "summary.json").write_text('{"mark": "first", "more": 1}')
+    elif how == "no digests":
+        model = json.loads((folder / "model.json").read_text())
+        (folder / "model.json").write_text(json.dumps({**model, "files": {}}))
+    elif how == "version true":
+        model = json.loads((folder / "model.json").read_text())
+        (folder / "model.json").write_text(json.dumps({**model, "format_version": True}))
+    elif how == "endless":
+        (folder / "model.json").write_text("[" * 100_000)
     elif how == "no draws":
         (folder / "draws.nc").unlink()
     elif how == "no summary":
@@ -198,6 +230,11 @@ def damage(folder, how):
     [
         ("truncated draws", "damaged"),
         ("no draws", "damaged"),
+        ("one bit", "its SHA-256 is not the one"),
+        ("changed summary", "its SHA-256 is not the one"),
+        ("no digests", "states no SHA-256"),
+        ("version true", "format version True"),
+        ("endless", "damaged"),
         ("no summary", "summary.json is missing"),
         ("foreign", "was not written by brg-prob"),
         ("newer", "format version 99"),

@@ -1,7 +1,6 @@
 """Tables: what is read is what was written, and every bad file is one clear line."""
 
 import hashlib
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -109,6 +108,32 @@ def test_npz_splits_wide_arrays_and_reads_units(tmp_path):
     np.testing.assert_array_equal(table.columns["x_1"], [1, 3, 5])
 
 
+def test_a_wide_arrays_unit_is_that_of_all_its_columns(tmp_path):
+    np.savez(tmp_path / "a.npz", **{"x [m]": np.arange(6.0).reshape(3, 2), "y": np.arange(3.0)})
+    assert read_table(tmp_path / "a.npz").units == {"x_0": "m", "x_1": "m"}
+    np.savez(tmp_path / "b.npz", x=np.arange(6.0).reshape(3, 2), x_0=np.arange(3.0))
+    assert "two columns named 'x_0'" in one_line(read_table, tmp_path / "b.npz")
+
+
+@pytest.mark.parametrize("how", ["csv", "npz", "nc", "parquet"])
+def test_units_survive_when_rows_are_dropped_and_their_number_is_kept(how, tmp_path):
+    path, x, y = tmp_path / f"a.{how}", np.arange(5.0), np.array([1.0, np.nan, 2.0, np.inf, 3.0])
+    if how == "csv":
+        write(path, "x [s],y [K]\n" + "\n".join(f"{a},{b}" for a, b in zip(x, y, strict=True)))
+    elif how == "npz":
+        np.savez(path, **{"x [s]": x, "y [K]": y})
+    elif how == "nc":
+        coords = {"x": ("x", x, {"units": "s"})}
+        xr.Dataset({"y": ("x", y, {"units": "K"})}, coords=coords).to_netcdf(path, engine="h5netcdf")
+    else:
+        parquet(path, {"x": "s", "y": "K"}, x=x, y=y)
+    assert "2 of 5 rows" in one_line(read_table, path)
+    table = read_table(path, drop_missing=True)
+    assert table.units == {"x": "s", "y": "K"}
+    assert table.dropped == 2
+    np.testing.assert_array_equal(table.columns["x"], [0, 2, 4])
+
+
 def test_netcdf_series_with_its_coordinate_and_units(tmp_path):
     data = xr.Dataset(
         {"y": ("time", [1.0, 3.0, 2.0], {"units": "K"})},
@@ -131,27 +156,58 @@ def test_netcdf_grid_is_flattened_with_its_coordinates(tmp_path, engine):
         assert y == values[[10, 20].index(a), int(b)]
 
 
-def test_parquet_round_trip_or_the_extra_that_it_needs(tmp_path):
+def parquet(path, units=None, **columns):
+    """Write columns with the units that their fields' metadata shall state."""
+    import pyarrow as pa
+    from pyarrow import parquet as pq
+
+    fields = [
+        pa.field(name, pa.array(values).type, metadata={"units": (units or {}).get(name, "")})
+        for name, values in columns.items()
+    ]
+    pq.write_table(pa.table([pa.array(v) for v in columns.values()], schema=pa.schema(fields)), path)
+
+
+def test_parquet_keeps_the_units_of_names_and_fields(tmp_path):
+    parquet(tmp_path / "a.parquet", {"t": "yr"}, **{"t": [0.0, 1.0], "x [s]": [1, 3], "y": [True, False]})
+    table = read_table(tmp_path / "a.parquet")
+    assert table.units == {"t": "yr", "x": "s"}
+    assert {name: values.tolist() for name, values in table.columns.items()} == {
+        "t": [0, 1],
+        "x": [1, 3],
+        "y": [1, 0],
+    }
+
+
+def test_the_index_of_a_frame_is_its_first_column_and_a_row_number_is_none(tmp_path):
+    import pandas as pd
+
+    years = pd.Index([1950.0, 1951.0], name="year [yr]")
+    pd.DataFrame({"soi": [2.0, 4.0]}, index=years).to_parquet(tmp_path / "a.parquet")
+    taken = regression(read_table(tmp_path / "a.parquet"))
+    assert (taken.inputs, taken.targets) == (("year",), ("soi",))
+    np.testing.assert_array_equal(taken.x[:, 0], [1950, 1951])
+    for index in (None, [5, 9]):
+        pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 1.0]}, index=index).to_parquet(tmp_path / "b.parquet")
+        assert list(read_table(tmp_path / "b.parquet").columns) == ["a", "b"]
+
+
+def test_parquet_that_cannot_be_a_table(tmp_path):
     path = tmp_path / "a.parquet"
-    if importlib.util.find_spec("pyarrow") is None:
-        path.write_bytes(b"PAR1")
-        assert "pip install 'brg-prob[parquet]'" in one_line(read_table, path)
-        return
-    import pandas as pd
+    path.write_bytes(b"PAR1" + b"x" * 99)
+    assert "not a readable Parquet file" in one_line(read_table, path)
+    parquet(path, x=[[1.0], [2.0]], y=[1.0, 2.0])
+    assert "'x'" in one_line(read_table, path)
+    parquet(path, x=np.array(["2020-01-01", "2021-01-01"], dtype="M8[s]"), y=[1.0, 2.0])
+    assert "not numeric" in one_line(read_table, path)
+    parquet(path, x=[1.0, None, 2.0], y=[1.0, 2.0, np.nan])
+    assert "2 of 3 rows" in one_line(read_table, path)
 
-    pd.DataFrame({"x [s]": [0.0, 1.0], "y": [2.0, 4.0]}).to_parquet(path)
-    assert read_table(path).units == {"x": "s"}
 
-
-def test_parquet_without_an_engine_names_the_extra(tmp_path, monkeypatch):
-    import pandas as pd
-
-    def no_engine(*args, **options):
-        raise ImportError("no engine")
-
-    monkeypatch.setattr(pd, "read_parquet", no_engine)
+def test_parquet_without_its_library_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     (tmp_path / "a.parquet").write_bytes(b"PAR1")
-    assert "brg-prob[parquet]" in one_line(read_table, tmp_path / "a.parquet")
+    assert "pip install 'brg-prob[parquet]'" in one_line(read_table, tmp_path / "a.parquet")
 
 
 BAD_CSV = {
@@ -195,6 +251,17 @@ def test_only_the_columns_asked_for_are_checked(tmp_path):
     assert "did you mean 'temp'?" in one_line(read_table, path, columns=["tmp"])
 
 
+def test_others_are_kept_where_they_hold_numbers_throughout(tmp_path):
+    text = "station,temp,depth,flow\nA,1,7,2\nB,,8,\nC,3,9,\n"
+    path = write(tmp_path / "a.csv", text)
+    table = read_table(path, columns=["temp"], others=True, drop_missing=True)
+    assert {name: values.tolist() for name, values in table.columns.items()} == {
+        "temp": [1, 3],
+        "depth": [7, 9],  # flow has a hole in a row that is kept, station holds words
+    }
+    assert table.dropped == 1
+
+
 def test_missing_file_folder_unknown_format_and_foreign_encoding(tmp_path):
     assert "no such file" in one_line(read_table, tmp_path / "absent.csv")
     assert "unknown format '.xlsx'" in one_line(read_table, tmp_path / "a.xlsx")
@@ -215,8 +282,35 @@ def test_npz_that_cannot_be_a_table(tmp_path):
     assert "plain arrays" in one_line(read_table, tmp_path / "objects.npz")
     np.savez(tmp_path / "complex.npz", x=np.ones(2) * 1j)
     assert "not numeric" in one_line(read_table, tmp_path / "complex.npz")
+    np.savez(tmp_path / "compound.npz", x=np.zeros(2, dtype=[("a", float), ("b", int)]))
+    assert "give numbers" in one_line(read_table, tmp_path / "compound.npz")
     np.savez(tmp_path / "none.npz")
     assert "no columns" in one_line(read_table, tmp_path / "none.npz")
+
+
+def test_netcdf_without_variables_at_its_root(tmp_path):
+    below = xr.Dataset({"y": ("t", [1.0, 2.0])})
+    xr.DataTree.from_dict({"/below": below}).to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    assert "no variables at its root" in one_line(read_table, tmp_path / "a.nc")
+
+
+@pytest.mark.parametrize("header", ['"a\nb",y', "a\0b,y", "a\x1b[31m,y", "a\x85b,y"])
+def test_control_characters_in_a_name_are_refused(header, tmp_path):
+    message = one_line(read_table, write(tmp_path / "a.csv", header + "\n1,2\n3,4\n"))
+    assert "control characters" in message
+    assert "\x1b" not in message
+
+
+def test_only_line_ends_end_a_line_and_only_separators_separate(tmp_path):
+    # str.splitlines would make of this a table of one column and one row more
+    assert list(read_table(write(tmp_path / "a.csv", "a\u20281\n2\n3\n")).columns) == ["a\u20281"]
+    quoted = read_table(write(tmp_path / "b.csv", '"a;b;c",y\n1,2\n3,4\n'))
+    assert list(quoted.columns) == ["a;b;c", "y"]
+
+
+def test_a_table_is_shown_in_one_line_without_its_values(tmp_path):
+    path = write(tmp_path / "a.csv", GOOD)
+    assert repr(read_table(path)) == f"<Table {str(path)!r}: 3 rows of t [yr], y [m/s]>"
 
 
 def table_of(tmp_path, **columns):
@@ -242,6 +336,8 @@ def test_targets_and_inputs_that_make_no_regression(tmp_path):
     twice = table_of(tmp_path, x=np.array([0.0, 1, 0, 1]), t=np.array([3.0, 4, 3, 5]), y=np.arange(4.0))
     assert "1 rows with the inputs of another (first at x = 0, t = 3)" in one_line(regression, twice)
     assert "both input and target" in one_line(regression, twice, inputs=["x"], targets=["x"])
+    assert "'x'" in one_line(regression, twice, inputs=["x", "x"], targets=["y"])
+    assert "'y'" in one_line(regression, twice, targets=["y", "y"])
     assert "no column 'z'" in one_line(regression, twice, targets=["z"])
     assert "no input column" in one_line(regression, table_of(tmp_path, y=np.arange(3.0)))
 

@@ -8,12 +8,20 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
+from brg_prob.comparison import compare, headline
 from brg_prob.summary import check_rows, summarise
-from brg_prob.terminal import Stages, print_result
+from brg_prob.terminal import Stages, print_comparison, print_result
 
-_SPEC = importlib.util.spec_from_file_location("example_tree", Path(__file__).parent / "example_tree.py")
-example = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(example)
+
+def load(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+example = load(Path(__file__).parent / "example_tree.py")
+free_run = load(Path(__file__).parent / "comparison" / "free_runs.py").free_run
 
 
 def console(width=80, terminal=False):
@@ -68,3 +76,57 @@ def test_progress_is_drawn_only_where_somebody_looks(terminal, quiet, shown):
             progress._bar.refresh()
     assert ("posterior [x]" in out.file.getvalue()) is shown
     assert bool(out.file.getvalue()) is shown
+
+
+# --- comparisons ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def runs():
+    names = ("demo", "a longer name than fits a column", "nuts", "points", "units", "[red]x[/y]")
+    options = ({}, {"mass": 1.3}, {"engine": "nuts"}, {"points": 36}, {"units": ("K", "m")}, {"data_seed": 3})
+    made = (free_run(seed=at, draws=300, **given) for at, given in enumerate(options))
+    return dict(zip(names, made, strict=True))
+
+
+def compared(runs, width=80):
+    found, out = compare(runs), console(width)
+    print_comparison(found, Path("/runs/a b/comparison.html"), out)
+    return found, out.file.getvalue()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 6])
+def test_comparisons_fit_eighty_columns(runs, count):
+    found, said = compared(dict(list(runs.items())[:count]))
+    assert max(map(len, said.splitlines())) <= 80
+    flat = " ".join(said.split())
+    assert headline(found) in flat
+    assert "page: /runs/a b/comparison.html" in said
+    for note in found.notes:
+        assert note in flat
+    for row in found.rows:  # nothing is cut: every number of a theory stands in its row
+        assert f"{row['effective_dimension']:.3g}" in said
+    assert "…" not in said
+
+
+def test_one_run_is_a_row_for_its_posterior_and_one_for_its_prior(runs):
+    _, said = compared({"demo": runs["demo"]})
+    starts = [line.split()[0] for line in said.splitlines() if line.strip()]
+    assert starts.count("posterior") == 2  # its numbers, and its difference from the prior
+    assert starts.count("prior") == 1
+
+
+def test_names_in_a_comparison_are_no_markup(runs):
+    _, said = compared({"demo": runs["demo"], "[red]x[/y]": runs["[red]x[/y]"]})
+    assert "[red]x[/y]" in said
+
+
+def test_a_comparison_of_nothing_with_an_error_says_so(runs):
+    """Runs whose single common numbers have no error: the negative of every sentence above."""
+    tree = runs["demo"].tree.copy()
+    theory = tree["field_theory"].to_dataset()
+    errors = {name: theory[name] * 0 for name in theory.data_vars if str(name).endswith("_se")}
+    tree["field_theory"] = type(tree)(theory.assign(errors))
+    found, said = compared({"bare": SimpleNamespace(tree=tree, summary=runs["demo"].summary, model={})})
+    assert found.largest is None
+    assert "no number with an error could be compared" in " ".join(said.split())

@@ -127,7 +127,8 @@ def test_a_perfect_line_or_a_constant_leaves_nothing_to_learn():
     ("x", "y", "message"),
     [
         (np.zeros((3, 1)), np.zeros(4), "do not fit"),
-        (np.zeros((1, 1)), np.zeros(1), "do not fit"),
+        (np.zeros((1, 1)), np.zeros(1), "1 training row.*--held-out none"),
+        (np.arange(4.0)[:, None], np.array([1, -1, 1, -1]) * 1e308, "overflow.*another unit"),
         (np.zeros((3, 1)), np.zeros((3, 1, 1)), "do not fit"),
         (np.arange(3.0), np.array([0, np.nan, 1]), "--drop-missing"),
         (np.ones(3), np.arange(3.0), "all inputs are equal"),

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from brg_prob.correspondence.statistics import Verdict
+from brg_prob.notebook import checks_html, one_line
 
 Role = Literal["correspondence", "data", "control"]
 
@@ -81,6 +82,14 @@ class Checks:
     def rows(self) -> list[dict[str, Any]]:
         """Return one dict per check: name, hypothesis, statistic, p_value, …, role."""
         return [check.row() for check in self.checks]
+
+    def __repr__(self) -> str:
+        """Return one line: how many checks, and their verdict."""
+        return one_line("Checks", f"{len(self.checks)} checks", self.status)
+
+    def _repr_html_(self) -> str:
+        """Return a small table for notebooks."""
+        return checks_html(self.rows(), self.status)
 
     @property
     def status(self) -> str:

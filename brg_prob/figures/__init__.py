@@ -1,18 +1,66 @@
 """Figures of a run, drawn with matplotlib from its tree; nothing is computed here."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import xarray as xr
+
+from brg_prob.figures.convergence import convergence_picture
+from brg_prob.figures.cutoff import cutoff_picture
+from brg_prob.figures.data_spectrum import data_spectrum_picture
 from brg_prob.figures.evidence import evidence_picture
 from brg_prob.figures.field import field_picture
+from brg_prob.figures.information import information_picture
 from brg_prob.figures.propagators import propagator_picture
 from brg_prob.figures.running import running_picture
+from brg_prob.figures.score import score_picture
 from brg_prob.figures.spectrum import spectrum_picture
-from brg_prob.figures.style import Picture, svg
+from brg_prob.figures.style import Picture, Section
+from brg_prob.figures.theories import theories_picture
+from brg_prob.figures.trust import trust_picture
+from brg_prob.figures.vector import svg
 
 __all__ = [
     "Picture",
+    "Section",
+    "convergence_picture",
+    "cutoff_picture",
+    "data_spectrum_picture",
     "evidence_picture",
     "field_picture",
+    "information_picture",
+    "pictures",
     "propagator_picture",
     "running_picture",
+    "score_picture",
     "spectrum_picture",
     "svg",
+    "theories_picture",
+    "trust_picture",
 ]
+
+_IN_READING_ORDER: tuple[Callable[[xr.DataTree], Picture | None], ...] = (
+    field_picture,
+    spectrum_picture,
+    cutoff_picture,
+    propagator_picture,
+    running_picture,
+    information_picture,
+    score_picture,
+    theories_picture,
+    data_spectrum_picture,
+    evidence_picture,
+    trust_picture,
+    convergence_picture,
+)
+
+
+def pictures(tree: xr.DataTree) -> list[Picture]:
+    """Return all pictures that a run's tree has the groups for, in reading order.
+
+    Each names the part of the report it belongs to (``section``); parts come in the order ``field``,
+    ``correspondence``, ``flow``, ``theories``, ``data``, ``trust``, ``sampling``.
+    """
+    drawn = (draw(tree) for draw in _IN_READING_ORDER)
+    return [picture for picture in drawn if picture is not None]

@@ -9,19 +9,23 @@ from brg_prob.figures.style import (
     BLUE,
     VERMILION,
     Picture,
+    frame,
     input_unit,
     label_axes,
     log_axis,
     new_figure,
     quantity,
+    short,
 )
 
 
-def evidence_picture(tree: xr.DataTree) -> Picture:
+def evidence_picture(tree: xr.DataTree) -> Picture | None:
     """Draw the evidence against the mass, relative to its maximum.
 
-    Reads ``tuning`` (log_evidence over one dimension with mass values as coordinate).
+    Reads ``tuning`` (log_evidence over one dimension with mass values as coordinate); None without it.
     """
+    if "tuning" not in tree.children or "log_evidence" not in tree["tuning"].data_vars:
+        return None
     tuning = tree["tuning"].to_dataset()
     curve = tuning["log_evidence"]
     mass = np.asarray(curve[curve.dims[0]].values, dtype=float)
@@ -32,12 +36,27 @@ def evidence_picture(tree: xr.DataTree) -> Picture:
     ax.plot(mass, height - height.max(), "o-", ms=3.5, mfc="none", color=BLUE, lw=1.3)
     ax.axvline(best, color=VERMILION, ls=":", lw=1.3)
     unit = input_unit(tree)
-    label_axes(ax, x=quantity("mass m", f"1/{unit}" if unit else "1/length"), y="log evidence − maximum")
+    mass_unit = f"1/{unit}" if unit else "1/length"
+    label_axes(ax, x=quantity("mass m", mass_unit), y="log evidence − maximum (nats)")
     return Picture(
         "evidence",
         fig,
-        f"The data’s evidence is greatest at mass {best:.3g}" + (f" per {unit}" if unit else ""),
+        _message(mass, height, best, unit),
         "Log marginal likelihood of the training data against the mass; dotted: the value used.",
-        f"The curve rises to its maximum near mass {best:.3g} and falls by "
-        f"{height.max() - height.min():.3g} within {mass.min():.3g} to {mass.max():.3g}.",
+        f"The curve is highest near mass {short(mass[np.argmax(height)])}; within {short(mass.min())} to "
+        f"{short(mass.max())} it falls by up to {short(height.max() - height.min())} nats. Used: "
+        f"{short(best)}.",
+        frame({("mass", mass_unit): mass, ("log evidence", "nats"): height}),
+        "data",
     )
+
+
+def _message(mass: np.ndarray, height: np.ndarray, best: float, unit: str) -> str:
+    """Return where the evidence is greatest, or that it still rises at an end of what was tried."""
+    per = f" per {unit}" if unit else ""
+    top = int(np.argmax(height))
+    if top in (0, mass.size - 1) and (best - mass[top]) * (1 if top else -1) >= 0:
+        return (
+            f"The data’s evidence still rises towards mass {short(mass[top])}{per}, the last that was tried"
+        )
+    return f"The data’s evidence is greatest at mass {short(best)}{per}"

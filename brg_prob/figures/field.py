@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 
@@ -13,24 +16,30 @@ from brg_prob.figures.style import (
     ORANGE,
     SKY,
     Picture,
+    frame,
     label_axes,
     legend,
     new_figure,
+    percent,
     quantity,
     safe_label,
+    short,
 )
+from brg_prob.figures.thinning import MOST_MARKERS, drawn_note, peaks, spread
 
 
-def field_picture(tree: xr.DataTree) -> Picture:
+def field_picture(tree: xr.DataTree) -> Picture | None:
     """Draw data, prior band and posterior band against the input; for d > 1, posterior mean against data.
 
     Reads ``record`` (input, value, training, prior_mean, prior_sd, prior_draw,
-    posterior_mean, posterior_sd).
+    posterior_mean, posterior_sd); None without it. Without ``prior_draw`` none is drawn.
     """
+    if "record" not in tree.children:
+        return None
     record = tree["record"].to_dataset()
     name = {
-        key: safe_label(str(record.attrs[key]))
-        for key in ("input_name", "input_unit", "value_name", "value_unit")
+        key: safe_label(str(record.attrs[key]), most)
+        for key, most in (("input_name", 24), ("input_unit", 16), ("value_name", 24), ("value_unit", 16))
     }
     if record["input"].ndim == 1:
         return _along_the_line(record, name)
@@ -49,44 +58,63 @@ def _along_the_line(record: xr.Dataset, name: dict[str, str]) -> Picture:
     order = np.argsort(at)
     at, training = at[order], np.asarray(record["training"].values)[order] == 1
     data = _columns(record, order)
-    fig, panels = new_figure(height=5.4, nrows=2, sharex=True, sharey=True)
-    size = float(np.clip(60 / np.sqrt(at.size), 1.2, 4.0))
+    fig, panels = new_figure(height=5.2, nrows=2, sharex=True, sharey=True)
+    shown = _marked(data["value"], training)
     for ax in panels:
-        ax.plot(
-            at[~training],
-            data["value"][~training],
-            "x",
-            ms=size + 0.6,
-            mew=0.6,
-            color=MUTED,
-            label="held out",
-        )
-        ax.plot(at[training], data["value"][training], ".", ms=size + 0.8, color=INK, label="trained on")
-        label_axes(ax, y=quantity(name["value_name"], name["value_unit"]))
+        _observations(ax, at, data["value"], training, shown)
+    # one label for both panels: beside each of them a long name would run into the other
+    label = quantity(name["value_name"], name["value_unit"])
+    fig.supylabel(label, fontsize=11, color=INK, parse_math=False)
     before, after = panels
     _band(before, at, data["prior_mean"], data["prior_sd"], ORANGE, "prior ± 2 s.d.")
     if "prior_draw" in record:
         draw = np.asarray(record["prior_draw"].values, dtype=float)[0, order]
-        before.plot(at, draw, "-", lw=0.9, color=ORANGE, label="one prior draw")
+        _line(before, at, draw, lw=0.9, color=ORANGE, label="one prior draw")
     _band(after, at, data["posterior_mean"], data["posterior_sd"], SKY, "posterior ± 2 s.d.")
-    after.plot(at, data["posterior_mean"], "-", lw=1.2, color=BLUE, label="posterior mean")
+    _line(after, at, data["posterior_mean"], lw=1.2, color=BLUE, label="posterior mean")
     for ax, text in ((before, "before training"), (after, "after training")):
         ax.margins(x=0.01)
-        legend(ax, loc="upper center", bbox_to_anchor=(0.5, 1.19), ncols=4, fontsize=9, columnspacing=1.2)
+        legend(
+            ax,
+            loc="upper center",
+            bbox_to_anchor=(0.5, 1.2),
+            ncols=4,
+            fontsize=9,
+            columnspacing=1.0,
+            handletextpad=0.5,
+        )
         ax.annotate(text, (0.01, 0.03), xycoords="axes fraction", color=MUTED, fontsize=9.5, weight="bold")
     label_axes(after, x=quantity(name["input_name"], name["input_unit"]))
     narrow = float(np.mean(data["posterior_sd"]) / np.mean(data["prior_sd"]))
     return Picture(
         "field",
         fig,
-        f"Training narrows the field to {_percent(narrow)} of its prior spread",
+        f"Training {'narrows' if narrow < 1 else 'widens'} the field to {percent(narrow)} of its prior "
+        "spread",
         "Above: the prior’s mean ± 2 standard deviations and one of its draws. Below: the posterior mean "
         "± 2 standard deviations of the field (the noise of an observation is not included). Dots: data "
-        "trained on; crosses: held out.",
+        f"trained on{'' if training.all() else '; crosses: held out'}.{_shown_note(shown)}",
         f"{at.size} data points, {int(training.sum())} of them trained on. The prior band is "
         f"{2 * np.mean(data['prior_sd']):.3g} wide to each side, the posterior band "
-        f"{2 * np.mean(data['posterior_sd']):.3g} {name['value_unit']}.",
+        f"{2 * np.mean(data['posterior_sd']):.3g} {name['value_unit']}".rstrip()
+        + ".",
+        _numbers(record, name),
+        "field",
     )
+
+
+def _numbers(record: xr.Dataset, name: dict[str, str]) -> pd.DataFrame:
+    """Return the record as a table, rows in the record's order."""
+    unit = name["value_unit"]
+    at = np.asarray(record["input"].values)
+    axes = {"input": at} if at.ndim == 1 else {f"input {k + 1}": at[:, k] for k in range(at.shape[1])}
+    columns = {(label, name["input_unit"]): values for label, values in axes.items()}
+    columns |= {("value", unit): record["value"].values, ("trained on", ""): record["training"].values}
+    for key in ("prior_mean", "prior_sd", "posterior_mean", "posterior_sd"):
+        columns[key.replace("_", " "), unit] = record[key].values
+    if "prior_draw" in record and at.ndim == 1:
+        columns["prior draw", unit] = record["prior_draw"].values[0]
+    return frame(columns)
 
 
 def _against_the_data(record: xr.Dataset, name: dict[str, str]) -> Picture:
@@ -94,10 +122,12 @@ def _against_the_data(record: xr.Dataset, name: dict[str, str]) -> Picture:
     data = _columns(record, np.arange(record.sizes["row"]))
     training = np.asarray(record["training"].values) == 1
     fig, ax = new_figure()
-    for chosen, colour, marker, label in (
+    shown = _marked(data["value"], training)
+    for rows, colour, marker, label in (
         (training, BLUE, "o", "trained on"),
         (~training, ORANGE, "^", "held out"),
     ):
+        chosen = rows & shown
         ax.errorbar(
             data["value"][chosen],
             data["posterior_mean"][chosen],
@@ -109,6 +139,12 @@ def _against_the_data(record: xr.Dataset, name: dict[str, str]) -> Picture:
             elinewidth=0.6,
             label=label,
         )
+    distance = data["posterior_mean"] - data["value"]
+    reached = [
+        f"{short(float(np.sqrt(np.mean(distance[rows] ** 2))))} {name['value_unit']}".rstrip() + where
+        for rows, where in ((training, ""), (~training, " where held out"))
+        if rows.any()
+    ]
     span = [data["value"].min(), data["value"].max()]
     ax.plot(span, span, "-", color=INK, lw=1)
     unit = name["value_unit"]
@@ -117,18 +153,55 @@ def _against_the_data(record: xr.Dataset, name: dict[str, str]) -> Picture:
     return Picture(
         "field",
         fig,
-        "What the trained field says against what was observed",
+        f"The trained field follows the observations to {' and '.join(reached)} (root mean square)",
         "Posterior mean of the field (one standard deviation) against the observation, at training and "
-        "held-out inputs; the line is equality.",
-        f"Scatter plot of {training.size} observations against the posterior mean.",
+        f"held-out inputs; the line is equality.{_shown_note(shown)}",
+        f"Scatter plot of {training.size} observations, {int(training.sum())} of them trained on, against "
+        f"the posterior mean; root-mean-square distance {np.sqrt(np.mean(distance**2)):.3g} {unit}".rstrip()
+        + ".",
+        _numbers(record, name),
+        "field",
     )
 
 
 def _band(ax: Axes, at: np.ndarray, mean: np.ndarray, sd: np.ndarray, colour: str, label: str) -> None:
     """Draw mean ± 2 standard deviations."""
-    ax.fill_between(at, mean - 2 * sd, mean + 2 * sd, color=colour, alpha=0.28, lw=0, label=label, zorder=1)
+    low, high = mean - 2 * sd, mean + 2 * sd
+    kept = peaks(low, high)
+    ax.fill_between(at[kept], low[kept], high[kept], color=colour, alpha=0.28, lw=0, label=label, zorder=1)
 
 
-def _percent(fraction: float) -> str:
-    """Return a fraction as a percentage with two digits."""
-    return f"{100 * fraction:.2g} %"
+def _line(ax: Axes, at: np.ndarray, values: np.ndarray, **style: Any) -> None:
+    """Draw a line with every peak of it."""
+    kept = peaks(values)
+    ax.plot(at[kept], values[kept], "-", **style)
+
+
+def _observations(
+    ax: Axes, at: np.ndarray, value: np.ndarray, training: np.ndarray, shown: np.ndarray
+) -> None:
+    """Draw the data, trained on and held out; the more there are, the smaller."""
+    size = float(np.clip(60 / np.sqrt(shown.sum()), 1.2, 4.0))
+    if not training.all():
+        rows = shown & ~training
+        ax.plot(at[rows], value[rows], "x", ms=size + 0.6, mew=0.6, color=MUTED, label="held out")
+    rows = shown & training
+    ax.plot(at[rows], value[rows], ".", ms=size + 0.8, color=INK, label="trained on")
+
+
+def _marked(value: np.ndarray, training: np.ndarray) -> np.ndarray:
+    """Return which rows are drawn as markers: evenly spread, of both kinds their share and their extremes."""
+    shown = np.zeros(value.size, dtype=bool)
+    for rows in (np.flatnonzero(training), np.flatnonzero(~training)):
+        share = max(round(MOST_MARKERS * rows.size / value.size), 4)
+        shown[rows[spread(value[rows], share)]] = True
+    return shown
+
+
+def _shown_note(shown: np.ndarray) -> str:
+    """Return how many data are drawn, where it is not all."""
+    if shown.all():
+        return ""
+    return (
+        f"{drawn_note(int(shown.sum()), shown.size, 'data points')[:-1]}, with the smallest and the largest."
+    )

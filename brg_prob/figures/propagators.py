@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 
@@ -14,25 +15,21 @@ from brg_prob.figures.style import (
     MUTED,
     SERIES,
     Picture,
+    dimension,
+    frame,
     input_unit,
     label_axes,
     legend,
     log_axis,
     momentum_unit,
     new_figure,
+    power_unit,
     quantity,
-    thin,
 )
+from brg_prob.figures.thinning import drawn_note, peaks, thin
 
 _MOST_MARKERS = 60
-_MESSAGES = {
-    "consistent": "Flowed back, the posterior’s fluctuations lie on the curves of the exact "
-    "renormalization group",
-    "inconsistent": "The posterior’s fluctuations, flowed back, held against the curves of the "
-    "exact renormalization group (the checks reject their agreement)",
-    "undetermined": "The posterior’s fluctuations, flowed back, held against the curves of the "
-    "exact renormalization group",
-}
+_CHECKS = ("propagator", "information shell")  # the checks of these variances, by scheme
 
 
 @dataclass(frozen=True)
@@ -70,12 +67,21 @@ class _Curves:
         near = np.abs(self.measured - self.predicted)[valid] <= self.error[valid]
         return float(near.mean()) if valid.any() else 0.0
 
+    def farthest(self) -> float:
+        """Return the largest distance from the prediction in standard errors."""
+        valid = self.error > 0
+        distance = np.abs(self.measured - self.predicted)[valid] / self.error[valid]
+        return float(distance.max()) if valid.any() else 0.0
 
-def propagator_picture(tree: xr.DataTree) -> Picture:
+
+def propagator_picture(tree: xr.DataTree) -> Picture | None:
     """Draw G(p; T) at four scales, measured on predicted, and the relative deviations below.
 
-    Reads ``theory`` (momentum, predicted, measured, se) and ``flow`` (observations).
+    Reads ``theory`` (momentum, predicted, measured, se) and ``flow`` (observations); None without a
+    theory.
     """
+    if "theory" not in tree.children or "predicted" not in tree["theory"].data_vars:
+        return None
     curves = _Curves.of(tree)
     chosen = thin(curves.observations.size, len(SERIES))
     marked = thin(curves.momentum.size, _MOST_MARKERS)
@@ -88,19 +94,41 @@ def propagator_picture(tree: xr.DataTree) -> Picture:
     top.plot([], [], "-", color=INK, lw=1.1, label="predicted (exact RG)")
     if curves.finite is not None:
         top.plot([], [], "--", color=MUTED, lw=1.1, label="finite width, exact")
-    length = input_unit(tree)
+    length, dim = input_unit(tree), dimension(tree)
     label_axes(low, x=quantity("momentum |p|", momentum_unit(length)), y="deviation (%)")
-    label_axes(top, y=quantity("propagator G(p; T)", f"field² · {length or 'length'}"))
+    label_axes(top, y=quantity("propagator G(p; T)", power_unit("field", length or "length", dim)))
     legend(top, loc="upper right")
     listed = ", ".join(f"{curves.observations[s]:.3g}" for s in chosen)
     return Picture(
         "propagators",
         fig,
-        _MESSAGES.get(str(tree.attrs["verdict"]), _MESSAGES["undetermined"]),
+        _message(tree, curves),
         _caption(curves, chosen.size, marked.size),
         f"Propagators at T = {listed}. Of all {curves.predicted.size} measured points "
         f"{100 * curves.inside():.0f} % lie within one standard error of the prediction; 68 % are expected.",
+        _numbers(curves, chosen, length, dim),
+        "correspondence",
     )
+
+
+def _message(tree: xr.DataTree, curves: _Curves) -> str:
+    """Return what the check of the propagator says; where it says nothing, how many points agree."""
+    verdict = str(tree.attrs.get("verdict"))
+    if "checks" in tree.children:
+        checks = tree["checks"].to_dataset()
+        verdicts = dict(zip(checks["name"].values.tolist(), checks["verdict"].values.tolist(), strict=True))
+        verdict = next((verdicts[name] for name in _CHECKS if name in verdicts), verdict)
+    if verdict == "consistent":
+        return (
+            "Flowed back, the posterior’s fluctuations lie on the curves of the exact renormalization group"
+        )
+    near = f"{100 * curves.inside():.0f} % of the points lie within one standard error, 68 % are expected"
+    if verdict == "inconsistent":
+        return (
+            "Flowed back, the posterior’s fluctuations depart from the curves of the exact renormalization "
+            f"group, by up to {curves.farthest():.2g} standard errors"
+        )
+    return f"Whether the posterior’s fluctuations follow the exact renormalization group stays open: {near}"
 
 
 def _draw_scale(top: Axes, low: Axes, curves: _Curves, marked: np.ndarray, scale: int, number: int) -> None:
@@ -115,15 +143,34 @@ def _draw_scale(top: Axes, low: Axes, curves: _Curves, marked: np.ndarray, scale
         "elinewidth": 0.9,
     }
     predicted, measured, error = (v[scale] for v in (curves.predicted, curves.measured, curves.error))
-    top.plot(curves.momentum, np.where(predicted > 0, predicted, np.nan), "-", color=INK, lw=1.1, zorder=2)
+    lines = [(np.where(predicted > 0, predicted, np.nan), "-", INK)]
     if curves.finite is not None:
-        top.plot(curves.momentum, curves.finite[scale], "--", color=colour, lw=1.1, zorder=2)
+        lines.append((curves.finite[scale], "--", colour))
+    for values, dashes, ink in lines:
+        kept = peaks(values)
+        top.plot(curves.momentum[kept], values[kept], dashes, color=ink, lw=1.1, zorder=2)
     label = f"T = {curves.observations[scale]:.3g}"
     top.errorbar(curves.momentum[marked], measured[marked], error[marked], label=label, **style)
     there = marked[predicted[marked] > 0]  # what a shell dropped has no relative deviation
     deviation = 100 * (measured[there] / predicted[there] - 1)
     shift = 0.12 * (curves.momentum[-1] - curves.momentum[0]) / max(marked.size, 1) * (number - 1.5)
     low.errorbar(curves.momentum[there] + shift, deviation, 100 * error[there] / predicted[there], **style)
+
+
+def _numbers(curves: _Curves, chosen: np.ndarray, length: str, dim: int) -> pd.DataFrame:
+    """Return the propagators of all modes at the scales drawn."""
+    unit = power_unit("field", length or "length", dim)
+    size = curves.momentum.size
+    columns = {
+        ("observations T", ""): np.repeat(curves.observations[chosen], size),
+        ("momentum", momentum_unit(length)): np.tile(curves.momentum, chosen.size),
+        ("predicted", unit): curves.predicted[chosen].ravel(),
+        ("measured", unit): curves.measured[chosen].ravel(),
+        ("standard error", unit): curves.error[chosen].ravel(),
+    }
+    if curves.finite is not None:
+        columns["exact at this width", unit] = curves.finite[chosen].ravel()
+    return frame(columns)
 
 
 def _caption(curves: _Curves, scales: int, markers: int) -> str:
@@ -134,6 +181,4 @@ def _caption(curves: _Curves, scales: int, markers: int) -> str:
     ]
     parts += ["; dashed: exact at this width"] if curves.finite is not None else []
     parts += [". Below: the relative deviations."]
-    if markers < curves.momentum.size:
-        parts += [f" {markers} of {curves.momentum.size} modes are drawn, evenly spread."]
-    return "".join(parts)
+    return "".join([*parts, drawn_note(markers, curves.momentum.size, "modes")])

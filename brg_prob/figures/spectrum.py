@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from brg_prob.figures.style import (
     BLUE,
@@ -13,34 +14,47 @@ from brg_prob.figures.style import (
     MUTED,
     VERMILION,
     Picture,
+    frame,
     input_unit,
     label_axes,
     legend,
     log_axis,
     momentum_unit,
     new_figure,
+    percent,
     power_of_ten,
     quantity,
-    thin,
+    short,
 )
+from brg_prob.figures.thinning import drawn_note, peaks, spread, thin
 
-_MOST_MARKERS = 60
+_MOST_MARKERS, _MOST_RANKS = 60, 500
+_ON_THE_LINE = 0.01  # relative distance that the eye cannot see on these axes
 
 
-def spectrum_picture(tree: xr.DataTree) -> Picture:
+def spectrum_picture(tree: xr.DataTree) -> Picture | None:
     """Draw the eigenvalues of the whitened Fisher metric at their momenta, on the predicted line.
 
     Reads ``theory`` (momentum, fisher_measured, fisher_predicted) and the root's number of
-    observations; without a prediction, the eigenvalues against their rank.
+    observations; without a prediction, the eigenvalues of ``fisher`` against their rank. None without either.
     """
     observations = float(tree.attrs["observations"])
-    fig, ax = new_figure()
     if "theory" in tree.children and "fisher_measured" in tree["theory"].data_vars:
-        return _against_momentum(tree, observations, fig, ax)
+        return _against_momentum(tree, observations, *new_figure())
+    if "fisher" not in tree.children:
+        return None
     values = np.sort(np.asarray(tree["fisher"]["eigenvalue"].values, dtype=float))[::-1]
-    values = values[values > 0]
-    log_axis(ax, "y", values.min(), values.max())
-    ax.plot(np.arange(1, values.size + 1), values, "o", ms=3.5, color=BLUE, label="measured")
+    return _by_rank(values, observations, *new_figure()) if (values > 0).any() else None
+
+
+def _by_rank(values: np.ndarray, observations: float, fig: Figure, ax: Axes) -> Picture:
+    """Draw eigenvalues in descending order; those that are zero cannot stand on the axis."""
+    level, positive, rank = 1 / observations, values[values > 0], np.arange(1, values.size + 1)
+    log_axis(ax, "y", min(positive.min(), level), max(positive.max(), level))
+    ax.set_xlim(0, values.size + 1)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    marked = thin(positive.size, _MOST_RANKS)
+    ax.plot(rank[marked], positive[marked], "o", ms=3.5, color=BLUE, label="measured")
     label_axes(ax, x="rank of the mode", y="Fisher eigenvalue λ (per observation)")
     above = _threshold(ax, values, observations)
     return Picture(
@@ -48,8 +62,11 @@ def spectrum_picture(tree: xr.DataTree) -> Picture:
         fig,
         f"The data can tell {above} of {values.size} modes apart",
         "Eigenvalues of the prior-whitened Fisher metric per observation, in descending order. Dotted: "
-        "1/T, below which a mode is not distinguishable.",
-        f"Fisher eigenvalues against rank, from {values[0]:.3g} to {values[-1]:.3g}; {above} lie above 1/T.",
+        "1/T, below which a mode is not distinguishable." + drawn_note(marked.size, positive.size, "modes"),
+        f"Fisher eigenvalues against rank, from {short(values[0])} to {short(values[-1])}; {above} lie "
+        "above 1/T.",
+        frame({("rank", ""): rank, ("eigenvalue", ""): values}),
+        "correspondence",
     )
 
 
@@ -63,10 +80,9 @@ def _against_momentum(tree: xr.DataTree, observations: float, fig: Figure, ax: A
     shown = predicted > 0
     positive = np.concatenate([measured[measured > 0], predicted[shown]])
     log_axis(ax, "y", positive.min(), positive.max())
-    ax.plot(
-        momentum[order], predicted[order], "-", color=INK, lw=1.4, label="predicted G₀(p)/(Lᵈσ²)", zorder=3
-    )
-    marked = order[thin(order.size, _MOST_MARKERS)]
+    line = order[peaks(predicted[order])]
+    ax.plot(momentum[line], predicted[line], "-", color=INK, lw=1.4, label="predicted G₀(p)/(Lᵈσ²)", zorder=3)
+    marked = order[spread(measured[order], _MOST_MARKERS)]
     ax.plot(
         momentum[marked],
         np.where(measured > 0, measured, np.nan)[marked],
@@ -86,16 +102,28 @@ def _against_momentum(tree: xr.DataTree, observations: float, fig: Figure, ax: A
     return Picture(
         "spectrum",
         fig,
-        f"{above} of {momentum.size} modes are distinguishable by the data, each at the momentum it "
-        "belongs to",
+        f"{above} of {momentum.size} modes are distinguishable by the data; their eigenvalues "
+        + (
+            "lie on the predicted line"
+            if worst < _ON_THE_LINE
+            else f"lie within {percent(worst)} of prediction"
+        ),
         "Eigenvalue λ of the prior-whitened Fisher metric per observation, at the momentum of its mode "
         "(circles), and the predicted line (solid). Dotted: λ = 1/T; the data distinguish the modes above "
         "it. No error bars: the metric is computed, not sampled. Largest relative distance from the line: "
-        f"{_short(worst)}." + _drawn(marked, order),
+        f"{short(worst)}." + drawn_note(marked.size, order.size, "modes"),
         f"Scatter plot, logarithmic vertical axis: {momentum.size} Fisher eigenvalues fall from "
-        f"{_short(measured.max())} at momentum zero to {_short(measured[measured > 0].min())} at momentum "
-        f"{momentum.max():.3g}, within {_short(worst)} (relative) of the predicted line. {above} lie above "
-        f"the threshold 1/T = {_short(1 / observations)}.",
+        f"{short(measured.max())} at momentum zero to {short(measured[measured > 0].min())} at momentum "
+        f"{momentum.max():.3g}, within {short(worst)} (relative) of the predicted line. {above} lie above "
+        f"the threshold 1/T = {short(1 / observations)}.",
+        frame(
+            {
+                ("momentum", unit): momentum[order],
+                ("eigenvalue predicted", ""): predicted[order],
+                ("eigenvalue measured", ""): measured[order],
+            }
+        ),
+        "correspondence",
     )
 
 
@@ -113,15 +141,3 @@ def _threshold(ax: Axes, values: np.ndarray, observations: float) -> int:
         fontsize=9,
     )
     return int(np.sum(values * observations >= 1))
-
-
-def _drawn(marked: np.ndarray, all_of_them: np.ndarray) -> str:
-    """Return how many modes are drawn, where it is not all."""
-    if marked.size == all_of_them.size:
-        return ""
-    return f" {marked.size} of {all_of_them.size} modes are drawn, evenly spread."
-
-
-def _short(value: float) -> str:
-    """Return a number in words fit for an alternative text."""
-    return f"{value:.2g}"

@@ -1,4 +1,4 @@
-"""What all figures share: palette, axes, units, and SVG that follows the page's light or dark theme.
+"""What all figures share: palette, axes, units and numbers in words.
 
 Colours are Okabe and Ito's, distinguishable under the common colour-vision deficiencies; every
 series also differs by marker or line style, so that print in grey stays readable. Figures are
@@ -7,18 +7,17 @@ series also differs by marker or line style, so that print in grey stays readabl
 
 from __future__ import annotations
 
-import hashlib
-import io
-import re
-import warnings
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import FuncFormatter, LogLocator
+
+from brg_prob.figures.ticks import minor_ticks
 
 INK, MUTED, GRID = "#1b1f24", "#667080", "#e2e6ea"
 BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7"
@@ -39,10 +38,13 @@ THEME = {
 SERIES = ((BLUE, "o"), (GREEN, "s"), (ORANGE, "^"), (VERMILION, "D"))
 """Colour and marker of up to four series, in the order of the flow."""
 
+Section = Literal["field", "correspondence", "flow", "theories", "data", "trust", "sampling", "comparison"]
+"""Parts of a report in which a picture can stand."""
+
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Picture:
     """A figure with what a reader needs to understand it.
 
@@ -58,6 +60,11 @@ class Picture:
         What is drawn, with units and the meaning of error bars.
     alt
         The same for a reader who cannot see it, numbers included.
+    numbers
+        What is drawn, in full precision, one column per quantity with its unit in brackets; where series
+        differ in kind, one below the other with their names in the column ``series``.
+    section
+        The part of the report it belongs to.
     """
 
     name: str
@@ -65,40 +72,82 @@ class Picture:
     title: str
     caption: str
     alt: str
+    numbers: pd.DataFrame = field(default_factory=pd.DataFrame)
+    section: Section = "comparison"
 
 
-def new_figure(*, width: float = 6.4, height: float = 4.0, **layout: Any) -> tuple[Figure, Any]:
+def frame(columns: Mapping[tuple[str, str], Any], **series: str) -> pd.DataFrame:
+    """Return arrays of one length as a table, one column per (name, unit).
+
+    Parameters
+    ----------
+    columns
+        (name, unit) to values; an empty unit leaves the name alone.
+    series
+        Columns that hold one word in every row; they come first.
+
+    Examples
+    --------
+    >>> frame({("momentum", "rad/yr"): [0.0, 1.0]}, series="data").columns.tolist()
+    ['series', 'momentum [rad/yr]']
+    """
+    named = {
+        f"{name} [{unit}]" if unit else name: np.asarray(values) for (name, unit), values in columns.items()
+    }
+    table = pd.DataFrame(named)
+    for place, (name, word) in enumerate(series.items()):
+        table.insert(place, name, word)
+    return table
+
+
+def new_figure(*, width: float = 5.8, height: float = 3.7, **layout: Any) -> tuple[Figure, Any]:
     """Return a figure and its axes (as ``Figure.subplots`` gives them); sizes in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    figure.patch.set_alpha(0.0)
+    figure.patch.set_visible(False)
+    return figure, new_axes(figure, **layout)
+
+
+def stacked(*heights: float, width: float = 5.8) -> tuple[Figure, list[SubFigure]]:
+    """Return a figure of parts above each other, laid out independently; sizes in inches."""
+    figure = Figure(figsize=(width, sum(heights)), layout="constrained")
+    figure.patch.set_visible(False)
+    parts = list(
+        np.ravel(np.asarray(figure.subfigures(len(heights), 1, height_ratios=heights), dtype=object))
+    )
+    for part in parts:
+        part.patch.set_visible(False)
+    return figure, parts
+
+
+def new_axes(figure: Figure | SubFigure, **layout: Any) -> Any:
+    """Return axes of the house's style in a figure or a part of it, as ``Figure.subplots`` gives them."""
     axes = figure.subplots(**layout)
     for ax in np.ravel(np.asarray(axes, dtype=object)):
         _clean(ax)
-    return figure, axes
+    return axes
 
 
 def _clean(ax: Axes) -> None:
     """Thin axes on two sides, a faint grid behind, in theme colours."""
-    ax.patch.set_alpha(0.0)
+    ax.patch.set_visible(False)
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
     for side in ("left", "bottom"):
         ax.spines[side].set_color(MUTED)
         ax.spines[side].set_linewidth(0.8)
-    ax.tick_params(which="both", colors=MUTED, labelcolor=INK, labelsize=9.5, width=0.8)
-    ax.tick_params(which="minor", length=2)
+    ax.tick_params(colors=MUTED, labelcolor=INK, labelsize=10, width=0.8)
     ax.grid(True, which="major", color=GRID, linewidth=0.7)
     ax.set_axisbelow(True)
     for axis in (ax.xaxis, ax.yaxis):
         axis.label.set_color(INK)
-        axis.label.set_fontsize(10.5)
+        axis.label.set_fontsize(11)
 
 
 def legend(ax: Axes, **options: Any) -> None:
     """Add a frameless legend in theme colours."""
     settings: dict[str, Any] = {
         "frameon": False,
-        "fontsize": 9.5,
+        "fontsize": 10,
         "labelcolor": INK,
         "handlelength": 1.8,
     } | options
@@ -109,12 +158,42 @@ def log_axis(ax: Axes, which: str, low: float, high: float) -> None:
     """Make an axis logarithmic with Unicode labels (text in SVG), dense enough for its span."""
     getattr(ax, f"set_{which}scale")("log")
     axis = getattr(ax, f"{which}axis")
-    decades = np.log10(high / low) if low > 0 else 3.0
+    decades = np.log10(high / low) if 0 < low < high else 3.0
     subs = (1.0,) if decades > 2.0 else (1.0, 2.0, 5.0)
     axis.set_major_locator(LogLocator(base=10, subs=subs, numticks=12))
     axis.set_major_formatter(FuncFormatter(lambda value, _: power_of_ten(value)))
-    axis.set_minor_locator(LogLocator(base=10, subs=tuple(range(2, 10)), numticks=12))
-    axis.set_minor_formatter(NullFormatter())
+    minor_ticks(ax, which, MUTED)
+
+
+def momentum_axis(ax: Axes, values: np.ndarray) -> np.ndarray:
+    """Make the horizontal axis logarithmic in momenta or distances and return where each of them stands.
+
+    Zero stands at half the smallest other value, and is labelled 0.
+    """
+    positive = values[values > 0]
+    if not positive.size:
+        return values
+    log_axis(ax, "x", positive.min(), positive.max())
+    if positive.size == values.size:
+        return values
+    smallest = positive.min()
+    zero = smallest / 2
+    # a label below the smallest value would run into that of zero
+    shown = FuncFormatter(lambda value, _: power_of_ten(value) if value >= 0.999 * smallest else "")
+    ax.xaxis.set_major_formatter(shown)
+    ax.axvline(zero, color=GRID, lw=0.7, zorder=0)
+    ax.annotate(
+        "0",
+        (zero, 0),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, -6),
+        textcoords="offset points",
+        ha="center",
+        va="top",
+        color=INK,
+        fontsize=10,
+    )
+    return np.where(values > 0, values, zero)
 
 
 def power_of_ten(value: float) -> str:
@@ -135,14 +214,63 @@ def power_of_ten(value: float) -> str:
     return power if abs(factor - 1) < 1e-6 else f"{factor:g}·{power}"
 
 
+def short(value: float, digits: int = 3) -> str:
+    """Return a number for a sentence: few digits, powers of ten written out, a true minus sign.
+
+    Examples
+    --------
+    >>> short(0.12345), short(1.13e-12), short(-2.0), short(123456.0), short(14600.0)
+    ('0.123', '1.13·10⁻¹²', '−2', '1.23·10⁵', '14600')
+    """
+    rounded = float(f"{value:.{digits}g}")
+    if rounded == 0 or not np.isfinite(rounded) or 1e-3 <= abs(rounded) < 1e5:
+        return f"{rounded:.10g}".replace("-", "−")
+    return ("−" if rounded < 0 else "") + power_of_ten(abs(rounded))
+
+
+def percent(fraction: float) -> str:
+    """Return a fraction as a percentage with two digits.
+
+    Examples
+    --------
+    >>> percent(0.4137), percent(1.4)
+    ('41 %', '140 %')
+    """
+    return f"{short(100 * fraction, 2)} %"
+
+
+def with_error(value: float, error: float) -> str:
+    """Return a value with its error, both to the second digit of the error; the value alone without one.
+
+    Examples
+    --------
+    >>> (
+    ...     with_error(1.0791, 0.0983),
+    ...     with_error(-0.0057, 0.0224),
+    ...     with_error(163.2, 4.8),
+    ...     with_error(2.0, np.nan),
+    ... )
+    ('1.079 ± 0.098', '−0.006 ± 0.022', '163.2 ± 4.8', '2')
+    """
+    if not (np.isfinite(value) and np.isfinite(error) and error > 0):
+        return short(value)
+    places = 1 - int(np.floor(np.log10(error)))
+    if not -3 <= places <= 5 or abs(value) >= 1e6:
+        return f"{short(value)} ± {short(error, 2)}"
+    shown = f"{round(value, places):.{max(places, 0)}f} ± {round(error, places):.{max(places, 0)}f}"
+    return shown.replace("-", "−")
+
+
 def quantity(name: str, unit: str) -> str:
     """Return an axis label with its unit, or the name alone where there is none.
 
     Examples
     --------
-    >>> quantity("momentum |p|", "rad/year"), quantity("T", "")
-    ('momentum |p| (rad/year)', 'T')
+    >>> quantity("momentum |p|", "rad/year"), quantity("T", ""), quantity("G", "(standard units)²")
+    ('momentum |p| (rad/year)', 'T', 'G in (standard units)²')
     """
+    if unit.startswith("("):
+        return f"{name} in {unit}"
     return f"{name} ({unit})" if unit else name
 
 
@@ -163,56 +291,66 @@ def label_axes(ax: Axes, *, x: str | None = None, y: str | None = None) -> None:
         ax.set_ylabel(y, parse_math=False)
 
 
+def head(ax: Axes, text: str, *, pad: float = 4) -> None:
+    """Write what is drawn above the axes: room for units too long for the vertical axis."""
+    ax.set_title(text, fontsize=10.5, color=INK, loc="left", pad=pad, parse_math=False)
+
+
+def legend_above(ax: Axes, columns: int, **options: Any) -> None:
+    """Add a legend in one line above the axes, where it can hide nothing."""
+    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2, "borderpad": 0.2}
+    legend(ax, ncols=columns, columnspacing=1.2, handletextpad=0.5, **(place | options))
+
+
 def input_unit(tree: Any) -> str:
     """Return the unit of the record's inputs, fit for an axis; empty without a record."""
     return safe_label(str(tree["record"].attrs["input_unit"]), 16) if "record" in tree.children else ""
 
 
+def value_unit(tree: Any) -> str:
+    """Return the unit of the record's values, fit for an axis; empty without a record."""
+    return safe_label(str(tree["record"].attrs["value_unit"]), 16) if "record" in tree.children else ""
+
+
+def group_units(tree: Any, group: str) -> tuple[str, str]:
+    """Return the units of field and length of a group, fit for an axis; where it has none, the record's."""
+    attrs = tree[group].attrs
+    field_unit, length_unit = (str(attrs.get(name, "")) for name in ("field_unit", "length_unit"))
+    return (
+        safe_label(field_unit, 16) or value_unit(tree),
+        safe_label(length_unit, 16) or input_unit(tree),
+    )
+
+
+def dimension(tree: Any) -> int:
+    """Return how many inputs the record has; 1 without a record."""
+    at = tree["record"]["input"] if "record" in tree.children else None
+    return 1 if at is None or at.ndim == 1 else int(at.shape[1])
+
+
+def power_unit(field_unit: str, length_unit: str, dim: int = 1) -> str:
+    """Return the unit of a power spectrum, field² length^d; empty where neither unit is known.
+
+    Examples
+    --------
+    >>> power_unit("hPa", "yr"), power_unit("K", "km", 2), power_unit("", "")
+    ('hPa² yr', 'K² km²', '')
+    """
+    return " ".join(word for word in (raised(field_unit, 2), raised(length_unit, dim)) if word)
+
+
+def raised(unit: str, power: int) -> str:
+    """Return a unit to a power, in brackets where it is more than one word.
+
+    Examples
+    --------
+    >>> raised("hPa", 2), raised("standard units", 4), raised("yr", -2), raised("", 2)
+    ('hPa²', '(standard units)⁴', 'yr⁻²', '')
+    """
+    base = unit if unit.isalpha() or not unit else f"({unit})"
+    return base + str(power).translate(_SUPERSCRIPT) if unit and power != 1 else base
+
+
 def momentum_unit(unit: str) -> str:
     """Return the unit of |p| for inputs in ``unit``."""
-    return f"rad/{unit}" if unit else "1/length"
-
-
-def thin(size: int, most: int) -> np.ndarray:
-    """Return at most ``most`` indices of ``range(size)``, evenly spread, both ends included."""
-    return np.unique(np.linspace(0, size - 1, min(size, most)).round().astype(int))
-
-
-def svg(picture: Picture) -> str:
-    """Return a picture as an SVG element to stand inside an HTML page.
-
-    Text stays text (searchable, in the page's font), colours are CSS variables, identifiers
-    are unique per picture, and nothing refers to anything outside the page.
-    """
-    salt = hashlib.sha256(picture.name.encode()).hexdigest()
-    buffer = io.StringIO()
-    with (
-        mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt, "svg.id": None}),
-        warnings.catch_warnings(),
-    ):
-        # text stays text: the reader's fonts draw it, whatever matplotlib's own can
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        picture.figure.savefig(
-            buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
-        )
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'\s(xmlns(:\w+)?|version)="[^"]*"', "", text).replace("xlink:href", "href")
-    text = re.sub(
-        r'<svg\b[^>]*?viewBox="([^"]*)"[^>]*>',
-        r'<svg viewBox="\1" aria-hidden="true" focusable="false">',
-        text,
-        count=1,
-    )
-    text = _unique_identifiers(text, picture.name)
-    for colour, variable in THEME.items():
-        text = re.sub(colour, variable, text, flags=re.IGNORECASE)
-    return re.sub(r"(font: [\d.]+px) [^;\"]*", r"\1 var(--sans)", text)
-
-
-def _unique_identifiers(text: str, name: str) -> str:
-    """Prefix all identifiers and references: several pictures stand in one page."""
-    text = re.sub(r'id="([^"]+)"', rf'id="{name}-\1"', text)
-    text = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", text)
-    return re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', text)
+    return f"rad/{unit}" if unit else "rad/length"

@@ -18,6 +18,7 @@ from brg_prob.flow.member import MemberFlow, Start, member_starts
 from brg_prob.flow.shell import Shell
 from brg_prob.geometry import FisherMetric
 from brg_prob.network import LinearReadout, require
+from brg_prob.notebook import one_line, quantity, table_html
 from brg_prob.posterior.schema import posterior_tree
 from brg_prob.theory import ProjectedObservation, ReadoutTheory
 
@@ -194,6 +195,33 @@ class Flow:
         from brg_prob.flow.summary import summarise
 
         return summarise(self)
+
+    def __repr__(self) -> str:
+        """Return one line, no arrays; nothing is computed."""
+        return one_line(
+            "Flow",
+            type(self.network).__name__,
+            type(self.scheme).__name__.lower(),
+            f"{len(self.scales)} scales, {self.coordinate} {self._reach()}",
+            f"{self.start.field.shape[0]} draws",
+        )
+
+    def _repr_html_(self) -> str:
+        """Return a small table for notebooks; nothing is computed."""
+        rows = [
+            ("scheme", self.scheme),
+            (self.coordinate.replace("_", " "), self._reach()),
+            ("scales", len(self.scales)),
+            ("training inputs n", self.start.data.n),
+            ("draws", f"{self.start.field.shape[0]} in {self.chains} chain(s)"),
+            ("field draws kept per scale", min(self.store_draws, self.start.field.shape[0])),
+        ]
+        title = f"Flow of {type(self.network).__name__} towards its prior"
+        return table_html(title, rows, note=".tree computes all scales, .theory_at(scale) the theory at one")
+
+    def _reach(self) -> str:
+        """Return first and last scale as text."""
+        return " → ".join(quantity(scale) for scale in dict.fromkeys((self.scales[0], self.scales[-1])))
 
 
 def coarse_grain(

@@ -18,6 +18,7 @@ from jax import Array
 
 from brg_prob.geometry.spectrum import ReadoutModes, diagonal_information, readout_modes
 from brg_prob.network import Hidden, LinearReadout, require
+from brg_prob.notebook import one_line, quantity, table_html
 from brg_prob.results import key_from_json
 
 
@@ -77,6 +78,34 @@ class FisherMetric:
     def tree(self) -> dict[str, Any]:
         """The arrays of the group ``fisher``."""
         return {"eigenvalue": self.eigenvalues, "mode_field": self.modes, "diagonal": self.diagonal}
+
+    def effective_dimension(self, observations: float | None = None) -> float:
+        """Return Σ_k Tλ_k/(1 + Tλ_k) at T observations, default n (T6)."""
+        weight = (self.observations if observations is None else observations) * self.eigenvalues
+        return float(jnp.sum(weight / (1 + weight)))
+
+    def __repr__(self) -> str:
+        """Return one line, no arrays."""
+        return one_line(
+            "FisherMetric",
+            type(self.network).__name__,
+            f"n = {self.observations}",
+            f"{self.rank} of {self.first.eigenvalues.size} eigenvalues above the floor",
+            f"effective dimension {quantity(self.effective_dimension())}",
+        )
+
+    def _repr_html_(self) -> str:
+        """Return a small table for notebooks."""
+        rows = [
+            ("observations n", self.observations),
+            ("noise σ", quantity(self.noise)),
+            ("eigenvalues above the floor", f"{self.rank} of {self.first.eigenvalues.size}"),
+            ("largest eigenvalue λ₁", quantity(self.eigenvalues[0])),
+            ("modes with nλ ≥ 1", int(jnp.sum(self.observations * self.eigenvalues >= 1))),
+            ("effective dimension at T = n", quantity(self.effective_dimension())),
+        ]
+        title = f"Fisher metric of {type(self.network).__name__}"
+        return table_html(title, rows, note=self.status)
 
 
 def hidden_layers(network: LinearReadout, posterior: xr.DataTree) -> tuple[dict[str, Array], ...]:

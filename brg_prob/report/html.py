@@ -1,31 +1,43 @@
 """Fill the report's template from a run's tree, summary and model.json.
 
-The page is one file: style and figures inline, system fonts, no script, no request. Every text
-that comes from a user (columns, units, file and model names) passes through jinja2's escaping.
+The page is one file: style, figures and scripts inline, system fonts, no request. It says all it has
+to say without scripts; with them, a slider moves four panels through the scales.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from functools import cache
-from importlib.resources import files
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import xarray as xr
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
-from brg_prob import figures
-from brg_prob.figures import Picture
+from brg_prob import figures, store
+from brg_prob.figures.style import input_unit, momentum_unit
+from brg_prob.report import page
+from brg_prob.report.interactive import slider, slider_scripts
+from brg_prob.report.page import Drawing, number
+from brg_prob.report.statements import inline_options, statements, subject
 from brg_prob.summary import branches, data_sentence, deciding_columns, verdict_sentence
 
 _ROLES = {
     "correspondence": "decide the verdict",
     "data": "is the prior a fit description of the data?",
     "control": "wrong on purpose: must be rejected",
+}
+
+
+_PARTS = {
+    "field": "The data and the field",
+    "correspondence": "Is the flow the exact renormalization group?",
+    "flow": "Along the flow",
+    "theories": "Prior against posterior field theory",
+    "data": "The data against the prior predictive",
+    "trust": "Which modes to trust",
+    "sampling": "Sampling diagnostics",
+    "": "More",
 }
 
 
@@ -49,7 +61,7 @@ class Reportable(Protocol):
 
 
 def write_report(run: Reportable, path: str | Path) -> Path:
-    """Write the report of a run to a file and return its path.
+    """Write the report of a run to a file, whole or not at all, and return its path.
 
     Parameters
     ----------
@@ -57,102 +69,77 @@ def write_report(run: Reportable, path: str | Path) -> Path:
         Anything with ``tree``, ``summary`` and ``model``: the result of :func:`brg_prob.run`
         or of :func:`brg_prob.load_run`.
     path
-        The file, or a folder in which it shall be ``report.html``.
+        The file, or a folder in which it shall be ``report.html``. A page that stood there is
+        replaced at once; it stays as it was where the new one cannot be written.
+
+    Raises
+    ------
+    brg_prob.store.StoreError
+        No such folder, or the disk refuses.
     """
     target = Path(path)
-    target = target / "report.html" if target.is_dir() else target
-    target.write_text(render_report(run), encoding="utf-8")
+    target = target / store.REPORT if target.is_dir() else target
+    store.replace_page(target.parent, target.name, render_report(run))
     return target
 
 
 def render_report(run: Reportable) -> str:
     """Return the report of a run as one self-contained HTML page."""
     tree, summary = run.tree, run.summary
-    return _template().render(
+    drawn = page.drawings(figures.pictures(tree), prefix=summary["model"]["name"])
+    moving = slider(tree)
+    parts = _parts(drawn)
+    return page.render_page(
+        "report.html.jinja",
+        scripts=slider_scripts() if moving else (),
+        data={"slides": moving.content()} if moving else {},
+        contents=_contents(parts, moving=moving is not None),
         summary=summary,
         model=run.model,
-        attrs=tree.attrs,
-        record=tree["record"].attrs if "record" in tree.children else {},
-        title=f"{summary['model']['name']} trained on {_subject(tree)}",
+        title=f"{summary['model']['name']} trained on {subject(tree)}",
         sentence=verdict_sentence(summary),
         data_sentence=data_sentence(summary),
+        statements=statements(tree, summary, run.model),
         facts=_facts(tree, summary),
-        pictures=[(picture, Markup(figures.svg(picture))) for picture in _pictures(tree)],
+        parts=parts,
+        moving=moving,
         roles=_roles(summary),
         flows=[_flow_table(branch) for branch in branches(tree)],
+        momentum_unit=momentum_unit(input_unit(tree)),
         options=_options(tree, summary),
         command=tree.attrs.get("command", ""),
     )
 
 
-@cache
-def _template() -> Any:
-    """Return the compiled template; escaping is on for every value."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["number"] = number
-    environment.filters.update(percent=percent, probability=probability, decimals=decimals)
-    folder = files("brg_prob.report")
-    style = (folder / "report.css").read_text(encoding="utf-8")
-    environment.globals["style"] = Markup(style)  # our own file, trusted
-    return environment.from_string((folder / "report.html.jinja").read_text(encoding="utf-8"))
+def _parts(drawn: Sequence[Drawing]) -> list[dict[str, Any]]:
+    """Return the drawings by part of the report, in the order in which one reads."""
+    known = [*_PARTS, *sorted({drawing.section for drawing in drawn} - set(_PARTS))]
+    parts = [
+        {
+            "anchor": f"part-{section or 'more'}",
+            "title": _PARTS.get(section, "More"),
+            "drawings": [drawing for drawing in drawn if drawing.section == section],
+        }
+        for section in known
+    ]
+    return [part for part in parts if part["drawings"]]
 
 
-def number(value: float | None, digits: int = 3) -> str:
-    """Return a number for a table: few digits, no trailing noise, a dash where there is none.
-
-    Examples
-    --------
-    >>> number(0.123456), number(None), number(3.2e-9), number(12345.6, 4)
-    ('0.123', '–', '3.2·10⁻⁹', '12350')
-    """
-    if value is None or not math.isfinite(value):
-        return "–"
-    if value == 0 or 1e-3 <= abs(value) < 1e6:
-        rounded = float(f"{value:.{digits}g}")
-        text = f"{rounded:.0f}" if abs(rounded) >= 10 ** (digits - 1) else f"{rounded:g}"
-        return text.replace("-", "−")
-    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
-    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
-    power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"{mantissa}·10{power}".replace("-", "−")
-
-
-def percent(value: float | None) -> str:
-    """Return a relative size in per cent; what is mere rounding as a bound."""
-    if value is None:
-        return "–"
-    return "< 0.1 %" if value < 1e-3 else f"{number(100 * value, 2)} %"
-
-
-def probability(value: float | None) -> str:
-    """Return a p-value with two digits; below 10⁻⁶ as a bound."""
-    return "< 10⁻⁶" if value is not None and value < 1e-6 else number(value, 2)
-
-
-def decimals(value: float) -> str:
-    """Return a number with three decimals, or a dash."""
-    return f"{value:.3f}".replace("-", "−") if math.isfinite(value) else "–"
-
-
-def _subject(tree: xr.DataTree) -> str:
-    """Return what the network was trained on."""
-    return str(tree["record"].attrs.get("subject", "data")) if "record" in tree.children else "data"
-
-
-def _pictures(tree: xr.DataTree) -> list[Picture]:
-    """Return the figures that the tree has the groups for."""
-    pictures = []
-    if "record" in tree.children:
-        pictures.append(figures.field_picture(tree))
-    if "theory" in tree.children:
-        pictures.append(figures.propagator_picture(tree))
-    pictures.append(figures.spectrum_picture(tree))
-    pictures.append(figures.running_picture(tree))
-    if "tuning" in tree.children:
-        pictures.append(figures.evidence_picture(tree))
-    return pictures
+def _contents(parts: Sequence[dict[str, Any]], *, moving: bool) -> list[tuple[str, str]]:
+    """Return the table of contents as (anchor, title)."""
+    entries = [(part["anchor"], part["title"]) for part in parts]
+    if moving:
+        # after the data and the field, before the flow in detail
+        entries.insert(
+            1 if entries and entries[0][0] == "part-field" else 0, ("moving", "Through the scales")
+        )
+    return [
+        *entries,
+        ("checks", "Checks"),
+        ("scales", "Scale by scale"),
+        ("run", "Options of the run"),
+        ("again", "Reproduce"),
+    ]
 
 
 def _facts(tree: xr.DataTree, summary: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -225,7 +212,7 @@ def _options(tree: xr.DataTree, summary: dict[str, Any]) -> list[tuple[str, str]
         ("data sha256", record.get("sha256", "")),
         ("preparation", record.get("transformation", "")),
         ("held out", record.get("held_out", "")),
-        ("engine", f"{summary['engine']} {_inline(tree.attrs.get('engine_options', '{}'))}"),
+        ("engine", f"{summary['engine']} {inline_options(tree.attrs.get('engine_options', '{}'))}"),
         ("draws", tree.attrs.get("draws", "")),
         ("noise σ that enters λ", number(tree.attrs["noise"], 4)),
         ("metric", tree["fisher"].attrs.get("status", "")),
@@ -235,8 +222,3 @@ def _options(tree: xr.DataTree, summary: dict[str, Any]) -> list[tuple[str, str]
         ("seconds", ", ".join(f"{name} {seconds:.1f}" for name, seconds in summary["seconds"].items())),
     ]
     return [(name, str(value)) for name, value in entries if str(value) != ""]
-
-
-def _inline(options: str) -> str:
-    """Return JSON options as ``name=value`` words."""
-    return " ".join(f"{name}={value}" for name, value in json.loads(options).items())

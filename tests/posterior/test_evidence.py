@@ -174,7 +174,7 @@ def test_only_the_named_fields_move_and_they_are_at_their_best(fields):
 
 @pytest.mark.slow
 def test_simulated_values_are_recovered_within_their_standard_errors():
-    truth, x, seeds = OrnsteinUhlenbeck(1.0, 1.5, 0.5), grid(200), 60
+    truth, x, seeds = OrnsteinUhlenbeck(1.0, 1.5, 0.5), grid(200), 40
     scores, p_values = [], []
     for seed in range(seeds):
         y = simulate(truth, x, seed)

@@ -1,4 +1,4 @@
-"""What a run says in the terminal: a progress bar while it runs, a table and the checks at the end."""
+"""A run in the terminal: a progress bar while it goes on, a table and the checks at the end."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from rich.text import Text
 
 from brg_prob.summary import branches, data_sentence, deciding_columns, verdict_sentence
 
-_COLOURS = {"consistent": "green", "inconsistent": "red", "undetermined": "yellow"}
-_WIDEST = 100
+COLOURS = {"consistent": "green", "inconsistent": "red", "undetermined": "yellow"}
+WIDEST = 100
 
 
 class Stages:
@@ -77,7 +77,7 @@ def print_result(run: Any, folder: Path, console: Console | None = None) -> None
     console
         Default: stdout, at most 100 columns wide.
     """
-    console = console or Console(highlight=False, width=min(Console().width, _WIDEST))
+    console = console or Console(highlight=False, width=min(Console().width, WIDEST))
     for branch in branches(run.tree):
         console.print(_scale_table(branch))
         console.print()
@@ -86,7 +86,7 @@ def print_result(run: Any, folder: Path, console: Console | None = None) -> None
         console.print()
     verdict = run.summary["verdict"]
     console.print(
-        Text(f"{verdict}: ", style=f"bold {_COLOURS[verdict]}")
+        Text(f"{verdict}: ", style=f"bold {COLOURS[verdict]}")
         + Text(verdict_sentence(run.summary), style="default")
     )
     if data_sentence(run.summary):
@@ -130,7 +130,7 @@ def _check_table(rows: list[dict[str, Any]]) -> Table:
     table.add_column("verdict", no_wrap=True)
     for row in rows:
         size = row["smallest_detectable"]
-        colour = _COLOURS[row["verdict"]] if row["role"] != "control" else "default"
+        colour = COLOURS[row["verdict"]] if row["role"] != "control" else "default"
         verdict = row["verdict"]
         if row["role"] == "control":
             verdict = "rejected, as it must be" if verdict == "inconsistent" else "control not rejected"

@@ -1,0 +1,229 @@
+"""What a comparison says in sentences, computed from its numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from brg_prob.comparison.comparison import Comparison
+from brg_prob.comparison.differences import LEVEL, ROUNDING
+
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+_KINDS = {
+    "two_point": "two-point function",
+    "four_point": "four-point function",
+    "power": "power spectrum",
+    "mean_field": "mean field",
+}
+
+
+def headline(comparison: Comparison) -> str:
+    """Return what differs most and by how many standard errors; or that nothing does beyond chance."""
+    most, single = comparison.largest, len(comparison.names) == 1
+    if most is None:
+        return f"{_subject(comparison)}: no number with an error could be compared; the notes say why."
+    count = _tests(comparison)
+    if most["z"] == 0:
+        return f"{_subject(comparison)} are the same in all {count} numbers compared."
+    where = f"the {most['quantity']}{_where(comparison, most)}"
+    if most["p_value"] >= LEVEL:
+        return (
+            f"{_subject(comparison)} do not differ beyond chance: the largest of {count} differences, in "
+            f"{where}{'' if single else f' of {_whose(comparison, most)}'}, is {_errors(most['z'])} "
+            f"(p = {short(most['p_value'], 2)})."
+        )
+    by = f"{_size(comparison, most)}, {_errors(most['z'])} ({_p_value(most['p_value'])})"
+    if single:
+        return f"Training changes {where} most: {by}."
+    whose = _whose(comparison, most)
+    return f"T{whose[1:]} differs from that of “{comparison.names[0]}” most in {where}: {by}."
+
+
+def leads(comparison: Comparison) -> list[str]:
+    """Return further sentences: distance and score of each posterior against its reference."""
+    said: list[str] = []
+    for number, row in enumerate(comparison.contrasts):
+        one, _ = comparison.pairs.contrasts[number]
+        theory = comparison.pairs.theories[one]
+        if theory.state == "posterior":
+            said += _agreement(comparison, row, theory.run)
+            said += [*_distance(comparison, row, theory.run), *_score(comparison, row, theory.run)]
+    return said
+
+
+def curve_message(comparison: Comparison, group: str) -> str:
+    """Return the message of one group of differences: its largest, or that none exceeds chance."""
+    words, single = _KINDS[group], len(comparison.names) == 1
+    plural = "power spectra" if group == "power" else f"{words}s"
+    tests = comparison.tree["differences"].to_dataset()
+    rows = np.flatnonzero(tests["quantity"].values == words)
+    if not rows.size:
+        return f"The {plural} cannot be compared"
+    most = rows[np.argmax(np.abs(tests["z"].values[rows]))]
+    row = {str(name): np.asarray(tests[name].values[most]).item() for name in tests.data_vars}
+    where, size = _where(comparison, row), _size(comparison, row)
+    if row["z"] == 0:
+        return f"The {plural} are the same everywhere"
+    if row["p_value"] >= LEVEL:
+        return (
+            f"No difference between the {plural} exceeds chance: the largest of {rows.size} is "
+            f"{_errors(row['z'])}"
+        )
+    if single:
+        return f"Training changes the {words} most{where}: {size}, {_errors(row['z'])}"
+    return f"The {plural} differ most{where}: {_whose(comparison, row)} is {size}, {_errors(row['z'])}"
+
+
+def short(value: float, digits: int = 3) -> str:
+    """Return a number in words: few digits, a true minus, powers of ten written out.
+
+    Examples
+    --------
+    >>> short(-0.123456), short(1.2e-9), short(12345.0), short(float("inf"))
+    ('−0.123', '1.2·10⁻⁹', '12300', '∞')
+    """
+    if not math.isfinite(value):
+        return "–" if math.isnan(value) else "∞" if value > 0 else "−∞"
+    rounded = float(f"{value:.{digits}g}")
+    if rounded == 0 or 1e-3 <= abs(rounded) < 1e6:
+        return f"{rounded:.10g}".replace("-", "−")
+    mantissa, exponent = f"{rounded:.{digits - 1}e}".split("e")
+    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+    return f"{mantissa}·10{str(int(exponent)).translate(_SUPERSCRIPT)}".replace("-", "−")
+
+
+def _subject(comparison: Comparison) -> str:
+    """Return what is compared, as the subject of a sentence."""
+    quoted = [f"“{name}”" for name in comparison.names]
+    if len(quoted) == 1:
+        return f"Prior and posterior of {quoted[0]}"
+    return f"{', '.join(quoted[:-1])} and {quoted[-1]}"
+
+
+def _whose(comparison: Comparison, row: dict[str, Any]) -> str:
+    """Return whose number a difference is about."""
+    one, _ = comparison.pairs.contrasts[row["contrast"]]
+    theory = comparison.pairs.theories[one]
+    return f"the {theory.state} of “{comparison.names[theory.run]}”"
+
+
+def _tests(comparison: Comparison) -> int:
+    """Return the number of differences that were held against their errors."""
+    return int(comparison.tree["differences"].sizes.get("test", 0))
+
+
+def _where(comparison: Comparison, row: dict[str, Any]) -> str:
+    """Return the lag, momentum or input of a difference in words; empty for a single number."""
+    quantity, at = row["quantity"], row["at"]
+    groups = {words: name for name, words in _KINDS.items()}
+    if not math.isfinite(at) or quantity not in groups:
+        return ""
+    attrs = comparison.tree[groups[quantity]].attrs
+    if quantity == "mean field":
+        unit = f" {attrs['input_unit']}" if attrs["input_unit"] else ""
+        return f" at {attrs['input_name']} = {short(at, 6)}{unit}"
+    length = str(attrs["length_unit"])
+    if quantity == "power spectrum":
+        return f" at |p| = {short(at)} {f'rad/{length}' if length else 'per length'}"
+    return f" at lag {short(at)}{f' {length}' if length else ''}"
+
+
+def _size(comparison: Comparison, row: dict[str, Any]) -> str:
+    """Return a difference in words: in per cent where that means something, else in its unit."""
+    value, relative = row["difference"], row["relative"]
+    direction = "higher" if value > 0 else "lower"
+    if row["quantity"] in ("two-point function", "power spectrum", "mass²") and abs(relative) < 1:
+        return f"{short(100 * abs(relative))} % {direction}"
+    if row["quantity"] in ("power spectrum", "mass²") and math.isfinite(relative):
+        return f"{short(1 + relative)} times as large"
+    unit = ""
+    if row["quantity"] == "mean field":
+        unit = f" {comparison.tree['mean_field'].attrs['field_unit']}".rstrip()
+    return f"{short(abs(value))}{unit} {direction}"
+
+
+def _errors(z: float) -> str:
+    """Return a difference in standard errors in words."""
+    number = short(abs(z), 2 if abs(z) < 100 else 3)
+    return f"{number} standard error{'' if number == '1' else 's'}"
+
+
+def _p_value(value: float) -> str:
+    """Return a p-value in words, small ones as a bound."""
+    return "p < 10⁻⁶" if value < 1e-6 else f"p = {short(value, 2)}"
+
+
+def _agreement(comparison: Comparison, row: dict[str, Any], run: int) -> list[str]:
+    """Return that two posteriors agree, where the headline is about something else that does not."""
+    most = comparison.largest
+    if len(comparison.names) == 1 or most is None or most["p_value"] >= LEVEL or not row["p_value"] >= LEVEL:
+        return []
+    return [
+        f"The posteriors of “{comparison.names[run]}” and “{comparison.names[0]}” do not differ beyond "
+        f"chance: {_errors(row['largest_z'])} at most (p = {short(row['p_value'], 2)})."
+    ]
+
+
+def _distance(comparison: Comparison, row: dict[str, Any], run: int) -> list[str]:
+    """Return the distance of a posterior to its reference in a sentence."""
+    unit = comparison.rows[run]["field_unit"]
+    unit = f" {unit}" if unit else ""
+    if math.isnan(row["kl"]) and math.isnan(row["wasserstein"]):
+        return []
+    if len(comparison.names) == 1:
+        return [
+            f"The posterior is KL = {short(row['kl'])} nats from the prior; their fields are "
+            f"{short(row['wasserstein'])}{unit} apart per input (Wasserstein)."
+        ]
+    return [
+        f"The posteriors of “{comparison.names[run]}” and “{comparison.names[0]}” at {row['inputs']} common "
+        f"inputs: KL = {value_error(row['kl'], row['kl_se'])} nats, Wasserstein distance "
+        f"{value_error(row['wasserstein'], row['wasserstein_se'])}{unit} per input."
+    ]
+
+
+def _score(comparison: Comparison, row: dict[str, Any], run: int) -> list[str]:
+    """Return the score difference of a posterior and its reference in a sentence."""
+    value, error = row["score_difference"], row["score_difference_se"]
+    if not math.isfinite(value):
+        return []
+    single = len(comparison.names) == 1
+    one = "The posterior" if single else f"“{comparison.names[run]}”"
+    other = "the prior" if single else f"“{comparison.names[0]}”"
+    how = f"paired over {row['shared_observations']}" if row["paired"] else "unpaired"
+    if value == 0 and error == 0:
+        return [f"{one} predicts held-out observations exactly as {other} does."]
+    verb = f"{'better' if value > 0 else 'worse'} than {other}"
+    clear = error > 0 and abs(value) > 2 * error
+    verb = verb if clear else f"as well as {other} within two standard errors"
+    return [f"{one} predicts held-out observations {verb}: {value_error(value, error)} nats each ({how})."]
+
+
+def value_error(value: float, error: float, shown: int = 2) -> str:
+    """Return a value with its error, both to a digit of the error; an error that is rounding is left out.
+
+    Parameters
+    ----------
+    value, error
+        May be NaN.
+    shown
+        Digits of the error.
+
+    Examples
+    --------
+    >>> value_error(1.23456, 0.0123), value_error(3.0, float("nan")), value_error(float("nan"), 1.0)
+    ('1.235 ± 0.012', '3', '–')
+    >>> value_error(1.23456, 0.0123, shown=1), value_error(0.5, 1e-15)
+    ('1.23 ± 0.01', '0.5')
+    """
+    if not math.isfinite(value):
+        return short(value)
+    if not (math.isfinite(error) and error > ROUNDING * abs(value)):
+        return short(value)
+    digits = max(0, shown - 1 - math.floor(math.log10(error)))
+    if digits > 6 or abs(value) >= 1e6:
+        return f"{short(value)} ± {short(error, shown)}"
+    return f"{value:.{digits}f} ± {error:.{digits}f}".replace("-", "−")

@@ -1,0 +1,199 @@
+"""From a checked command line to a run: the network's file, the data, and what is held out.
+
+Imported only once the arguments are checked: this is where jax enters. float64 is switched on
+before the network's file is loaded, so that arrays it makes are double, too.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import importlib
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from brg_prob.arguments import ENGINES, SCHEMES, UsageError
+from brg_prob.compiled import keep_compiled
+from brg_prob.stages import Stages, working
+from brg_prob.store import recover
+from brg_prob.tables import Table, read_table
+
+if TYPE_CHECKING:
+    from brg_prob.loading.problem import Problem
+    from brg_prob.pipeline import Run, Source
+    from brg_prob.request import Request
+
+LARGEST_TABLE = 2 << 20
+"""Characters of a compressed table that a run keeps whole."""
+
+
+class Progress(Protocol):
+    """Shows the stages of a run; :class:`brg_prob.terminal.Stages` is one."""
+
+    def __call__(self, stage: str) -> AbstractContextManager[None]:
+        """Enter a stage."""
+        ...
+
+    def expect(self, stages: int) -> None:
+        """Say how many stages there are in all."""
+        ...
+
+
+@dataclass(frozen=True)
+class Executed:
+    """A run that was written: the run, its folder, and the stages that an earlier run had finished."""
+
+    run: Run
+    folder: Path
+    reused: tuple[str, ...]
+
+
+def execute(request: Request, progress: Progress) -> Executed:
+    """Load network and data, train, flow, check, and write the run folder.
+
+    Stages that an earlier run into the same folder finished from the same content are not
+    computed again, unless ``--fresh``.
+
+    Raises
+    ------
+    UsageError
+        What only the loaded network or the table itself can show to be wrong.
+    brg_prob.store.StoreError
+        The folder is in use, or the disk refuses.
+    """
+    recover(request.out)
+    with _precision(request.arguments.float32):
+        with progress("loading"):
+            problem, source, key = _loaded(request)
+        with working(request.out, fresh=request.arguments.fresh) as stages:
+            run = _computed(request, problem, source, key, stages, progress)
+            with progress("report"):
+                return Executed(run, run.save(request.out), tuple(stages.reused))
+
+
+def _loaded(request: Request) -> tuple[Problem, Source, Any]:
+    """Return what is trained on what, where it came from, and the key of the run."""
+    table = _table(request)
+    import jax
+
+    keep_compiled()
+    from brg_prob.loading.module import load_module, module_digest, neighbours
+    from brg_prob.loading.problem import fingerprint, observation_of, problem_of
+    from brg_prob.pipeline import Source
+
+    path, before = request.source.path, set(sys.modules)
+    content = path.read_bytes()
+    module = load_module(path, content)
+    table = _with_arguments(request, table, getattr(module, request.source.name, None))
+    key = jax.random.key(request.arguments.seed)
+    problem = problem_of(request, module, table, jax.random.fold_in(key, 0))
+    observation_of(problem.network, problem.x, request.source, problem.y)
+    source = Source(
+        path=path,
+        name=request.source.name,
+        command=request.command,
+        seed=request.arguments.seed,
+        content=content,
+        request=stored_request(request, table, neighbours(path, before)),
+        digest=module_digest(content, request.source.name, request.model.options, fingerprint(problem)),
+    )
+    return problem, source, jax.random.fold_in(key, 1)
+
+
+@contextlib.contextmanager
+def _precision(single: bool) -> Iterator[None]:
+    """Compute in double precision, or in single if that is asked for; afterwards it is as it was."""
+    import jax
+
+    before = bool(jax.config.jax_enable_x64)
+    jax.config.update("jax_enable_x64", not single)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", before)
+
+
+def _table(request: Request, *arguments: str) -> Table | None:
+    """Return the table, whose inputs, targets and ``arguments`` must be sound; None for a teacher."""
+    given = request.arguments
+    if given.data == "teacher":
+        return None
+    named = None
+    if given.inputs and given.target:
+        named = [*given.inputs.split(","), *given.target.split(","), *arguments]
+    return read_table(given.data, columns=named, others=True, drop_missing=given.drop_missing)
+
+
+def _with_arguments(request: Request, table: Table | None, found: Any) -> Table | None:
+    """Return the table with all columns that are arguments of the network, also those with missing rows."""
+    from brg_prob.network.bound import column_arguments
+
+    if table is None or not callable(found):
+        return table
+    names, _ = column_arguments(found, table.passed_over)
+    return _table(request, *names) if names else table
+
+
+def _computed(
+    request: Request, problem: Problem, source: Source, key: Any, stages: Stages, progress: Progress
+) -> Run:
+    """Return the run that a request asks for."""
+    from brg_prob.pipeline import run
+
+    arguments = request.arguments
+    return run(
+        problem.network,
+        problem.x,
+        problem.y,
+        key=key,
+        engine=_built("engine", ENGINES, request.engine.name, request.engine.options),
+        scheme=_built("scheme", SCHEMES, request.scheme.name, request.scheme.options),
+        scales=arguments.scales,
+        draws=arguments.draws,
+        observations=arguments.observations,
+        held_out=problem.held_out,
+        tolerance=arguments.tolerance,
+        controls=arguments.controls,
+        tune=arguments.tune,
+        record=problem.record,
+        source=source,
+        stages=stages,
+        progress=progress,
+    )
+
+
+def stored_request(request: Request, table: Table | None, modules: dict[str, str]) -> dict[str, Any]:
+    """Return what ``brg-prob rerun`` needs beside the network's file, as JSON types.
+
+    A table of up to two megabytes (compressed) goes in whole; of a larger one, its place and hash.
+    """
+    folder = str(Path(request.folder).resolve())
+    stored: dict[str, Any] = {"words": list(request.words), "folder": folder, "modules": modules}
+    if table is not None:
+        content = Path(request.arguments.data).read_bytes()
+        packed = base64.b64encode(zlib.compress(content, 9)).decode()
+        # a table that changed since it was read is none that this run could be repeated with
+        whole = len(packed) <= LARGEST_TABLE and hashlib.sha256(content).hexdigest() == table.sha256
+        stored["data"] = {
+            "name": request.data_name,
+            "place": str(Path(request.arguments.data).resolve()),
+            "sha256": table.sha256,
+            "content": packed if whole else None,
+        }
+    return stored
+
+
+def _built(kind: str, registry: dict[str, tuple[str, str]], name: str, options: dict[str, Any]) -> Any:
+    """Return an engine or scheme from its registered class."""
+    file, class_name = registry[name]
+    module = importlib.import_module("brg_prob." + file.removesuffix(".py").replace("/", "."))
+    try:
+        return getattr(module, class_name)(**options)
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"--{kind} {name}: {error}") from error

@@ -1,0 +1,189 @@
+"""The result of a run: its tree, its summary, and what ``model.json`` says of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from brg_prob import store
+from brg_prob.correspondence import Check, Checks
+from brg_prob.network.bound import Bound
+from brg_prob.notebook import run_html, run_text
+from brg_prob.report import render_report
+
+_PACKAGES = ("jax", "jaxlib", "numpyro", "arviz", "arviz-stats", "numpy", "scipy", "xarray")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a network came from, and all that is needed to run it again.
+
+    Attributes
+    ----------
+    path
+        Its file, or None for a network made in Python.
+    name
+        Its name in the file.
+    command
+        The command line, for people.
+    seed
+        The seed, or −1 where a key was passed.
+    content
+        The file as it was when it was loaded, in bytes.
+    request
+        What ``brg-prob rerun`` needs beside the file: JSON types.
+    digest
+        Of everything that made the network, where that is known by content: stages with another
+        digest are not reused.
+    """
+
+    path: Path | None = None
+    name: str = ""
+    command: str = ""
+    seed: int = -1
+    content: bytes = b""
+    request: Mapping[str, Any] = field(default_factory=dict)
+    digest: str = ""
+
+
+@dataclass(frozen=True, repr=False)
+class Run:
+    """The result of a run.
+
+    Attributes
+    ----------
+    tree
+        All arrays: the groups of :func:`brg_prob.fit`, then ``fisher``, ``flow``, ``theory``,
+        ``checks``, the second flow under ``shell``, ``record`` with the observables
+        (:mod:`brg_prob.observables`), and ``tuning`` where tuned.
+    summary
+        The content of ``summary.json``; see :func:`brg_prob.summary.summarise`.
+    model
+        The content of ``model.json``.
+    network
+        The network, tuned; None for a run read from disk, whose code is not executed.
+    checks
+        The checks of the first flow; None where there is no prediction.
+    """
+
+    tree: xr.DataTree
+    summary: dict[str, Any]
+    model: dict[str, Any]
+    network: Any = None
+    checks: Checks | None = None
+
+    def __repr__(self) -> str:
+        """Return what was run and its verdict, in one line."""
+        return run_text(self.summary, {str(name): value for name, value in self.tree.attrs.items()})
+
+    def _repr_html_(self) -> str:
+        """Return what was run and what came out, for notebooks."""
+        return run_html(self.summary, {str(name): value for name, value in self.tree.attrs.items()})
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the run folder, whole or not at all, and return its path.
+
+        Raises
+        ------
+        brg_prob.store.StoreError
+            The folder is in use by something else, or the disk refuses.
+        """
+        return store.write_run(
+            Path(folder),
+            tree=self.tree,
+            summary=self.summary,
+            model=self.model,
+            pages={store.REPORT: render_report(self)},
+        )
+
+
+def load_run(folder: str | Path) -> Run:
+    """Read a run folder. The network's code is not executed, so ``network`` is None.
+
+    Raises
+    ------
+    brg_prob.store.StoreError
+        No run there, a foreign or newer format, or a damaged file.
+    """
+    stored = store.read_run(Path(folder))
+    return Run(stored.tree, stored.summary, stored.model, checks=checks_of(stored.tree))
+
+
+def attributes(
+    network: Any, engine: Any, posterior: xr.DataTree, source: Source, tolerance: float
+) -> dict[str, Any]:
+    """Return the root attributes of a run."""
+    return {
+        "model_file": "" if source.path is None else source.path.name,
+        "model_name": source.name or getattr(network, "__name__", type(network).__name__),
+        "model_options": json.dumps(options_of(network.network if isinstance(network, Bound) else network)),
+        "engine": posterior.attrs["engine"],
+        "engine_options": json.dumps(options_of(engine)),
+        "seed": source.seed,
+        "command": source.command,
+        "draws": int(np.prod([posterior["posterior"].sizes[d] for d in ("chain", "draw")])),
+        "tolerance": tolerance,
+        "versions": json.dumps(versions()),
+    }
+
+
+def options_of(choice: Any) -> dict[str, Any]:
+    """Return the fields of a frozen dataclass as JSON types; objects by their representation."""
+    if not dataclasses.is_dataclass(choice):
+        return {}
+    values = {f.name: getattr(choice, f.name) for f in dataclasses.fields(choice) if f.init}
+    return {
+        name: v if isinstance(v, str | int | float | bool | None) else repr(v) for name, v in values.items()
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that made a run."""
+    from brg_prob import __version__
+
+    found = {"brg_prob": __version__, "python": platform.python_version()}
+    return found | {name: importlib.metadata.version(name) for name in _PACKAGES}
+
+
+def described_model(tree: xr.DataTree, source: Source, stages: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of ``model.json``."""
+    return {
+        "file": "" if source.path is None else source.path.name,
+        "name": tree.attrs["model_name"],
+        "options": json.loads(tree.attrs["model_options"]),
+        "sha256": hashlib.sha256(source.content).hexdigest() if source.content else "",
+        "source": source.content.decode("utf-8", errors="replace"),
+        "command": source.command,
+        "seed": source.seed,
+        "key": tree.attrs["key"],
+        "versions": json.loads(tree.attrs["versions"]),
+        "request": dict(source.request),
+        "stages": dict(stages),
+    }
+
+
+def checks_of(tree: xr.DataTree) -> Checks | None:
+    """Return the checks that a tree holds."""
+    if "checks" not in tree.children:
+        return None
+    groups = {name: tree[name].to_dataset() for name in ("theory", "checks")}
+    table = groups["checks"]
+    names = ("name", "hypothesis", "role", "statistic", "p_value", "smallest_detectable", "verdict", "detail")
+    checks = tuple(
+        Check(
+            **{name: table[name].values[at].item() for name in names},
+            scale_p_values=table["scale_p_value"].values[at],
+        )
+        for at in range(table.sizes["check"])
+    )
+    return Checks(xr.DataTree.from_dict(groups), table.attrs["verdict"], checks)

@@ -1,0 +1,365 @@
+"""The four linked panels that a slider over scales moves, as Vega-Lite specifications in plain dicts.
+
+Columns have fixed short names, so that no text of a user's becomes part of an expression; such
+text stands in axis titles only. Axes are the same at all scales, so that what moves is the theory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from brg_prob.figures.style import input_unit, momentum_unit, quantity, safe_label
+from brg_prob.figures.thinning import thin
+from brg_prob.report.page import number
+
+MOST_ROWS, MOST_MODES = 500, 200
+"""Inputs and modes that the panels draw, evenly spread; the tree holds all."""
+
+_CURVE = np.linspace(-3.5, 3.5, 71)
+_CONFIG: dict[str, Any] = {
+    "aria": False,  # the page says in words what a panel shows
+    "background": None,
+    "font": "system-ui, sans-serif",
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": "var(--ink)",
+        "titleColor": "var(--ink)",
+        "gridColor": "var(--grid)",
+        "domainColor": "var(--muted)",
+        "tickColor": "var(--muted)",
+        "tickRound": False,
+        "labelFontSize": 11,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+    },
+}
+
+Table = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One panel: what is drawn, from which numbers, and what it says at each scale.
+
+    Attributes
+    ----------
+    name, title
+        Identifier and heading.
+    key
+        Marks as (shape, colour, meaning).
+    layers
+        Vega-Lite layers; each reads the data set of its ``data.name``.
+    fixed
+        Data set → column → values (rows,).
+    moving
+        Data set → column → values (scale, rows); beside the fixed columns of the same set.
+    captions
+        A sentence for each scale, numbers included.
+    thinned
+        What was left out, in words; empty if nothing was.
+    """
+
+    name: str
+    title: str
+    key: tuple[tuple[str, str, str], ...]
+    layers: list[dict[str, Any]]
+    captions: list[str]
+    fixed: Mapping[str, Table] = field(default_factory=dict)
+    moving: Mapping[str, Table] = field(default_factory=dict)
+    thinned: str = ""
+
+    def content(self) -> dict[str, Any]:
+        """Return what the page's script needs, as JSON types."""
+        tables = {
+            part: {
+                name: {key: plain(values) for key, values in table.items()} for name, table in sets.items()
+            }
+            for part, sets in (("fixed", self.fixed), ("moving", self.moving))
+        }
+        spec = {
+            "width": "container",
+            "height": 210,
+            "autosize": {"type": "fit-x", "contains": "padding"},
+            "config": _CONFIG,
+            "layer": self.layers,
+        }
+        return {"name": self.name, "spec": spec, "captions": self.captions, **tables}
+
+
+def plain(values: Any) -> Any:
+    """Return an array as nested lists: six digits, None for what is not finite."""
+    values = np.asarray(values)
+    if values.ndim > 1:
+        return [plain(row) for row in values]
+    if values.dtype == bool:
+        return values.tolist()
+    known = np.isfinite(values.astype(float)).tolist()
+    pairs = zip(values.astype(float).tolist(), known, strict=True)  # Python's own floats: a third of the time
+    return [float(f"{value:.6g}") if finite else None for value, finite in pairs]
+
+
+def field_panel(tree: xr.DataTree) -> Panel | None:
+    """The trained field, mean ± 2 s.d., with the data; where the inputs are a line."""
+    slides = tree["slides"].to_dataset() if "slides" in tree.children else xr.Dataset()
+    if not {"field_mean", "field_sd", "input"} <= set(slides.data_vars) or slides["input"].ndim != 1:
+        return None
+    at = np.asarray(slides["input"].values, dtype=float)
+    rows = np.argsort(at, kind="stable")[thin(at.size, MOST_ROWS)]
+    mean, spread = (
+        np.asarray(slides[name].values, dtype=float)[:, rows] for name in ("field_mean", "field_sd")
+    )
+    low, high = mean - 2 * spread, mean + 2 * spread
+    data, names = _data(tree)
+    every = np.concatenate([low.ravel(), high.ravel(), data["y"]])
+    x = _channel("x", quantity(names["input_name"], names["input_unit"]), at)
+    title = quantity(names["value_name"], names["value_unit"])
+    y, y_low = _channel("y", title, every), _channel("low", title, every)
+    band = {"type": "area", "color": "var(--sky)", "opacity": 0.35, "clip": True}
+    points = {"type": "circle", "color": "var(--ink)", "size": 9, "opacity": 0.7, "clip": True}
+    unit = f" {names['value_unit']}" if names["value_unit"] else ""
+    return Panel(
+        "moving-field",
+        "The field",
+        (("band", "sky", "± 2 s.d."), ("line", "blue", "mean"), ("dot", "ink", "data trained on")),
+        [
+            _layer("field", band, x=x, y=y_low, y2={"field": "high"}),
+            _layer("data", points, x=x, y=y),
+            _layer("field", _line("blue"), x=x, y=_channel("mean", title, every)),
+        ],
+        [
+            f"The field’s spread is {number(float(width))}{unit} on average over the inputs (one s.d.)."
+            for width in np.asarray(slides["field_sd"].values, dtype=float).mean(axis=1)
+        ],
+        fixed={"field": {"x": at[rows]}, "data": data},
+        moving={"field": {"mean": mean, "low": low, "high": high}},
+        thinned=_left_out(rows.size, at.size, "inputs"),
+    )
+
+
+def propagator_panel(tree: xr.DataTree) -> Panel | None:
+    """Variances of the flowed draws on the curve of the exact RG (T9b)."""
+    theory = tree["theory"].to_dataset() if "theory" in tree.children else xr.Dataset()
+    if not {"predicted", "measured", "se"} <= set(theory.data_vars):
+        return None
+    momentum = np.asarray(theory["momentum"].values, dtype=float)
+    order = np.argsort(momentum, kind="stable")
+    curve = {name: np.asarray(theory[name].values, dtype=float) for name in ("predicted", "measured", "se")}
+    # a shell that drops modes leaves them no variance: nothing to draw on a logarithmic axis
+    curve = {name: np.where(curve["predicted"] > 0, values, np.nan) for name, values in curve.items()}
+    near = np.abs(curve["measured"] - curve["predicted"]) <= curve["se"]
+    marked = order[thin(order.size, MOST_MODES)]
+    low, high = curve["measured"] - curve["se"], curve["measured"] + curve["se"]
+    length = input_unit(tree)
+    x = _channel("x", quantity("momentum |p|", momentum_unit(length)), momentum, margin=0.01)
+    title = quantity("G(p; T)", f"field² · {length or 'length'}")
+    shown = np.concatenate([curve["predicted"], low, high], axis=None)
+    y, y_low, y_line = (_log_channel(name, title, shown) for name in ("y", "low", "predicted"))
+    open_circle = {"type": "point", "color": "var(--blue)", "size": 22, "strokeWidth": 1.3, "filled": False}
+    bar = {"type": "rule", "color": "var(--blue)", "clip": True}
+    line = order[thin(order.size, 4 * MOST_MODES)]
+    return Panel(
+        "moving-propagator",
+        "The propagator, on the curve of the exact RG",
+        (("line", "ink", "predicted, exact RG"), ("ring", "blue", "measured ± 1 s.e.")),
+        [
+            _layer("curve", _line("ink"), x=x, y=y_line),
+            _layer("modes", bar, x=x, y=y_low, y2={"field": "high"}),
+            _layer("modes", open_circle, x=x, y=y),
+        ],
+        [
+            f"{100 * float(inside.mean()):.0f} % of {inside.size} modes lie within one standard error of the "
+            "curve; 68 % are expected."
+            for inside in near
+        ],
+        fixed={"curve": {"x": momentum[line]}, "modes": {"x": momentum[marked]}},
+        moving={
+            "curve": {"predicted": curve["predicted"][:, line]},
+            "modes": {"y": curve["measured"][:, marked], "low": low[:, marked], "high": high[:, marked]},
+        },
+        thinned=_left_out(marked.size, order.size, "modes"),
+    )
+
+
+def fisher_panel(tree: xr.DataTree, observations: np.ndarray) -> Panel:
+    """Fisher eigenvalues with the threshold 1/T, below which a mode is not distinguishable (T5)."""
+    theory = tree["theory"].to_dataset() if "theory" in tree.children else xr.Dataset()
+    if "fisher_measured" in theory:
+        values = np.asarray(theory["fisher_measured"].values, dtype=float)
+        at = np.asarray(theory["momentum"].values, dtype=float)
+        title = quantity("momentum |p|", momentum_unit(input_unit(tree)))
+    else:
+        values = np.sort(np.asarray(tree["fisher"]["eigenvalue"].values, dtype=float))[::-1]
+        at, title = np.arange(1.0, values.size + 1), "rank of the mode"
+    order = np.argsort(at, kind="stable")
+    marked = order[thin(order.size, MOST_MODES)]
+    threshold = 1 / np.where(observations > 0, observations, np.nan)[:, None]
+    above = values[None, :] >= threshold
+    shown = np.concatenate([values, threshold.ravel()])
+    y_title = "Fisher eigenvalue λ"
+    x, y = _channel("x", title, at, margin=0.01), _log_channel("y", y_title, shown)
+    point = {"type": "point", "color": "var(--blue)", "size": 22, "strokeWidth": 1.2}
+    filled = {"condition": {"test": "datum.above", "value": "var(--blue)"}, "value": "transparent"}
+    rule = {"type": "rule", "color": "var(--vermilion)", "strokeDash": [5, 4], "strokeWidth": 1.6}
+    modes = _layer("modes", point, x=x, y=y)
+    modes["encoding"]["fill"] = filled
+    return Panel(
+        "moving-fisher",
+        "The Fisher spectrum and the threshold 1/T",
+        (
+            ("dot", "blue", "distinguishable at T"),
+            ("ring", "blue", "not"),
+            ("dash", "vermilion", "threshold 1/T"),
+        ),
+        [modes, _layer("threshold", rule, y=_log_channel("level", y_title, shown))],
+        [
+            f"{int(row.sum())} of {row.size} modes lie on or above 1/T = {number(float(level))}."
+            if np.isfinite(level)
+            else "No number of observations belongs to this scale."
+            for row, level in zip(above, threshold[:, 0], strict=True)
+        ],
+        fixed={"modes": {"x": at[marked], "y": values[marked]}},
+        moving={"modes": {"above": above[:, marked]}, "threshold": {"level": threshold}},
+        thinned=_left_out(marked.size, order.size, "modes"),
+    )
+
+
+def histogram_panel(tree: xr.DataTree) -> Panel | None:
+    """Histogram of the field at one input over all draws, with its normal law and the prior's."""
+    slides = tree["slides"].to_dataset() if "slides" in tree.children else xr.Dataset()
+    if not {"histogram", "bin_edge", "normal_mean", "normal_sd"} <= set(slides.data_vars):
+        return None
+    edge = np.asarray(slides["bin_edge"].values, dtype=float)
+    count = np.asarray(slides["histogram"].values, dtype=float)
+    mean, spread = (np.asarray(slides[name].values, dtype=float) for name in ("normal_mean", "normal_sd"))
+    prior_mean, prior_spread = (
+        _of(slides, f"prior_{name}", mean.size) for name in ("normal_mean", "normal_sd")
+    )
+    _, names = _data(tree)
+    unit = names["value_unit"]
+    x = _channel("x", quantity(names["value_name"], unit), edge, margin=0.0)
+    title = quantity("density", f"1/{unit}" if unit else "")
+    y = {"field": "y", "type": "quantitative", "title": title, "axis": {"tickCount": 4}}
+    bars = {"type": "bar", "color": "var(--sky)", "opacity": 0.55, "clip": True}
+    wide = _layer("bars", bars, x=x | {"field": "left", "bin": "binned"}, x2={"field": "right"}, y=y)
+    normal, prior = _normal(mean, spread), _normal(prior_mean, prior_spread)
+    total = np.maximum(count.sum(axis=1, keepdims=True), 1)
+    where = _histogram_place(slides, names)
+    return Panel(
+        "moving-histogram",
+        f"The field{where}, over all draws",
+        (
+            ("band", "sky", "draws"),
+            ("line", "blue", "normal law with their mean and s.d."),
+            ("dash", "orange", "the prior’s"),
+        ),
+        [
+            wide,
+            _layer("normal", _line("blue"), x=x, y=y),
+            _layer("prior", _line("orange") | {"strokeDash": [5, 4]}, x=x, y=y),
+        ],
+        [
+            f"Mean {number(float(m))}, s.d. {number(float(s))}; the prior’s: {number(float(pm))} and "
+            f"{number(float(ps))}{f' ({unit})' if unit else ''}."
+            for m, s, pm, ps in zip(mean, spread, prior_mean, prior_spread, strict=True)
+        ],
+        fixed={"bars": {"left": edge[:-1], "right": edge[1:]}},
+        moving={"bars": {"y": count / total / np.diff(edge)}, "normal": normal, "prior": prior},
+    )
+
+
+def _normal(mean: np.ndarray, spread: np.ndarray) -> dict[str, np.ndarray]:
+    """Return points of normal densities, one per scale."""
+    spread = np.where(spread > 0, spread, np.nan)[:, None]
+    height = np.exp(-0.5 * _CURVE**2) / np.sqrt(2 * np.pi) / spread
+    return {"x": mean[:, None] + spread * _CURVE, "y": height}
+
+
+def _of(slides: xr.Dataset, name: str, scales: int) -> np.ndarray:
+    """Return a number per scale that is stored as a variable or, once for all, as an attribute."""
+    value = slides[name].values if name in slides else slides.attrs.get(name, np.nan)
+    return np.broadcast_to(np.asarray(value, dtype=float), (scales,))
+
+
+def _histogram_place(slides: xr.Dataset, names: Mapping[str, str]) -> str:
+    """Return at which input the histogram is, in words."""
+    if "histogram_input" not in slides.attrs:
+        return " at one input"
+    place = slides.attrs["histogram_input"]
+    if isinstance(place, str):  # of several inputs, their values as text
+        return f" at the input ({place})"
+    unit = f" {names['input_unit']}" if names["input_unit"] else ""
+    return f" at {names['input_name']} = {float(place):.6g}{unit}"
+
+
+def _data(tree: xr.DataTree) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Return the data trained on as x and y, thinned, and names and units fit for axes."""
+    record = tree["record"].to_dataset() if "record" in tree.children else xr.Dataset()
+    keys = ("input_name", "input_unit", "value_name", "value_unit")
+    names = {key: safe_label(str(record.attrs.get(key, ""))) for key in keys}
+    names |= {"input_name": names["input_name"] or "input", "value_name": names["value_name"] or "field"}
+    if "input" not in record or record["input"].ndim != 1:
+        return {"x": np.zeros(0), "y": np.zeros(0)}, names
+    rows = np.flatnonzero(np.asarray(record["training"].values) == 1)
+    rows = rows[thin(rows.size, MOST_ROWS)]
+    x, y = (np.asarray(record[name].values, dtype=float)[rows] for name in ("input", "value"))
+    return {"x": x, "y": y}, names
+
+
+def _layer(data: str, mark: Mapping[str, Any], **encoding: Any) -> dict[str, Any]:
+    """Return a layer over one data set."""
+    return {"data": {"name": data}, "mark": dict(mark), "encoding": encoding}
+
+
+def _line(colour: str) -> dict[str, Any]:
+    """Return a line mark in a colour of the page."""
+    return {"type": "line", "color": f"var(--{colour})", "strokeWidth": 1.6, "clip": True}
+
+
+def _channel(name: str, title: str, values: np.ndarray, margin: float = 0.04) -> dict[str, Any]:
+    """Return a linear axis over all values."""
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    pad = margin * (high - low) or (0.0 if high > low else 0.5)
+    axis = {"tickCount": 5, "format": "~r"} if max(abs(low), abs(high)) < 1e4 else {"tickCount": 4}
+    domain = plain(np.array([low - pad, high + pad]))
+    return {
+        "field": name,
+        "type": "quantitative",
+        "title": title,
+        "scale": {"domain": domain, "nice": False, "zero": False},
+        "axis": axis,
+    }
+
+
+def _log_channel(name: str, title: str, values: np.ndarray) -> dict[str, Any]:
+    """Return a logarithmic axis over the positive values."""
+    positive: Sequence[float] | np.ndarray = values[np.isfinite(values) & (values > 0)]
+    low, high = (float(np.min(positive)), float(np.max(positive))) if len(positive) else (0.1, 1.0)
+    low, high = low / 1.3, high * 1.3
+    return {
+        "field": name,
+        "type": "quantitative",
+        "title": title,
+        "scale": {"type": "log", "domain": plain(np.array([low, high])), "nice": False},
+        "axis": {"values": _ticks(low, high), "format": "~g"},
+    }
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Return up to eight ticks of a logarithmic axis: powers of ten, on short axes also 2 and 5."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    factors = (1, 2, 5) if high / low < 200 else (1,)
+    ticks = [float(f"{factor}e{power}") for power in decades for factor in factors]
+    ticks = [tick for tick in ticks if low <= tick <= high]
+    return ticks[:: math.ceil(len(ticks) / 8) or 1]
+
+
+def _left_out(drawn: int, there: int, what: str) -> str:
+    """Return how many rows are drawn, where it is not all."""
+    return "" if drawn == there else f"{drawn} of {there} {what} are drawn, evenly spread"

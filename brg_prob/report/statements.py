@@ -1,0 +1,106 @@
+"""What a reader must know before the figures, each in a sentence or two read off the run."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import json
+from typing import Any
+
+import xarray as xr
+
+from brg_prob.report.page import number
+
+
+def statements(tree: xr.DataTree, summary: dict[str, Any], model: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what was run, which prior, which hypothesis, and what the metric refers to, as (term, text)."""
+    return [
+        ("What was run", _what_was_run(tree, summary)),
+        ("Prior", _prior(tree, summary, model)),
+        ("Hypothesis", _hypothesis(summary)),
+        ("Fisher metric", _metric(tree, summary)),
+    ]
+
+
+def subject(tree: xr.DataTree) -> str:
+    """Return what the network was trained on."""
+    return str(tree["record"].attrs.get("subject", "data")) if "record" in tree.children else "data"
+
+
+def inline_options(options: str) -> str:
+    """Return JSON options as ``name=value`` words."""
+    return " ".join(f"{name}={value}" for name, value in json.loads(options).items())
+
+
+def _what_was_run(tree: xr.DataTree, summary: dict[str, Any]) -> str:
+    """Return network, data, engine and flows."""
+    count = int(tree.attrs["n"])
+    seen = float(summary["observations"])
+    record = tree["record"].attrs if "record" in tree.children else {}
+    tempered = "" if seen == count else f" weighted as T = {number(seen, 6)}"
+    held = f" ({record['held_out']})" if record.get("held_out") else ""
+    flows = " and ".join(summary["flows"])
+    options = inline_options(tree.attrs.get("engine_options", "{}"))
+    engine = f"{summary['engine']} ({options})" if options else summary["engine"]
+    return (
+        f"{summary['model']['name']} was trained on {count} observations{tempered} of {subject(tree)}{held} "
+        f"with the engine {engine} and {tree.attrs.get('draws', '?')} posterior draws, and flowed back "
+        f"towards its prior by {flows} over {len(summary['flow']['scales'])} scales."
+    )
+
+
+def _prior(tree: xr.DataTree, summary: dict[str, Any], model: dict[str, Any]) -> str:
+    """Return the network with its options, in its author's words, and the field theory it is."""
+    options = [
+        f"{name} = {_option(value)}"
+        for name, value in summary["model"]["options"].items()
+        if value is not None
+    ]
+    tuned = " Mass, amplitude and noise maximise the evidence." if "tuning" in tree.children else ""
+    theory = ""
+    if "theory" in tree.children:
+        mass = float(tree["theory"].attrs.get("mass_squared", float("nan")))
+        known = f" of m² = {number(mass)}" if mass > 0 else ""
+        theory = f" Its field theory is a free one{known}, known in closed form."
+    about = _docstring(model.get("source") or "")
+    words = f" {about}{'' if about.endswith('.') else '.'}" if about else ""
+    return f"{summary['model']['name']}({', '.join(options)}).{words}{theory}{tuned}"
+
+
+def _hypothesis(summary: dict[str, Any]) -> str:
+    """Return what the verdict is about."""
+    judged = [row for row in summary["checks"] if row["role"] == "correspondence"]
+    if not judged:
+        why = summary.get("no_prediction")
+        return f"None was tested{f': {why}' if why else ''}."
+    first = judged[0]["flow"]
+    claims = "; ".join(f"{row['name']}: {row['hypothesis']}" for row in judged if row["flow"] == first)
+    others = list(dict.fromkeys(row["flow"] for row in judged if row["flow"] != first))
+    also = f" The {' and '.join(others)} is held against its own prediction." if others else ""
+    return f"The flow ({first}) is the exact renormalization group’s – {claims}.{also}"
+
+
+def _metric(tree: xr.DataTree, summary: dict[str, Any]) -> str:
+    """Return the point, the number of observations and the noise of the Fisher metric."""
+    fisher = tree["fisher"].attrs
+    count, noise = int(fisher.get("n", tree.attrs["n"])), float(fisher.get("noise", tree.attrs["noise"]))
+    seen = float(summary["observations"])
+    status = str(fisher.get("status", "")).strip().rstrip(".")
+    return (
+        f"In units of the prior and per observation, from n = {count} observations with noise σ = "
+        f"{number(noise, 4)}; a mode is distinguishable at T where Tλ ≥ 1, here at T = {number(seen, 6)} "
+        f"where λ ≥ {number(1 / seen)}. Point: {status or 'not recorded'}."
+    )
+
+
+def _option(value: Any) -> str:
+    """Return an option's value, numbers short."""
+    return number(value, 4) if isinstance(value, float) else str(value)
+
+
+def _docstring(source: str) -> str:
+    """Return the first paragraph of a model file's docstring; the file is parsed, not run."""
+    with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+        text = ast.get_docstring(ast.parse(source)) or ""
+        return " ".join(text.split("\n\n")[0].split())[:300]
+    return ""

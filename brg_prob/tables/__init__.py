@@ -1,0 +1,16 @@
+"""Files to named columns: CSV, NPZ, NetCDF, Parquet.
+
+Every mistake in a file is a :class:`TableError`, one line with the offending value and the remedy, so that
+the command line can print it as it is. This room imports neither jax nor numpyro: tables are checked before
+they are loaded.
+
+A name may carry its unit, ``name [unit]``, as in ``year [yr]``: the column is then called ``name``. NetCDF
+files and Parquet fields say it in their metadata, under ``units``. Lines of a CSV file that begin with ``#``
+are comments.
+"""
+
+from brg_prob.tables.names import TableError
+from brg_prob.tables.readers import FORMATS
+from brg_prob.tables.table import Regression, Table, read_table, regression
+
+__all__ = ["FORMATS", "Regression", "Table", "TableError", "read_table", "regression"]
