@@ -15,6 +15,7 @@ from brg_prob.correspondence.statistics import holm, judge
 from brg_prob.correspondence.survey import Survey
 from brg_prob.correspondence.waves import momentum_modes
 from brg_prob.flow import Diffusion, Flow
+from brg_prob.spectra import equispaced_grid
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,9 @@ def fisher_pairs(samples: Survey, eigenvalues: np.ndarray) -> tuple[np.ndarray, 
 def fisher_check(flow: Flow, samples: Survey, demands: Demands) -> Check:
     """Eigenvalues of the Fisher metric against λ(p) = G0(p)/(L^d σ²): no chance involved.
 
-    On the lattice they agree to rounding or not at all. With random momenta the prediction
+    On the lattice they agree to rounding, that of the inputs included, or not at all: points
+    that stand δ beside the grid move an eigenvalue by up to 2pδ of itself, and mix in (pδ)² of
+    the others. With random momenta the prediction
     is the limit N, n ≫ N_modes, and the finite network's distance from it is held against
     the tolerance.
     """
@@ -190,12 +193,16 @@ def fisher_check(flow: Flow, samples: Survey, demands: Demands) -> Check:
     )
     known = ~np.isnan(measured)
     relative = np.abs(measured[known] - predicted[known]) / predicted[known]
-    allowed = rounding / predicted[known]
+    grid = equispaced_grid(flow.x)
+    phase = float(np.max(samples.modes.momentum)) * (grid.displacement if grid is not None else 0.0)
+    allowed = (rounding + phase**2 * largest) / predicted[known] + 2 * phase
     unseen = float(np.max(allowed))
     too_few = int(np.sum(~known)) * exact
     rejected = bool(np.any(relative > (allowed if exact else allowed + demands.tolerance))) or too_few > 0
     verdict = judge(rejected=rejected, smallest_detectable=unseen, tolerance=demands.tolerance)
-    bound = "rounding" if exact else "tolerance: this network is finite"
+    bound = "tolerance: this network is finite"
+    if exact:
+        bound = "rounding" if 2 * phase * largest < rounding else "rounding, above all of the inputs"
     detail = (
         f"{known.sum()} modes; relative deviation at most {np.max(relative):.2g}, "
         f"median {np.median(relative):.2g}, held against {bound}" + _unresolved(samples)

@@ -26,7 +26,7 @@ def spread(values: np.ndarray, most: int = MOST_MARKERS) -> np.ndarray:
     """
     if values.size <= most:
         return np.arange(values.size)
-    return thin(values.size, most)
+    return np.union1d(thin(values.size, max(most - 2, 2)), _extremes(values))
 
 
 def peaks(*curves: np.ndarray, most: int = MOST_POINTS) -> np.ndarray:
@@ -46,8 +46,7 @@ def peaks(*curves: np.ndarray, most: int = MOST_POINTS) -> np.ndarray:
     size = curves[0].size
     if size <= most:
         return np.arange(size)
-    return thin(size, most)
-    width = 1
+    width = -(-size // max((most - 2) // (2 * len(curves)), 1))
     starts = np.arange(0, size, width)
     kept = [np.array([0, size - 1])]
     for curve in curves:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -39,25 +39,6 @@ _PARTS = {
     "sampling": "Sampling diagnostics",
     "": "More",
 }
-
-
-class Reportable(Protocol):
-    """What a report is made from; :class:`brg_prob.Run` is one."""
-
-    @property
-    def tree(self) -> xr.DataTree:
-        """The arrays of the run."""
-        ...
-
-    @property
-    def summary(self) -> dict[str, Any]:
-        """The content of ``summary.json``."""
-        ...
-
-    @property
-    def model(self) -> dict[str, Any]:
-        """The content of ``model.json``."""
-        ...
 
 
 def write_report(run: Reportable, path: str | Path) -> Path:

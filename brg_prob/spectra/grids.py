@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import jax.numpy as jnp
@@ -77,11 +77,15 @@ class Grid:
         Distance dx of neighbours, in units of x.
     box
         L = points_per_side · dx: the side of the periodic box that the grid fills once.
+    displacement
+        Largest distance of a point from its place in the grid, in units of x: dates and
+        decimals are rounded.
     """
 
     points_per_side: int
     spacing: float
     box: float
+    displacement: float = field(default=0.0, repr=False)
 
     @property
     def largest_index(self) -> int:
@@ -131,7 +135,7 @@ def equispaced_grid(x: ArrayLike, *, tolerance: float = 1e-3) -> Grid | None:
         return None
     if np.unique(np.ravel_multi_index(tuple(index.T), (side,) * dim)).size != n:
         return None
-    return Grid(side, spacing, side * spacing)
+    return Grid(side, spacing, side * spacing, float(np.max(np.abs(steps - index))) * spacing)
 
 
 def plane_waves(x: ArrayLike, momenta: ArrayLike, box: float) -> tuple[Array, NDArray[np.intp]]:

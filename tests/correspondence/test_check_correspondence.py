@@ -16,6 +16,7 @@ from brg_prob.flow import Diffusion, Shell, coarse_grain, default_scales, fisher
 from brg_prob.geometry import fisher_metric
 from brg_prob.network import isotropic_prior
 from brg_prob.posterior import fit
+from brg_prob.spectra import equispaced_grid
 from models.cosnet import CosNet
 
 N, BOX = 100, 10.0
@@ -46,6 +47,25 @@ def lattice_flow():
 
 def by_name(checks):
     return {check.name: check for check in checks.checks}
+
+
+@pytest.mark.parametrize("digits", [3, 5, 13])
+def test_inputs_rounded_as_dates_are_move_the_fisher_spectrum_within_its_bound(digits):
+    # as a calendar has it: far from the origin, to some decimals
+    x = np.round(1951.0 + np.asarray(X) + 0.4 / 12, digits)
+    x = jnp.asarray(x - x.min())
+    displaced = equispaced_grid(x).displacement
+    assert displaced > 1e-14
+    flow = flow_of(CosNet(box=BOX), x=x, draws=500, scales=SCALES[:1])
+    found = by_name(check_correspondence(flow, erg_prediction(CosNet(box=BOX), x), controls=False))[
+        "Fisher spectrum"
+    ]
+    assert found.verdict == "consistent"
+    assert found.statistic < found.smallest_detectable < 100 * found.statistic
+    # a mass wrong by as much as shows beyond the bound is still found
+    off = CosNet(box=BOX, mass=1.0 + 10 * found.smallest_detectable)
+    wrong = by_name(check_correspondence(flow, erg_prediction(off, x), controls=False))["Fisher spectrum"]
+    assert wrong.verdict == "inconsistent"
 
 
 def test_a_lattice_cosnet_diffuses_along_the_exact_renormalization_group(lattice_flow):
