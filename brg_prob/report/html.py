@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from brg_prob import figures, store
+from brg_prob.comparison import Reportable
 from brg_prob.figures.style import input_unit, momentum_unit
 from brg_prob.report import page
 from brg_prob.report.interactive import slider, slider_scripts
