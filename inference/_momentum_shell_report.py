@@ -20,8 +20,8 @@ from brg_prob.figures.style import (
     legend,
     log_axis,
     new_figure,
-    thin,
 )
+from brg_prob.figures.thinning import thin
 from inference._page import Chapter, Finding, number, verdict
 
 TITLE = "The cos-net is a free scalar field, and its Bayesian renormalization is the momentum-shell flow"

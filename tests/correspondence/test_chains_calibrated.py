@@ -70,7 +70,7 @@ def p_values(correlation, draws, *, seeds, modes):
 @pytest.mark.slow
 @pytest.mark.parametrize(("correlation", "draws"), AT_400)
 def test_p_values_of_chains_are_uniform_at_the_smallest_admitted_ess(correlation, draws):
-    variance, mean, _ = p_values(correlation, draws, seeds=200, modes=15)
+    variance, mean, _ = p_values(correlation, draws, seeds=120, modes=15)
     for p in (variance, mean):
         assert stats.kstest(p, "uniform").pvalue > 0.01
         assert stats.binomtest(int(np.sum(p <= 0.05)), p.size, 0.05).pvalue > 0.01
@@ -103,7 +103,7 @@ def test_a_plug_in_z_rejects_nine_percent_with_400_draws_and_63_modes():
 @pytest.mark.slow
 @pytest.mark.parametrize("correlation", [0.5, -0.5])
 def test_chains_find_their_smallest_detectable_deviation_with_probability_point_eight(correlation):
-    rng, modes, draws, repeats = np.random.default_rng(12), 21, 150, 120
+    rng, modes, draws, repeats = np.random.default_rng(12), 21, 150, 80
     size = variance_test(observed(rng, correlation, draws, modes), np.ones(modes)).smallest_detectable(0.05)
     found = [
         variance_test(observed(rng, correlation, draws, modes, scale=1 + size), np.ones(modes)).p_value

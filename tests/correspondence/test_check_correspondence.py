@@ -49,14 +49,14 @@ def by_name(checks):
     return {check.name: check for check in checks.checks}
 
 
-@pytest.mark.parametrize("digits", [3, 5, 13])
+@pytest.mark.parametrize("digits", [3, 13])
 def test_inputs_rounded_as_dates_are_move_the_fisher_spectrum_within_its_bound(digits):
     # as a calendar has it: far from the origin, to some decimals
     x = np.round(1951.0 + np.asarray(X) + 0.4 / 12, digits)
     x = jnp.asarray(x - x.min())
     displaced = equispaced_grid(x).displacement
     assert displaced > 1e-14
-    flow = flow_of(CosNet(box=BOX), x=x, draws=500, scales=SCALES[:1])
+    flow = flow_of(CosNet(box=BOX), x=x, draws=200, scales=SCALES[:1])
     found = by_name(check_correspondence(flow, erg_prediction(CosNet(box=BOX), x), controls=False))[
         "Fisher spectrum"
     ]
@@ -221,7 +221,7 @@ def test_a_relu_network_held_against_the_free_scalar_is_rejected():
 @pytest.mark.slow
 def test_chains_are_tested_at_their_effective_sample_size(lattice_flow):
     start = dataclasses.replace(lattice_flow.start, independent=False, chains=4)
-    flow = dataclasses.replace(lattice_flow, start=start, scales=lattice_flow.scales[:2])
+    flow = dataclasses.replace(lattice_flow, start=start, scales=lattice_flow.scales[:1])
     checks = check_correspondence(flow, erg_prediction(CosNet(box=BOX), X))
     found = by_name(checks)["propagator"]
     assert found.verdict == "consistent"
