@@ -301,7 +301,8 @@ def test_what_a_network_reads_from_elsewhere_makes_another_digest(tmp_path):
     def digest(scale):
         (tmp_path / "scale.txt").write_text(scale)
         with loading._precision(False):
-            return loading._loaded(parse_run([str(tmp_path / "trend.py"), "--points", "20"]))[1].digest
+            words = [str(tmp_path / "trend.py"), "--points", "20"]
+            return loading._loaded(parse_run(words), None)[1].digest
 
     assert digest("1.0") == digest("1.0")
     assert digest("1.0") != digest("2.0")
@@ -350,7 +351,8 @@ def test_a_missing_value_in_an_optional_argument_is_refused_or_dropped_never_pas
 def problem_of_words(words):
     """Return the problem that a command line poses."""
     with loading._precision(False):
-        return loading._loaded(parse_run(words))[0]
+        request = parse_run(words)
+        return loading._loaded(request, loading._table(request))[0]
 
 
 def test_single_precision_is_single_whatever_was_set_before(made):

@@ -68,18 +68,19 @@ def execute(request: Request, progress: Progress) -> Executed:
         The folder is in use, or the disk refuses.
     """
     recover(request.out)
-    with _precision(request.arguments.float32):
+    with contextlib.ExitStack() as settings:
         with progress("loading"):
-            problem, source, key = _loaded(request)
+            table = _table(request)  # a bad one is refused before jax is loaded
+            settings.enter_context(_precision(request.arguments.float32))
+            problem, source, key = _loaded(request, table)
         with working(request.out, fresh=request.arguments.fresh) as stages:
             run = _computed(request, problem, source, key, stages, progress)
             with progress("report"):
                 return Executed(run, run.save(request.out), tuple(stages.reused))
 
 
-def _loaded(request: Request) -> tuple[Problem, Source, Any]:
+def _loaded(request: Request, table: Table | None) -> tuple[Problem, Source, Any]:
     """Return what is trained on what, where it came from, and the key of the run."""
-    table = _table(request)
     import jax
 
     keep_compiled()
