@@ -31,12 +31,11 @@ def steps(readme: str) -> list[str]:
 
 
 def record(path: Path) -> None:
-    """Write a small series of one's own: a noisy wave, with units, one value missing."""
+    """Write a small series of one's own: a noisy wave, with units."""
     rng = np.random.default_rng(0)
     days = np.arange(240.0)
     level = 2 + np.sin(days / 9) + 0.3 * rng.standard_normal(days.size)
     rows = [f"{day:g},{value:.3f}" for day, value in zip(days, level, strict=True)]
-    rows[17] = "17,"
     path.write_text("\n".join(["day [d],level [m]", *rows]) + "\n", encoding="utf-8")
 
 
