@@ -1,0 +1,9 @@
+"""Activations and their dual kernels E[φ(u)φ(v)] on a bivariate Gaussian (T2).
+
+``activation(spec)`` resolves a name ("relu", "leaky_relu(0.2)"), a vectorised Python
+function, or an :class:`Activation`.
+"""
+
+from brg_prob.activations.activation import Activation, activation, names
+
+__all__ = ["Activation", "activation", "names"]
