@@ -4,6 +4,7 @@
 function, or an :class:`Activation`.
 """
 
-from brg_prob.activations.activation import Activation, activation, names
+from brg_prob.activations.activation import activation, names
+from brg_prob.activations.base import Activation
 
 __all__ = ["Activation", "activation", "names"]

@@ -1,82 +1,103 @@
-"""What an activation is to the rest of the library, and how a name finds one (T2)."""
+"""How a name, a parameter or a Python function finds its activation."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+import math
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
-import jax
-import jax.numpy as jnp
 from jax import Array
 
-Dual = Callable[[Array, Array, Array], Array]
+from brg_prob.activations import closed
+from brg_prob.activations.base import Activation
+
+_PLAIN: Mapping[str, Callable[[], Activation]] = MappingProxyType(
+    {
+        "abs": lambda: closed.leaky_relu(-1.0, "abs"),
+        "cos": closed.cosine,
+        "erf": closed.error_function,
+        "exp": closed.normalised_exponential,
+        "gelu": closed.gelu,
+        "identity": closed.identity,
+        "leaky_relu": lambda: closed.leaky_relu(0.01),
+        "relu": lambda: closed.leaky_relu(0.0, "relu"),
+        "sign": closed.sign,
+        "sin": closed.sine,
+        "step": closed.step,
+    }
+)
 
 
-@dataclass(frozen=True)
-class Activation:
-    """An activation φ with its dual kernels.
-
-    Attributes
-    ----------
-    name
-        As in a spec: ``relu``, ``leaky_relu(0.2)``.
-    function
-        φ(z, variance), elementwise; ``variance`` is the prior variance of z, broadcastable, and is
-        ignored except where ``normalised``.
-    dual
-        E[φ(u)φ(v)] for (u, v) ~ N(0, [[a, c], [c, b]]): called as dual(a, b, c), broadcasting.
-    dual_derivative
-        E[φ′(u)φ′(v)], the same arguments; φ′ of sign and step is taken as 0.
-    normalised
-        Whether φ depends on the prior variance of its argument (the normalised exponential of T14).
-    """
-
-    name: str
-    function: Callable[[Array, Any], Array]
-    dual: Dual
-    dual_derivative: Dual
-    normalised: bool = False
-
-    def __call__(self, z: Array, variance: Any = None) -> Array:
-        """Return φ(z)."""
-        return self.function(z, variance)
+def _leaky_relu(slope: float) -> Activation:
+    if not math.isfinite(slope):
+        raise ValueError(f"leaky_relu({slope}) has no finite slope; use one such as leaky_relu(0.01)")
+    return closed.leaky_relu(slope)
 
 
-def _relu_dual(a: Array, b: Array, c: Array) -> Array:
-    size = jnp.sqrt(a * b)
-    cosine = jnp.clip(c / size, -1, 1)
-    angle = jnp.arccos(cosine)
-    return size * (jnp.sin(angle) + (jnp.pi - angle) * cosine) / (2 * jnp.pi)
+def _monomial(power: float) -> Activation:
+    if not 1 <= power <= closed.MAX_POWER or power != int(power):
+        raise ValueError(
+            f"monomial({power:g}) needs a whole power from 1 to {closed.MAX_POWER}, such as monomial(3)"
+        )
+    return closed.monomial(int(power))
 
 
-def _relu_derivative(a: Array, b: Array, c: Array) -> Array:
-    return (jnp.pi - jnp.arccos(jnp.clip(c / jnp.sqrt(a * b), -1, 1))) / (2 * jnp.pi)
-
-
-_KNOWN = {
-    "relu": Activation("relu", lambda z, _: jax.nn.relu(z), _relu_dual, _relu_derivative),
-    "identity": Activation("identity", lambda z, _: z, lambda a, b, c: c, lambda a, b, c: jnp.ones_like(c)),
-    "erf": Activation(
-        "erf",
-        lambda z, _: jax.scipy.special.erf(z),
-        lambda a, b, c: 2 / jnp.pi * jnp.arcsin(2 * c / jnp.sqrt((1 + 2 * a) * (1 + 2 * b))),
-        lambda a, b, c: 4 / jnp.pi / jnp.sqrt((1 + 2 * a) * (1 + 2 * b) - 4 * c**2),
-    ),
-}
+_PARAMETRIC: Mapping[str, Callable[[float], Activation]] = MappingProxyType(
+    {"leaky_relu": _leaky_relu, "monomial": _monomial}
+)
 
 
 def names() -> tuple[str, ...]:
-    """Return the names that :func:`activation` knows."""
-    return tuple(sorted(_KNOWN))
+    """Return the names that :func:`activation` knows; ``monomial`` needs its power, ``monomial(3)``."""
+    return tuple(sorted({*_PLAIN, *_PARAMETRIC}))
 
 
 def activation(spec: str | Activation | Callable[[Array], Array]) -> Activation:
-    """Return the activation that a spec names."""
+    """Return the activation that a spec names.
+
+    Parameters
+    ----------
+    spec
+        A name of :func:`names`, with its parameter in parentheses if it has one (``leaky_relu(0.2)``);
+        a Python function of one array; or an :class:`Activation`, returned as it is.
+
+    Raises
+    ------
+    ValueError
+        An unknown name, or a parameter out of range.
+
+    Examples
+    --------
+    >>> relu = activation("relu")
+    >>> float(relu.dual(1.0, 1.0, 1.0))
+    0.5
+    """
     if isinstance(spec, Activation):
         return spec
-    if spec not in _KNOWN:
-        close = difflib.get_close_matches(str(spec), names(), n=1)
-        raise ValueError(f"activation {spec!r} is unknown" + (f"; did you mean {close[0]!r}?" if close else ""))
-    return _KNOWN[spec]
+    if not isinstance(spec, str):
+        raise TypeError(f"activation = {spec!r} must be a name such as 'relu' or a Python function")
+    return _named(spec)
+
+
+def _named(spec: str) -> Activation:
+    """Return the activation of a name, with or without a parameter."""
+    match = re.fullmatch(r"\s*(\w+)\s*(?:\(([^()]*)\))?\s*", spec)
+    name = match[1].lower() if match else spec
+    if name not in names():
+        close = difflib.get_close_matches(name, names(), n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"use one of {', '.join(names())}"
+        raise ValueError(f"activation {spec!r} is unknown; {hint}")
+    argument = match[2] if match else None
+    if argument is None:
+        if name not in _PLAIN:
+            raise ValueError(f"activation {spec!r} needs its parameter, such as '{name}(3)'")
+        return _PLAIN[name]()
+    if name not in _PARAMETRIC:
+        raise ValueError(f"activation {spec!r} takes no parameter; write {name!r}")
+    try:
+        parameter = float(argument)
+    except ValueError:
+        raise ValueError(f"activation {spec!r} needs a number as parameter, such as '{name}(1)'") from None
+    return _PARAMETRIC[name](parameter)
