@@ -4,7 +4,7 @@
 function, or an :class:`Activation`.
 """
 
-from brg_prob.activations.activation import activation, names
 from brg_prob.activations.base import Activation
+from brg_prob.activations.registry import activation, names
 
 __all__ = ["Activation", "activation", "names"]

@@ -5,7 +5,7 @@ With u, v of variances a, b and covariance c, s = √(ab − c²) and ω = π/2 
 * leaky ReLU of slope α (ReLU: 0, abs: −1):  α c + (1 − α)² (s + c ω)/2π;  derivatives α + (1 − α)² ω/2π;
 * step ω/2π and sign (2/π) arcsin(c/√(ab)), whose φ′ is taken as 0;
 * erf (2/π) arcsin(2c/√((1 + 2a)(1 + 2b)));  sin e^{−(a+b)/2} sinh c;  cos the same with cosh;
-* z^k by Isserlis' theorem, the number of cross pairs j = k, k − 2, …: Σ_j C(k, j)² j! ((k−j−1)!!)² (ab)^{(k−j)/2} c^j;
+* z^k Σ_j C(k, j)² j! ((k−j−1)!!)² (ab)^{(k−j)/2} c^j, by Isserlis' theorem, j = k, k − 2, … cross pairs;
 * GELU from the erf kernel by parts, see :func:`_gelu_dual`;
 * the normalised exponential φ(z) = e^{z−q}, q the prior variance of z: e^{c−(a+b)/2}, φ′ = φ.
 
