@@ -19,7 +19,9 @@ _HOMES = {
     "Exact": "posterior",
     "FisherMetric": "geometry",
     "Flow": "flow",
+    "GradientFlow": "posterior",
     "Run": "pipeline",
+    "SgdExact": "posterior",
     "Shell": "flow",
     "check_correspondence": "correspondence",
     "compare": "comparison",
@@ -51,7 +53,7 @@ if TYPE_CHECKING:
     )
     from brg_prob.geometry import FisherMetric, fisher_metric
     from brg_prob.pipeline import Run, load_run, run
-    from brg_prob.posterior import Exact, fit
+    from brg_prob.posterior import Exact, GradientFlow, SgdExact, fit
     from brg_prob.posterior.tuning import tune
     from brg_prob.prior import sample_prior
     from brg_prob.report import write_report
@@ -62,7 +64,9 @@ __all__ = [
     "Exact",
     "FisherMetric",
     "Flow",
+    "GradientFlow",
     "Run",
+    "SgdExact",
     "Shell",
     "check_correspondence",
     "coarse_grain",

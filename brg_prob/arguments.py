@@ -17,7 +17,11 @@ from typing import Any
 
 HERE = Path(__file__).parent
 
-ENGINES = {"exact": ("posterior/exact.py", "Exact")}
+ENGINES = {
+    "exact": ("posterior/exact.py", "Exact"),
+    "gradient_flow": ("posterior/gradient_flow.py", "GradientFlow"),
+    "sgd_exact": ("posterior/sgd_exact.py", "SgdExact"),
+}
 SCHEMES = {"diffusion": ("flow/diffusion.py", "Diffusion"), "shell": ("flow/shell.py", "Shell")}
 """Name on the command line → file of this package and class."""
 

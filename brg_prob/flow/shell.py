@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from brg_prob.batching import even_batch
-from brg_prob.posterior.exact import prior_weights
+from brg_prob.posterior.members import prior_weights
 
 _ELEMENTS = 1 << 22
 """Weights (draws × cutoffs × P) alive at once in the parameter basis: 32 MiB in float64."""

@@ -181,4 +181,6 @@ def _inverse_line(power: ShellPower) -> Floats | None:
         if float(score @ step) < 1e-16 * modes.sum():
             return line * np.array([1.0, 1 / unit]) if line[1] > 0 else None
         line = line + size * step
+        if not np.isfinite(objective(line)):  # so steep a rise that no step stays at 1/G > 0
+            return None
     return None

@@ -2,7 +2,7 @@
 
 Draws come by Matheron's rule. A prior draw w0 of the whitened readout is corrected in the
 dual, w = w0 + Φ̃ᵀc with c = (K + ρ)⁻¹(y − f0 − Φ̃w0 − ε), ρ = σ²n/T, so that a draw is a key
-and n dual coefficients; its P weights regenerate (:func:`readout_weights`).
+and n dual coefficients (:mod:`brg_prob.posterior.members`).
 
 Hidden layers are drawn from the prior: once, or for several members. "Exact" then means
 exact given each hidden draw (a random-feature ensemble), not reweighted by evidence.
@@ -20,39 +20,19 @@ import xarray as xr
 from jax import Array
 
 from brg_prob.batching import even_batch
-from brg_prob.geometry.spectrum import prior_mean, readout_modes, whitened_features
+from brg_prob.geometry.spectrum import prior_mean, readout_modes
 from brg_prob.network import Hidden, LinearReadout, require
 from brg_prob.posterior.engine import Data
 from brg_prob.posterior.evidence import noise_posterior
 from brg_prob.posterior.gaussian import SpectralSolver, ridge_solver
-from brg_prob.posterior.schema import posterior_tree
-from brg_prob.results import key_to_json
-
-_BATCH = 64
-"""Draws whose prior weights are alive at once."""
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class MemberDraws:
-    """Draws of one member: everything per draw, nothing of size P.
-
-    Attributes
-    ----------
-    field
-        (S, n + h, o): the field at training, then held-out inputs.
-    dual
-        c, (S, n, o).
-    noise
-        σ of each draw, (S,).
-    log_prior
-        Log density of the whitened readout (and of σ where sampled), (S,).
-    """
-
-    field: Array
-    dual: Array
-    noise: Array
-    log_prior: Array
+from brg_prob.posterior.members import (
+    BATCH,
+    MemberDraws,
+    check_members,
+    dual_draw,
+    fit_members,
+    readout_at,
+)
 
 
 @dataclass(frozen=True)
@@ -76,82 +56,27 @@ class Exact:
     members: int = 1
 
     def __post_init__(self) -> None:
-        if self.members < 1:
-            raise ValueError(f"members = {self.members} is too few; use at least 1")
+        check_members(self.members)
 
     def fit(self, network: Any, data: Data, *, key: Array, draws: int, observations: float) -> xr.DataTree:
         """Return independent draws of π_T; see :func:`brg_prob.fit`."""
         network = require(network, LinearReadout, "Exact()")
-        if draws % self.members:
-            raise ValueError(
-                f"draws = {draws} cannot be shared among members = {self.members}; use a multiple"
-            )
-        hidden_keys, draw_keys = member_keys(key, self.members)
-        each = draws // self.members
-        found = [
-            draw_member(network, data, network.sample_hidden(h), k, each, observations)
-            for h, k in zip(hidden_keys, draw_keys, strict=True)
-        ]
-        joined = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *found)
-        return posterior_tree(
+        return fit_members(
+            network,
             data,
-            field=joined.field[None],
-            dual=joined.dual[None],
-            noise=joined.noise[None],
-            member=jnp.repeat(jnp.arange(self.members), each)[None],
-            log_prior=joined.log_prior[None],
-            sampled_noise=network.noise_spread > 0,
-            attrs={
-                "engine": "exact",
-                "observations": observations,
-                "n": data.n,
-                "noise": float(jnp.median(joined.noise)),
-                "independent": 1,
-                "hidden_keys": key_to_json(hidden_keys),
-                "draw_keys": key_to_json(draw_keys),
-                "draws_per_member": each,
-            },
+            key=key,
+            draws=draws,
+            members=self.members,
+            draw=lambda hidden, own, each: draw_member(network, data, hidden, own, each, observations),
+            attrs={"engine": "exact", "observations": observations},
         )
-
-
-def member_keys(key: Array, members: int) -> tuple[Array, Array]:
-    """Return keys (members,) for the hidden layers and for the readout draws."""
-    hidden, draw = jax.random.split(key)
-    return jax.random.split(hidden, members), jax.random.split(draw, members)
-
-
-def prior_weights(key: Array, index: Array | int, shape: tuple[int, ...]) -> Array:
-    """Return the whitened prior readout (P, o) of draw ``index`` of a member."""
-    return jax.random.normal(jax.random.fold_in(key, 2 * index), shape)
-
-
-def readout_weights(
-    network: LinearReadout, x: Array, hidden: Hidden, key: Array, index: int, dual: Array
-) -> Array:
-    """Return the raw readout weights (P, o) of one draw, regenerated from key and dual coefficients.
-
-    Parameters
-    ----------
-    x
-        Training inputs, (n, d).
-    hidden, key, index, dual
-        The member's hidden layers and key, the draw's number in the member, its c (n, o).
-    """
-    prior = network.readout_prior(hidden)
-    features = whitened_features(network, x, hidden)
-    whitened = prior_weights(key, index, prior.mean.shape) + features.T @ dual
-    return prior.mean + prior.covariance.sqrt_matmul(whitened)
 
 
 def draw_member(
     network: LinearReadout, data: Data, hidden: Hidden, key: Array, draws: int, observations: float
 ) -> MemberDraws:
     """Return draws of the readout given one draw of the hidden layers."""
-    features = whitened_features(network, data.all_inputs, hidden)
-    mean = prior_mean(network, data.all_inputs, hidden)
-    held = 0 if data.held_out is None else data.held_out[1].shape[0]
-    if features.shape[0] != data.n + held:
-        raise ValueError(f"x has {features.shape[0] - held} rows and y {data.n}; give one target per input")
+    features, mean = readout_at(network, data, hidden)
     # the largest index of a draw is far below: no draw shares this key
     noise_key = jax.random.fold_in(key, 0xFFFFFFFF)
     noise, log_noise = jnp.full((draws,), float(network.noise)), jnp.zeros(draws)
@@ -167,22 +92,6 @@ def draw_member(
     return MemberDraws(found[0], found[1], noise, found[2] + log_noise)
 
 
-def _prior_draw(features: Array, key: Array, index: Array, outputs: int) -> tuple[Array, Array]:
-    """Return the field (m, o) of a prior draw and the squared norm of its weights."""
-    weights = prior_weights(key, index, (features.shape[1], outputs))
-    return features @ weights, jnp.sum(jnp.square(weights))
-
-
-def _assemble(
-    features: Array, mean: Array, prior: Array, norm: Array, dual: Array
-) -> tuple[Array, Array, Array]:
-    """Return field, dual and log prior density of w0 + Φ̃ᵀc without holding w."""
-    n, size = dual.shape[0], features.shape[1] * dual.shape[1]
-    shift = features @ (features[:n].T @ dual)
-    norm = norm + 2 * jnp.sum(dual * prior[:n]) + jnp.sum(dual * shift[:n])
-    return mean + prior + shift, dual, -0.5 * norm - 0.5 * size * math.log(2 * math.pi)
-
-
 @jax.jit
 def _matheron(
     features: Array, mean: Array, y: Array, key: Array, indices: Array, ridges: Array, solver: Any
@@ -192,17 +101,20 @@ def _matheron(
     ``ridges`` is ρ of each draw, (S,). Without a solver nothing is observed: draws of the prior.
     T enters through ρ alone, so that every T > 0 runs the same compiled program.
     """
-    n, outputs = y.shape
+    n = y.shape[0]
 
     def one(at: tuple[Array, Array]) -> tuple[Array, Array, Array]:
         index, ridge = at
-        prior, norm = _prior_draw(features, key, index, outputs)
-        if solver is None:
-            return _assemble(features, mean, prior, norm, jnp.zeros_like(y))
-        error = jnp.sqrt(ridge) * jax.random.normal(jax.random.fold_in(key, 2 * index + 1), y.shape)
-        return _assemble(features, mean, prior, norm, solver.solve(y - mean[:n] - prior[:n] - error, ridge))
 
-    return jax.lax.map(one, (indices, ridges), batch_size=even_batch(indices.size, _BATCH))
+        def dual_of(prior: Array) -> Array:
+            if solver is None:
+                return jnp.zeros_like(y)
+            error = jnp.sqrt(ridge) * jax.random.normal(jax.random.fold_in(key, 2 * index + 1), y.shape)
+            return solver.solve(y - mean[:n] - prior[:n] - error, ridge)
+
+        return dual_draw(features, mean, key, index, dual_of)
+
+    return jax.lax.map(one, (indices, ridges), batch_size=even_batch(indices.size, BATCH))
 
 
 def _sampled_noise(

@@ -10,8 +10,25 @@ on the eigenvectors of K, never through an inverse: K may be singular. Small ste
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
+import jax
 import jax.numpy as jnp
+import xarray as xr
 from jax import Array
+
+from brg_prob.geometry.spectrum import readout_modes
+from brg_prob.network import Hidden, LinearReadout, require
+from brg_prob.posterior.engine import Data
+from brg_prob.posterior.members import (
+    MemberDraws,
+    check_members,
+    check_trainable,
+    fit_members,
+    readout_variance,
+    trained_member,
+)
 
 
 def flow_gain(eigenvalues: Array, time: Array | float, top: Array | float) -> Array:
@@ -127,3 +144,102 @@ def gradient_flow_moments(
     mean = (rotated * flow_gain(values, time, top)) @ (vectors.T @ y)
     twice = jnp.asarray(2.0, kernel.dtype) * time
     return mean, prior - (rotated * flow_gain(values, twice, top)) @ rotated.T
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class FlowMap:
+    """g_t(K) on the nonzero modes of K, which the smaller side of the features gives.
+
+    Attributes
+    ----------
+    vectors
+        Orthonormal eigenvectors of K, (n, r).
+    gain
+        g_t of each, (r,); 0 on null directions, of which the weights know nothing.
+    """
+
+    vectors: Array
+    gain: Array
+
+    def solve(self, residual: Array) -> Array:
+        """Return c (n, o) of the residual (n, o)."""
+        return self.vectors @ (self.gain[:, None] * (self.vectors.T @ residual))
+
+
+@dataclass(frozen=True)
+class GradientFlow:
+    """Readout trained by gradient flow from prior draws: an ensemble of networks, in closed form.
+
+    Attributes
+    ----------
+    time
+        Training time t of the raw weights on ½ Σ (f − y)², inf included; by default that of T observations.
+    members
+        Number of draws of the hidden layers; readout draws are shared out evenly.
+
+    Notes
+    -----
+    T11. Every draw starts from its own prior weights and is trained on the data as they are: its spread is
+    what is left of the prior, 1 − e^{−2tK} removed, where the posterior has K/(K + ρ) removed. The two agree
+    for no t > 0, so the draws are those of a trained ensemble, not of π_T.
+
+    ``time=None``: t = s/ρ(T) = sT/(nσ²), s the prior variance of each weight. In a mode of eigenvalue μ of
+    the prior covariance, training then takes up the fraction 1 − e^{−μ/ρ} of the data, the ridge ρ(T) the
+    fraction (μ/ρ)/(1 + μ/ρ): both μ/ρ for small ones. T = 0 is the prior. With a ``time``, T (default n) is
+    nominal: the number of observations at which a flow of these draws is said to start. Either way a theory
+    at a scale (``Flow.theory_at``) is T6's of that T, not that of the ensemble.
+
+    Flow is that of the raw readout weights, kernel ΦΦᵀ of the raw features. These weights must be
+    independent under the prior; their common variance s only rescales time, t/s in whitened coordinates.
+
+    Examples
+    --------
+    >>> GradientFlow(time=-1.0)
+    Traceback (most recent call last):
+    ValueError: time = -1.0 is no training time; give t >= 0, inf for the end of training
+    """
+
+    time: float | None = None
+    members: int = 1
+
+    def __post_init__(self) -> None:
+        check_members(self.members)
+        if self.time is not None and not self.time >= 0:
+            raise ValueError(
+                f"time = {self.time} is no training time; give t >= 0, inf for the end of training"
+            )
+
+    def fit(self, network: Any, data: Data, *, key: Array, draws: int, observations: float) -> xr.DataTree:
+        """Return draws of the trained ensemble in the schema of :func:`brg_prob.fit`."""
+        name = "GradientFlow()"
+        network = require(network, LinearReadout, name)
+        check_trainable(network, name, observations, fixed=self.time is not None)
+        matched = observations / (data.n * float(network.noise) ** 2)  # 1/ρ(T)
+        times = []
+
+        def draw(hidden: Hidden, own: Array, each: int) -> MemberDraws:
+            variance = readout_variance(network, hidden, name)
+            whitened = matched if self.time is None else self.time / variance
+            times.append(variance * whitened if self.time is None else self.time)
+            trained = flow_map(network, data.x, hidden, whitened)
+            return trained_member(network, data, hidden, own, each, trained)
+
+        tree = fit_members(
+            network,
+            data,
+            key=key,
+            draws=draws,
+            members=self.members,
+            draw=draw,
+            attrs={"engine": "gradient_flow", "observations": observations},
+        )
+        tree.attrs["time"] = times[0]
+        return tree
+
+
+def flow_map(network: LinearReadout, x: Array, hidden: Hidden, time: float) -> FlowMap:
+    """Return g_t(K) of a network's whitened readout, through n × n or P × P, whichever is smaller."""
+    modes = readout_modes(network, x, hidden, noise=1.0)
+    values = x.shape[0] * modes.eigenvalues
+    return FlowMap(modes.inputs, jnp.where(values > 0, flow_gain(values, time, values[0]), 0))

@@ -10,10 +10,30 @@ E epochs are the E-th power of that affine map, by repeated squaring: O(n³ log 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import xarray as xr
 from jax import Array
 from jax.scipy.linalg import solve_triangular
+
+from brg_prob.geometry.spectrum import readout_kernel
+from brg_prob.network import Hidden, LinearReadout, require
+from brg_prob.posterior.engine import Data
+from brg_prob.posterior.members import (
+    DualMap,
+    MemberDraws,
+    check_members,
+    check_trainable,
+    fit_members,
+    readout_variance,
+    trained_member,
+)
+
+_SAFETY = 0.1
+"""Default learning rate over the largest at which no step expands the error."""
 
 
 def epoch_map(kernel: Array, learning_rate: Array | float) -> tuple[Array, Array]:
@@ -104,3 +124,139 @@ def sgd_transfer(kernel: Array, *, learning_rate: Array | float, epochs: Array |
     """
     one = jnp.eye(kernel.shape[-1], dtype=kernel.dtype)
     return sgd_dual(kernel, one, learning_rate=learning_rate, epochs=epochs)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class SweepMap:
+    """All epochs as one matrix, for many draws.
+
+    Attributes
+    ----------
+    transfer
+        S, (n, n): c = S r.
+    """
+
+    transfer: Array
+
+    def solve(self, residual: Array) -> Array:
+        """Return c (n, o) of the residual (n, o)."""
+        return self.transfer @ residual
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class SweepOnce:
+    """All epochs of a single draw, which needs no matrix S: a third of the cost.
+
+    Attributes
+    ----------
+    kernel, learning_rate, epochs
+        K (n, n), η and E.
+    """
+
+    kernel: Array
+    learning_rate: Array
+    epochs: Array
+
+    def solve(self, residual: Array) -> Array:
+        """Return c (n, o) of the residual (n, o)."""
+        return sgd_dual(self.kernel, residual, learning_rate=self.learning_rate, epochs=self.epochs)
+
+
+_sgd_transfer = jax.jit(sgd_transfer)
+
+
+def sweep_map(kernel: Array, learning_rate: float, epochs: int, draws: int) -> DualMap:
+    """Return the map r → c of E epochs for a kernel (n, n), in the form that is cheaper for so many draws."""
+    if draws > 1:
+        return SweepMap(_sgd_transfer(kernel, learning_rate=learning_rate, epochs=epochs))
+    return SweepOnce(kernel, jnp.asarray(learning_rate, kernel.dtype), jnp.asarray(epochs))
+
+
+@dataclass(frozen=True)
+class SgdExact:
+    """Readout trained by batch-1 SGD from prior draws, steps in the order of the data: exact, without steps.
+
+    Attributes
+    ----------
+    learning_rate
+        η of the raw weights, steps on (f − y)²; by default a tenth of the largest stable one.
+    epochs
+        Passes E through the data.
+    members
+        Number of draws of the hidden layers; readout draws are shared out evenly.
+
+    Notes
+    -----
+    T11. The draws are networks trained from their own prior weights, not draws of π_T; T (default n) is
+    nominal: the number of observations at which a flow of them is said to start. A theory at a scale
+    (``Flow.theory_at``) is T6's of that T, not that of the ensemble.
+
+    A step multiplies the error of the weights by 1 − 2ηϕϕᵀ, ϕ = ϕ(x_i) the raw features, which expands
+    nothing as long as η ≤ 1/max_i |ϕ(x_i)|². Beyond, training is followed exactly too, until its weights
+    overflow; then it is refused. The default is a tenth of that limit at the first member's hidden layers.
+    The raw weights must be independent under the prior.
+
+    Examples
+    --------
+    >>> SgdExact(learning_rate=0.0)
+    Traceback (most recent call last):
+    ValueError: learning_rate = 0.0 must be positive and finite, for example 0.001
+    """
+
+    learning_rate: float | None = None
+    epochs: int = 1000
+    members: int = 1
+
+    def __post_init__(self) -> None:
+        check_members(self.members)
+        if self.learning_rate is not None and not 0 < self.learning_rate < float("inf"):
+            raise ValueError(
+                f"learning_rate = {self.learning_rate} must be positive and finite, for example 0.001"
+            )
+        if not 1 <= self.epochs < 2**31:
+            raise ValueError(f"epochs = {self.epochs} must lie between 1 and {2**31 - 1}")
+
+    def fit(self, network: Any, data: Data, *, key: Array, draws: int, observations: float) -> xr.DataTree:
+        """Return draws of the trained ensemble in the schema of :func:`brg_prob.fit`.
+
+        Attributes ``learning_rate`` and ``epochs`` say how they were trained.
+
+        Raises
+        ------
+        ValueError
+            The weights overflow.
+        """
+        name = "SgdExact()"
+        network = require(network, LinearReadout, name)
+        check_trainable(network, name, observations, fixed=True)
+        limits: list[float] = []
+        used = [] if self.learning_rate is None else [self.learning_rate]
+
+        def draw(hidden: Hidden, own: Array, each: int) -> MemberDraws:
+            variance = readout_variance(network, hidden, name)
+            kernel = readout_kernel(network, data.x, hidden)  # of the whitened readout: s ΦΦᵀ
+            largest = jnp.maximum(jnp.max(jnp.diagonal(kernel)), jnp.sqrt(jnp.finfo(kernel.dtype).tiny))
+            limits.append(variance / float(largest))
+            used.append(_SAFETY * limits[-1])
+            return trained_member(
+                network, data, hidden, own, each, sweep_map(kernel, used[0] / variance, self.epochs, each)
+            )
+
+        tree = fit_members(
+            network,
+            data,
+            key=key,
+            draws=draws,
+            members=self.members,
+            draw=draw,
+            attrs={"engine": "sgd_exact", "observations": observations, "epochs": self.epochs},
+        )
+        if not bool(jnp.isfinite(jnp.asarray(tree["log_prior"]["readout"].values)).all()):
+            raise ValueError(
+                f"learning_rate = {used[0]:g} diverges: the weights overflow within {self.epochs} epochs; "
+                f"no step expands the error up to 1/max_i |ϕ(x_i)|² = {min(limits):.3g}"
+            )
+        tree.attrs["learning_rate"] = used[0]
+        return tree

@@ -89,6 +89,9 @@ def test_power_that_does_not_fall_has_no_mass():
     rising = simulated(np.random.default_rng(4), 1.0, 400, density=lambda p: 1 + p**2)
     assert np.isnan(propagator_mass(rising, True)).all()
     assert np.isnan(propagator_mass(rising[P < 0.1], True)).all()
+    # twelve decades: a network trained for long has next to no fluctuations at low momenta
+    steep = simulated(np.random.default_rng(4), 1.0, 400, density=lambda p: 1e-12 + p**12 / P.max() ** 12)
+    assert np.isnan(propagator_mass(steep, True)).all()
 
 
 def test_shells_above_a_cutoff_are_absent():

@@ -1,0 +1,245 @@
+"""Draws of a linear readout, member by member: what the closed-form engines share.
+
+A draw is w = w_0 + Φ̃ᵀc: a prior draw w_0 of the whitened readout and n dual coefficients c, which
+conditioning (:mod:`brg_prob.posterior.exact`) and training (:mod:`brg_prob.posterior.gradient_flow`,
+:mod:`brg_prob.posterior.sgd_exact`) choose differently. Kept are a key and c; the P weights
+regenerate. A member is one draw of the hidden layers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+import xarray as xr
+from jax import Array
+
+from brg_prob.batching import even_batch
+from brg_prob.geometry.spectrum import prior_mean, whitened_features
+from brg_prob.network import Hidden, LinearReadout
+from brg_prob.posterior.engine import Data
+from brg_prob.posterior.schema import posterior_tree
+from brg_prob.results import Attribute, key_to_json
+
+BATCH = 64
+"""Draws whose prior weights are alive at once."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class MemberDraws:
+    """Draws of one member: everything per draw, nothing of size P.
+
+    Attributes
+    ----------
+    field
+        (S, n + h, o): the field at training, then held-out inputs.
+    dual
+        c, (S, n, o).
+    noise
+        σ of each draw, (S,).
+    log_prior
+        Log density of the whitened readout (and of σ where sampled), (S,).
+    """
+
+    field: Array
+    dual: Array
+    noise: Array
+    log_prior: Array
+
+
+def check_members(members: int) -> None:
+    """Raise ValueError unless there is at least one member."""
+    if members < 1:
+        raise ValueError(f"members = {members} is too few; use at least 1")
+
+
+def member_keys(key: Array, members: int) -> tuple[Array, Array]:
+    """Return keys (members,) for the hidden layers and for the readout draws."""
+    hidden, draw = jax.random.split(key)
+    return jax.random.split(hidden, members), jax.random.split(draw, members)
+
+
+def fit_members(
+    network: LinearReadout,
+    data: Data,
+    *,
+    key: Array,
+    draws: int,
+    members: int,
+    draw: Callable[[Hidden, Array, int], MemberDraws],
+    attrs: Mapping[str, Attribute],
+) -> xr.DataTree:
+    """Return the common tree of draws shared out evenly among members.
+
+    Parameters
+    ----------
+    draw
+        ``draw(hidden, key, draws)`` gives one member's draws.
+    attrs
+        Of the engine: its name and T at least.
+
+    Raises
+    ------
+    ValueError
+        The draws cannot be shared evenly.
+    """
+    if draws % members:
+        raise ValueError(f"draws = {draws} cannot be shared among members = {members}; use a multiple")
+    hidden_keys, draw_keys = member_keys(key, members)
+    each = draws // members
+    found = [
+        draw(network.sample_hidden(hidden), own, each)
+        for hidden, own in zip(hidden_keys, draw_keys, strict=True)
+    ]
+    joined = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *found)
+    return posterior_tree(
+        data,
+        field=joined.field[None],
+        dual=joined.dual[None],
+        noise=joined.noise[None],
+        member=jnp.repeat(jnp.arange(members), each)[None],
+        log_prior=joined.log_prior[None],
+        sampled_noise=network.noise_spread > 0,
+        attrs={
+            "n": data.n,
+            "noise": float(jnp.median(joined.noise)),
+            "independent": 1,
+            "hidden_keys": key_to_json(hidden_keys),
+            "draw_keys": key_to_json(draw_keys),
+            "draws_per_member": each,
+            **attrs,
+        },
+    )
+
+
+def readout_at(network: LinearReadout, data: Data, hidden: Hidden) -> tuple[Array, Array]:
+    """Return whitened features (n + h, P) and prior mean (n + h, o) at training, then held-out inputs.
+
+    Raises
+    ------
+    ValueError
+        The network's field does not have one value per target.
+    """
+    features = whitened_features(network, data.all_inputs, hidden)
+    held = 0 if data.held_out is None else data.held_out[1].shape[0]
+    if features.shape[0] != data.n + held:
+        raise ValueError(f"x has {features.shape[0] - held} rows and y {data.n}; give one target per input")
+    return features, prior_mean(network, data.all_inputs, hidden)
+
+
+def prior_weights(key: Array, index: Array | int, shape: tuple[int, ...]) -> Array:
+    """Return the whitened prior readout (P, o) of draw ``index`` of a member."""
+    return jax.random.normal(jax.random.fold_in(key, 2 * index), shape)
+
+
+def readout_weights(
+    network: LinearReadout, x: Array, hidden: Hidden, key: Array, index: int, dual: Array
+) -> Array:
+    """Return the raw readout weights (P, o) of one draw, regenerated from key and dual coefficients.
+
+    Parameters
+    ----------
+    x
+        Training inputs, (n, d).
+    hidden, key, index, dual
+        The member's hidden layers and key, the draw's number in the member, its c (n, o).
+    """
+    prior = network.readout_prior(hidden)
+    features = whitened_features(network, x, hidden)
+    whitened = prior_weights(key, index, prior.mean.shape) + features.T @ dual
+    return prior.mean + prior.covariance.sqrt_matmul(whitened)
+
+
+def dual_draw(
+    features: Array, mean: Array, key: Array, index: Array, dual_of: Callable[[Array], Array]
+) -> tuple[Array, Array, Array]:
+    """Return field (m, o), dual (n, o) and log prior density of one draw w_0 + Φ̃ᵀc, without holding w.
+
+    ``dual_of`` gives c from the prior draw of the field less its mean, (m, o), training inputs first.
+    """
+    outputs = mean.shape[1]
+    weights = prior_weights(key, index, (features.shape[1], outputs))
+    prior, norm = features @ weights, jnp.sum(jnp.square(weights))
+    dual = dual_of(prior)
+    n, size = dual.shape[0], weights.size
+    shift = features @ (features[:n].T @ dual)
+    norm = norm + 2 * jnp.sum(dual * prior[:n]) + jnp.sum(dual * shift[:n])
+    return mean + prior + shift, dual, -0.5 * norm - 0.5 * size * math.log(2 * math.pi)
+
+
+class DualMap(Protocol):
+    """Training as a linear map of residuals to dual coefficients; a pytree."""
+
+    def solve(self, residual: Array) -> Array:
+        """Return c (n, o) of the residual y − f_0(X), (n, o)."""
+        ...
+
+
+@jax.jit
+def trained_draws(
+    features: Array, mean: Array, y: Array, key: Array, indices: Array, trained: DualMap
+) -> tuple[Array, Array, Array]:
+    """Return fields (S, n + h, o), dual coefficients (S, n, o) and log priors (S,) after training.
+
+    Each draw starts from its own prior weights. As many programs as shapes and kinds of map.
+    """
+    residual = y - mean[: y.shape[0]]
+
+    def one(index: Array) -> tuple[Array, Array, Array]:
+        return dual_draw(
+            features, mean, key, index, lambda prior: trained.solve(residual - prior[: y.shape[0]])
+        )
+
+    return jax.lax.map(one, indices, batch_size=even_batch(indices.size, BATCH))
+
+
+def trained_member(
+    network: LinearReadout, data: Data, hidden: Hidden, key: Array, draws: int, trained: DualMap
+) -> MemberDraws:
+    """Return draws of the readout at given hidden layers, each trained from its own prior weights."""
+    features, mean = readout_at(network, data, hidden)
+    found = trained_draws(features, mean, data.y, key, jnp.arange(draws), trained)
+    return MemberDraws(found[0], found[1], jnp.full((draws,), float(network.noise)), found[2])
+
+
+def check_trainable(network: LinearReadout, engine: str, observations: float, *, fixed: bool) -> None:
+    """Raise ValueError where training in closed form has no meaning.
+
+    Parameters
+    ----------
+    engine
+        Begins the message.
+    fixed
+        Whether the amount of training is given, so that T = 0 would not be the prior.
+    """
+    if network.noise_spread > 0:
+        raise ValueError(
+            f"{engine} trains the readout and infers no noise, but noise_spread = {network.noise_spread:g}; "
+            "set it to 0, or use Exact()"
+        )
+    if fixed and observations == 0:
+        raise ValueError(
+            f"observations = 0 is the prior and {engine} trains all the same; give T > 0, or use Exact()"
+        )
+
+
+def readout_variance(network: LinearReadout, hidden: Hidden, engine: str) -> float:
+    """Return s, the prior variance of each readout weight: raw features are whitened ones over √s.
+
+    Raises
+    ------
+    ValueError
+        The weights are correlated, so that raw training leaves the span of the whitened features.
+    """
+    covariance = network.readout_prior(hidden).covariance
+    if not covariance.isotropic:
+        raise ValueError(
+            f"{engine} trains raw readout weights and needs them independent, "
+            "this network's are correlated; use Exact()"
+        )
+    return float(covariance.scale)
