@@ -8,10 +8,13 @@ import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from jax import Array
+import jax
+import jax.numpy as jnp
 
-from brg_prob.activations import closed
+from brg_prob.activations import closed, user
 from brg_prob.activations.base import Activation
+from brg_prob.activations.numeric import numeric_activation
+from brg_prob.activations.quadrature import Elementwise
 
 _PLAIN: Mapping[str, Callable[[], Activation]] = MappingProxyType(
     {
@@ -23,9 +26,13 @@ _PLAIN: Mapping[str, Callable[[], Activation]] = MappingProxyType(
         "identity": closed.identity,
         "leaky_relu": lambda: closed.leaky_relu(0.01),
         "relu": lambda: closed.leaky_relu(0.0, "relu"),
+        "sigmoid": lambda: numeric_activation("sigmoid", jax.nn.sigmoid),
         "sign": closed.sign,
         "sin": closed.sine,
+        "softplus": lambda: numeric_activation("softplus", jax.nn.softplus),
         "step": closed.step,
+        "swish": lambda: numeric_activation("swish", jax.nn.silu),
+        "tanh": lambda: numeric_activation("tanh", jnp.tanh),
     }
 )
 
@@ -54,31 +61,41 @@ def names() -> tuple[str, ...]:
     return tuple(sorted({*_PLAIN, *_PARAMETRIC}))
 
 
-def activation(spec: str | Activation | Callable[[Array], Array]) -> Activation:
-    """Return the activation that a spec names.
+def activation(spec: str | Activation | Elementwise, *, kinks: tuple[float, ...] | None = None) -> Activation:
+    """Return the activation that a spec names; equal specs give the same object.
 
     Parameters
     ----------
     spec
         A name of :func:`names`, with its parameter in parentheses if it has one (``leaky_relu(0.2)``);
-        a Python function of one array; or an :class:`Activation`, returned as it is.
+        a Python function of one array, elementwise and of jax.numpy; or an :class:`Activation`,
+        returned as it is.
+    kinks
+        Of a Python function only: where it or its derivative jumps. Not given, they are searched
+        for between −10 and 10.
 
     Raises
     ------
+    TypeError
+        Neither a name nor a function.
     ValueError
-        An unknown name, or a parameter out of range.
+        An unknown name, a parameter out of range, or a function that is not elementwise, real and finite.
 
     Examples
     --------
     >>> relu = activation("relu")
     >>> float(relu.dual(1.0, 1.0, 1.0))
     0.5
+    >>> activation(lambda z: jnp.clip(z, -1, 1)).kinks
+    (-1.0, 1.0)
     """
     if isinstance(spec, Activation):
         return spec
-    if not isinstance(spec, str):
+    if isinstance(spec, str):
+        return _named(spec)
+    if not callable(spec):
         raise TypeError(f"activation = {spec!r} must be a name such as 'relu' or a Python function")
-    return _named(spec)
+    return user.user_activation(spec, None if kinks is None else tuple(sorted(map(float, kinks))))
 
 
 def _named(spec: str) -> Activation:

@@ -26,15 +26,20 @@ from jax import Array
 Block = Callable[[Array, Array, Array], Array]
 
 
+def floating(*values: Any) -> list[Array]:
+    """Return arrays of one floating dtype."""
+    dtype = jnp.result_type(*values)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        dtype = jnp.result_type(float)
+    return [jnp.asarray(value, dtype) for value in values]
+
+
 def on_blocks(function: Block) -> Callable[[Any, Any, Any], Array]:
     """Return the function of (a, b, c) that takes anything array-like, at one floating dtype."""
 
     @wraps(function)
     def wrapped(a: Any, b: Any, c: Any) -> Array:
-        dtype = jnp.result_type(a, b, c)
-        if not jnp.issubdtype(dtype, jnp.floating):
-            dtype = jnp.result_type(float)
-        return function(jnp.asarray(a, dtype), jnp.asarray(b, dtype), jnp.asarray(c, dtype))
+        return function(*floating(a, b, c))
 
     return wrapped
 
@@ -93,8 +98,9 @@ def arcsine(c: Array, s: Array) -> Array:
     return 2 * jnp.arctan(c / (s + jnp.sqrt(c * c + s * s)))
 
 
-def _angle_tangent(a: Array, b: Array, c: Array, tangents: Any) -> Array:
+def _angle_tangent(primals: Any, tangents: Any) -> Array:
     """Return d arcsin(c/√(ab)) = (dc − c (da/2a + db/2b))/√(ab − c²)."""
+    a, b, c = primals
     da, db, dc = tangents
     s = root(gap(a, b, c))
     return quotient(jnp.ones_like(s), s) * dc - quotient(c, 2 * a * s) * da - quotient(c, 2 * b * s) * db
@@ -110,7 +116,7 @@ def arc_sine(a: Array, b: Array, c: Array) -> Array:
 
 @arc_sine.defjvp
 def _arc_sine_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
-    return arc_sine(*primals), _angle_tangent(*primals, tangents)
+    return arc_sine(*primals), _angle_tangent(primals, tangents)
 
 
 @jax.custom_jvp
@@ -123,7 +129,7 @@ def arc_zero(a: Array, b: Array, c: Array) -> Array:
 
 @arc_zero.defjvp
 def _arc_zero_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
-    return arc_zero(*primals), _angle_tangent(*primals, tangents)
+    return arc_zero(*primals), _angle_tangent(primals, tangents)
 
 
 @jax.custom_jvp
