@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +19,7 @@ from typing import Any
 HERE = Path(__file__).parent
 
 ENGINES = {
+    "ensemble": ("posterior/ensemble.py", "Ensemble"),
     "exact": ("posterior/exact.py", "Exact"),
     "gradient_flow": ("posterior/gradient_flow.py", "GradientFlow"),
     "sgd_exact": ("posterior/sgd_exact.py", "SgdExact"),
@@ -57,10 +59,20 @@ class Option:
         choices = self.choices
         if choices:
             return "|".join(choices)
-        kind = self.annotation.replace(" ", "").removesuffix("|None")
+        kind = self._series or self.annotation.replace(" ", "").removesuffix("|None")
         known = {"int": "N", "float": "X", "bool": "true|false", "str": "TEXT"}
-        known |= {"tuple[int,...]": "N,…", "tuple[float,...]": "X,…"}
+        known |= {"tuple[int,...]": "N,…", "tuple[float,...]": "X,…", "tuple[str,...]": "NAME,…"}
         return known.get(kind, "NAME")
+
+    @property
+    def _series(self) -> str | None:
+        """``tuple[S,...]`` of a field that takes one S or several, such as ``float | tuple[float, ...]``."""
+        tree, kinds = ast.parse(self.annotation, mode="eval").body, []
+        while isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.BitOr):
+            kinds.append(ast.unparse(tree.right).replace(" ", ""))
+            tree = tree.left
+        kinds.append(ast.unparse(tree).replace(" ", ""))
+        return next((s for s in _SERIES if s in kinds and _one_of(s) in kinds), None)
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -77,6 +89,9 @@ class Option:
             if text.lower() == "none":
                 return None
             kind = kind.removesuffix("|None")
+        if self._series is not None:
+            several = text.strip().startswith("(") or len(_COMMA.split(text)) > 1
+            kind = self._series if several else _one_of(self._series)
         if self.choices:
             if text not in self.choices:
                 raise UsageError(
@@ -346,10 +361,25 @@ def _elements(node: ast.expr) -> Sequence[ast.expr]:
     return node.elts if isinstance(node, ast.Tuple) else [node]
 
 
+def _name(text: str) -> str:
+    """Return a name without blanks around it; there must be one."""
+    if not text.strip():
+        raise ValueError(text)
+    return text.strip()
+
+
 _SERIES: dict[str, tuple[Callable[[str], Any], str]] = {
     "tuple[int,...]": (int, "whole numbers"),
     "tuple[float,...]": (float, "numbers"),
+    "tuple[str,...]": (_name, "names"),
 }
+_COMMA = re.compile(r",(?![^()]*\))")
+"""A comma outside the arguments of a name: ``leaky_relu(0.2),tanh`` has one, ``(8, 4)`` none."""
+
+
+def _one_of(series: str) -> str:
+    """Return the type of one entry of a series."""
+    return series.removeprefix("tuple[").removesuffix(",...]")
 
 
 def _series(text: str, flag: str, reader: Callable[[str], Any], meaning: str) -> tuple[Any, ...]:
@@ -360,7 +390,7 @@ def _series(text: str, flag: str, reader: Callable[[str], Any], meaning: str) ->
     if inner.startswith("(") and inner.endswith(")"):
         inner = inner[1:-1]
     try:
-        return tuple(reader(word) for word in inner.strip().removesuffix(",").split(","))
+        return tuple(reader(word) for word in _COMMA.split(inner.strip().removesuffix(",")))
     except ValueError:
         raise UsageError(f"{flag} {text!r} is not a list of {meaning}; separate them by commas") from None
 

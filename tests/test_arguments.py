@@ -22,6 +22,15 @@ MLP = str(Path(__file__).parents[1] / "models" / "mlp.py")
         ("int | None", "3", 3),
         ("bool", "No", False),
         ("str", "a,b", "a,b"),
+        ("float | tuple[float, ...]", "2", 2.0),
+        ("float | tuple[float, ...]", "2,1, 1", (2.0, 1.0, 1.0)),
+        ("float | tuple[float, ...]", "(2,)", (2.0,)),
+        ("float | tuple[float, ...] | None", "none", None),
+        ("str | tuple[str, ...]", "relu", "relu"),
+        ("str | tuple[str, ...]", "relu, tanh", ("relu", "tanh")),
+        ("str | tuple[str, ...]", "two(1, 2),tanh", ("two(1, 2)", "tanh")),
+        ("str | tuple[str, ...] | Spec | tuple[Spec, ...]", "leaky_relu(0.2)", "leaky_relu(0.2)"),
+        ("str | tuple[str, ...] | Spec", "()", ()),
     ],
 )
 def test_text_is_read_by_its_annotation(annotation, text, value):
@@ -35,6 +44,36 @@ def test_a_list_of_whole_numbers_holds_nothing_else(text):
     option = Option("widths", "tuple[int, ...]", "(256,)")
     with pytest.raises(UsageError, match="whole numbers"):
         option.parse(text, "--model.widths")
+
+
+@pytest.mark.parametrize(
+    ("annotation", "text", "said"),
+    [
+        ("float | tuple[float, ...]", "two", "not a number"),
+        ("float | tuple[float, ...]", "2,x", "not a list of numbers"),
+        ("float | tuple[float, ...]", "2,,1", "not a list of numbers"),
+        ("str | tuple[str, ...]", "relu,,tanh", "not a list of names"),
+    ],
+)
+def test_one_value_or_several_are_told_apart(annotation, text, said):
+    with pytest.raises(UsageError, match=said):
+        Option("field", annotation, None).parse(text, "--model.field")
+
+
+def test_options_of_each_layer_are_flags():
+    words = [MLP, "--model.widths", "8,4", "--model.activation", "relu,leaky_relu(0.1)"]
+    words += ["--model.weight_variance", "2,1,1", "--model.bias_variance", "0.1", "--model.fan_in", "false"]
+    words += ["--model.hidden_seed", "3", "--out", "nowhere/new"]
+    assert parse_run(words).model.options == {
+        "widths": (8, 4),
+        "activation": ("relu", "leaky_relu(0.1)"),
+        "weight_variance": (2.0, 1.0, 1.0),
+        "bias_variance": 0.1,
+        "fan_in": False,
+        "hidden_seed": 3,
+    }
+    shown = {option.name: option.metavar for option in read_model_source(MLP).options}
+    assert (shown["activation"], shown["weight_variance"], shown["hidden_seed"]) == ("NAME,…", "X,…", "N")
 
 
 def test_widths_of_a_perceptron_are_a_flag():

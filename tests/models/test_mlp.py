@@ -1,7 +1,9 @@
 """The multilayer perceptron against closed-form kernels, networks written out, and its own draws."""
 
+import copy
 import dataclasses
 import math
+import pickle
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +13,8 @@ from numpyro import handlers
 from scipy.special import erf
 from scipy.stats import norm
 
-from brg_prob.network import FreeField, LinearReadout, Network
-from models.mlp import ACTIVATIONS, Mlp
+from brg_prob.network import Covariance, FreeField, InfiniteWidth, LinearReadout, Network
+from models.mlp import Mlp
 
 X = np.array([[0.3, -1.2], [1.0, 0.4], [-0.7, 0.1]])
 
@@ -141,20 +143,168 @@ def test_the_model_registers_its_sites(outputs, noise_spread, bias_variance, get
     assert not trace["y"]["is_observed"]
 
 
-@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
-def test_activations_are_what_they_are_called(activation):
-    z = np.array([-1.3, -0.2, 0.4, 2.0])
-    written_out = {
-        "abs": np.abs(z),
-        "cos": np.cos(z),
-        "erf": erf(z),
-        "gelu": z * norm.cdf(z),
-        "identity": z,
-        "relu": np.maximum(z, 0),
-        "sin": np.sin(z),
-        "tanh": np.tanh(z),
+WRITTEN_OUT = {
+    "abs": np.abs,
+    "cos": np.cos,
+    "erf": erf,
+    "gelu": lambda z: z * norm.cdf(z),
+    "identity": lambda z: z,
+    "leaky_relu(0.2)": lambda z: np.where(z > 0, z, 0.2 * z),
+    "relu": lambda z: np.maximum(z, 0),
+    "sin": np.sin,
+    "tanh": np.tanh,
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN_OUT)
+def test_activations_are_what_they_are_called(name):
+    network = Mlp((4,), name, weight_variance=2.0, dim=2)
+    hidden = network.sample_hidden(jax.random.key(1))
+    expected = math.sqrt(2 / 4) * WRITTEN_OUT[name](X @ np.asarray(hidden["W0"]).T)
+    np.testing.assert_allclose(network.features(X, hidden), expected, rtol=1e-12)
+    if name == "tanh":  # a function is taken as well as a name
+        own = dataclasses.replace(network, activation=jnp.tanh)
+        np.testing.assert_array_equal(own.features(X, hidden), network.features(X, hidden))
+
+
+LAYERS = {
+    "per layer": Mlp(
+        (4, 6, 5), ("erf", "relu", "identity"), (1.7, 0.5, 2.0, 0.9), (0.2, 0.0, 0.3, 0.1), dim=2
+    ),
+    "raw weights": Mlp((4, 6), ("relu", "erf"), (1.7, 0.5, 2.0), (0.2, 0.0, 0.3), dim=2, fan_in=False),
+    "raw, readout without bias": Mlp((4,), "relu", (1.7, 2.0), (0.2, 0.0), dim=2, fan_in=False),
+    "skip": Mlp((4, 4, 4), "erf", 1.3, (0.2, 0.1, 0.0, 0.3), dim=2, skip=True),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_are_the_network_written_out(name, getkey):
+    """Every option per layer against numpy loops; the field's variance from readout prior and features."""
+    network = LAYERS[name]
+    hidden = {site: np.asarray(leaf) for site, leaf in network.sample_hidden(getkey()).items()}
+    depth = len(network.widths)
+    weights = np.broadcast_to(network.weight_variance, depth + 1)
+    biases = np.broadcast_to(network.bias_variance, depth + 1)
+    names = (network.activation,) * depth if isinstance(network.activation, str) else network.activation
+    assert set(hidden) == {f"W{i}" for i in range(depth)} | {f"b{i}" for i in range(depth) if biases[i] > 0}
+    h, z = X, 0.0
+    for layer in range(depth):
+        w, b = hidden[f"W{layer}"], hidden.get(f"b{layer}", np.zeros(1))
+        if network.fan_in:
+            w, b = math.sqrt(weights[layer] / w.shape[1]) * w, math.sqrt(biases[layer]) * b
+        z = h @ w.T + b + (z if network.skip else 0.0)
+        h = WRITTEN_OUT[names[layer]](z)
+    features, prior = np.asarray(network.features(X, hidden)), network.readout_prior(hidden)
+    scale = math.sqrt(weights[-1] / h.shape[1]) if network.fan_in else 1.0
+    np.testing.assert_allclose(features[:, : h.shape[1]], scale * h, rtol=1e-11)
+    # raw or not, the last layer's weights have variance σ_w² (over N) and its bias σ_b²
+    covariance = features @ np.asarray(prior.covariance.matmul(features.T))
+    per_weight = weights[-1] / (h.shape[1] if network.fan_in else 1)
+    np.testing.assert_allclose(covariance, per_weight * h @ h.T + biases[-1], rtol=1e-11)
+
+
+def test_raw_weights_have_their_raw_prior(getkey):
+    """W ~ N(0, σ_w²) of its layer, b ~ N(0, σ_b²): as the model declares them and as they are drawn."""
+    network = Mlp((200, 100), "relu", (1.7, 0.5, 2.0), (0.2, 0.3, 0.0), dim=2, fan_in=False)
+    trace = handlers.trace(handlers.seed(network, getkey())).get_trace(X)
+    variances = {"W0": 1.7, "W1": 0.5, "b0": 0.2, "b1": 0.3, "readout": 2.0}
+    for name, variance in variances.items():
+        np.testing.assert_allclose(trace[name]["fn"].variance, variance, rtol=1e-12)
+    for name, leaf in network.sample_hidden(getkey()).items():
+        z = (float(np.var(leaf)) / variances[name] - 1) * math.sqrt(leaf.size / 2)
+        assert abs(z) < norm.isf(0.5e-4 / 4)
+
+
+def test_a_seed_fixes_the_hidden_layers(getkey):
+    sampled = Mlp((6, 5), ("relu", "erf"), bias_variance=0.1, dim=2)
+    fixed = dataclasses.replace(sampled, hidden_seed=3)
+    assert fixed.sample_hidden(getkey()) == {}
+    expected = sampled.features(X, sampled.sample_hidden(jax.random.key(3)))
+    np.testing.assert_allclose(fixed.features(X, {}), expected, rtol=1e-13)
+    np.testing.assert_allclose(jax.jit(fixed.features)(X, {}), expected, rtol=1e-13)
+    other = dataclasses.replace(sampled, hidden_seed=4).features(X, {})
+    assert np.max(np.abs(other - expected)) > 0.1
+    trace = handlers.trace(handlers.seed(fixed, getkey())).get_trace(X)
+    assert set(trace) == {"readout", "f", "y", "observations"}
+    np.testing.assert_allclose(fixed.covariance(X, X[:2]), expected @ expected[:2].T, rtol=1e-12)
+
+
+def test_the_published_network_is_the_one_published(getkey):
+    network = Mlp.published(outputs=2)
+    hidden = network.sample_hidden(getkey())
+    assert {name: leaf.shape for name, leaf in hidden.items()} == {
+        "W0": (10, 2),
+        "W1": (10, 10),
+        "W2": (2000, 10),
     }
-    np.testing.assert_allclose(ACTIVATIONS[activation](jnp.asarray(z)), written_out[activation], rtol=1e-12)
+    w0, w1, w2 = (np.asarray(hidden[f"W{layer}"]) for layer in range(3))
+    expected = np.maximum(np.maximum(X @ w0.T @ w1.T, 0) @ w2.T, 0)
+    np.testing.assert_allclose(network.features(X, hidden), expected, rtol=1e-11, atol=1e-11)
+    assert network.readout_prior(hidden).mean.shape == (2000, 2)
+    np.testing.assert_array_equal(network.readout_prior(hidden).covariance.diagonal(2000), 1.0)
+    assert network.noise == 1.0
+    assert Mlp.published(hidden_seed=1).features(X, {}).shape == (3, 2000)
+
+
+def test_covariance_is_promised_only_where_it_is_exact():
+    exact = [Mlp((), dim=2), Mlp((5,), dim=2), Mlp((5, 4), dim=2, hidden_seed=0), Mlp((5,), fan_in=False)]
+    other = [Mlp((5, 4), dim=2), Mlp((5,), readout_mean=0.1), Mlp((5, 4), readout_mean=0.1, hidden_seed=0)]
+    assert all(isinstance(network, Covariance) for network in exact)
+    assert not any(isinstance(network, Covariance) for network in other)
+    assert all(isinstance(network, InfiniteWidth) for network in exact + other)
+    copied = dataclasses.replace(exact[1], widths=(5, 4))
+    assert not isinstance(copied, Covariance)
+    assert isinstance(copy.deepcopy(pickle.loads(pickle.dumps(exact[1]))), Covariance)
+
+
+KERNELS = {
+    "linear": (Mlp(widths=(), dim=2, bias_variance=0.5), first_kernel),
+    "relu": (Mlp(widths=(10,), dim=2, bias_variance=0.2), relu_kernel),
+    "erf": (Mlp(widths=(10,), dim=2, activation="erf", weight_variance=1.5, bias_variance=0.3), erf_kernel),
+}
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_kernel_is_the_closed_form(name):
+    network, expected = KERNELS[name]
+    np.testing.assert_allclose(network.kernel(X, X), expected(network, X), rtol=1e-11)
+    np.testing.assert_allclose(network.kernel(X, X[:2]), expected(network, X)[:, :2], rtol=1e-11)
+    np.testing.assert_allclose(network.covariance(X, X), expected(network, X), rtol=1e-11)
+    # without fan-in the same network has σ_w² times the fan-in of each layer
+    raw = dataclasses.replace(network, fan_in=False)
+    counts = (2, *network.widths)
+    weights = tuple(network.weight_variance / count for count in counts)
+    np.testing.assert_allclose(
+        dataclasses.replace(raw, weight_variance=weights).kernel(X, X), network.kernel(X, X), rtol=1e-11
+    )
+
+
+def wide_kernel(network, width, draws):
+    """Average of ΦC0Φᵀ over hidden draws and its standard error, (3, 3) each."""
+    wide = dataclasses.replace(network, widths=(width,) * len(network.widths))
+
+    def one(hidden):
+        features = wide.features(X, hidden)
+        return features @ wide.readout_prior({}).covariance.matmul(features.T)
+
+    rng = np.random.default_rng(width)  # numpy's normals spare a compilation
+    shapes = jax.eval_shape(wide.sample_hidden, jax.random.key(0))
+    hidden = {name: rng.standard_normal((draws, *leaf.shape)) for name, leaf in shapes.items()}
+    found = np.asarray(jax.jit(jax.vmap(one))(hidden))
+    return found.mean(0), found.std(0, ddof=1) / math.sqrt(draws)
+
+
+@pytest.mark.parametrize("skip", [False, True], ids=["plain", "skip"])
+def test_deep_kernel_is_the_limit_of_wide_networks(skip):
+    """Three layers, extrapolated in 1/N from widths 16 and 32; without the skip the skip's kernel fails."""
+    network = Mlp((16,) * 3, ("erf", "relu", "erf"), (1.3, 1.1, 0.9, 1.2), 0.1, dim=2, skip=skip)
+    (half, half_error), (full, full_error) = (wide_kernel(network, n, d) for n, d in ((16, 4000), (32, 4000)))
+    error = np.sqrt(4 * full_error**2 + half_error**2)
+    upper = np.triu_indices(3)
+    z = (2 * full - half - np.asarray(network.kernel(X, X)))[upper] / error[upper]
+    assert np.max(np.abs(z)) < norm.isf(0.5e-3 / 6)
+    wrong = dataclasses.replace(network, skip=not skip).kernel(X, X)
+    assert np.max(np.abs((2 * full - half - wrong)[upper] / error[upper])) > 10
 
 
 def test_networks_hash_jit_and_run_in_single_precision(getkey):
@@ -185,7 +335,17 @@ def test_for_inputs_takes_the_dimension():
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"activation": "rleu"}, "activation = 'rleu' is unknown; use one of abs"),
+        ({"activation": "rleu"}, "'rleu' is unknown.*did you mean 'relu'"),
+        ({"widths": (3, 4), "activation": ("relu",)}, "names 1 for 2 hidden"),
+        ({"widths": (), "activation": ("relu",)}, "names 1 for 0 hidden"),
+        ({"widths": (3,), "activation": ("tanhh",)}, "'tanhh' is unknown.*did you mean 'tanh'"),
+        ({"widths": (3, 4), "weight_variance": (1.0, 2.0)}, "has 2 for 2 hidden.*or 3"),
+        ({"weight_variance": (1.0, -2.0)}, r"weight_variance = \(1.0, -2.0\) must be positive"),
+        ({"bias_variance": (0.0, -2.0)}, r"bias_variance = \(0.0, -2.0\) must be finite and not negative"),
+        ({"weight_variance": math.inf}, "weight_variance = inf must be positive and finite"),
+        ({"hidden_seed": -1}, "hidden_seed = -1 must be a whole number"),
+        ({"hidden_seed": 0.5}, "hidden_seed = 0.5 must be a whole number"),
+        ({"widths": (3, 4), "skip": True}, r"equal widths, not \(3, 4\)"),
         ({"widths": (3, 0)}, r"widths = \(3, 0\) must hold whole numbers"),
         ({"outputs": 1.5}, "outputs = 1.5 must hold whole"),
         ({"dim": 0}, "dim = 0 must hold whole"),

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from numpyro import handlers
+from scipy.stats import norm
 
 from brg_prob import Diffusion, Exact, Shell, coarse_grain, fisher_metric, fit
-from brg_prob.network import Covariance, FreeField, LinearReadout, require
+from brg_prob.network import Covariance, FreeField, InfiniteWidth, LinearReadout, require
 from brg_prob.network.trace import read_model
 from models.cosnet import CosNet
 from models.mlp import Mlp
@@ -20,6 +21,12 @@ NETWORKS = {
     "random momenta d=2": CosNet(dim=2, width=7, outputs=3),
     "mlp": Mlp(widths=(6, 5), bias_variance=0.1, readout_mean=0.4),
     "mlp, outputs": Mlp(widths=(8,), outputs=2),
+    "mlp, layers": Mlp((6, 5), ("erf", "relu"), (1.5, 0.7, 1.2), (0.1, 0.0, 0.3)),
+    "mlp, raw weights": Mlp((8,), "erf", (0.7, 0.3), (0.2, 0.5), fan_in=False, noise_spread=0.3),
+    "mlp, fixed": Mlp((6, 5), bias_variance=0.1, outputs=2, hidden_seed=2),
+    "mlp, skip": Mlp((5, 5), "erf", bias_variance=0.1, skip=True),
+    "mlp, normalised": Mlp((8,), "exp", weight_variance=0.05, bias_variance=0.05),
+    "mlp, linear": Mlp(()),
 }
 
 
@@ -97,6 +104,37 @@ def test_covariance_is_symmetric_and_positive(network):
     assert network.covariance(x, x[:2]).shape == (6, 2)
     np.testing.assert_allclose(covariance, covariance.T, atol=1e-12)
     assert np.linalg.eigvalsh(covariance)[0] > -1e-12 * np.trace(covariance)
+
+
+@_having(InfiniteWidth)
+def test_kernel_is_symmetric_and_positive(network):
+    x = _inputs(network)
+    kernel = np.asarray(network.kernel(x, x))
+    assert network.kernel(x, x[:2]).shape == (6, 2)
+    np.testing.assert_allclose(network.kernel(x, x[:2]), kernel[:, :2], rtol=1e-12)
+    np.testing.assert_allclose(kernel, kernel.T, atol=1e-12)
+    assert np.linalg.eigvalsh(kernel)[0] > -1e-12 * np.trace(kernel)
+    if isinstance(network, Covariance) and network.sample_hidden(jax.random.key(0)):
+        np.testing.assert_array_equal(network.covariance(x, x), kernel)
+
+
+@pytest.mark.parametrize("name", ["mlp, outputs", "mlp, raw weights", "mlp, normalised"])
+def test_one_hidden_layer_has_its_kernel_on_average(name):
+    """ΦC0Φᵀ over 4000 draws of eight neurons, entry by entry; a readout of other variance is told apart."""
+    network = NETWORKS[name]
+    x = _inputs(network)[:3]
+
+    def one(key):
+        features = network.features(x, network.sample_hidden(key))
+        return features @ network.readout_prior({}).covariance.matmul(features.T)
+
+    drawn = np.asarray(jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(3), 4000)))[
+        :, *np.triu_indices(3)
+    ]
+    kernel = np.asarray(network.kernel(x, x))[np.triu_indices(3)]
+    error = drawn.std(0, ddof=1) / np.sqrt(len(drawn))
+    assert np.max(np.abs(drawn.mean(0) - kernel) / error) < norm.isf(0.5e-3 / 6)
+    assert np.max(np.abs(drawn.mean(0) - 1.2 * kernel) / error) > norm.isf(0.5e-3 / 6)
 
 
 @_having(FreeField)
