@@ -25,6 +25,7 @@ import xarray as xr
 CHECK_KEYS = ("name", "hypothesis", "statistic", "p_value", "smallest_detectable", "verdict", "detail")
 SECOND = "shell"
 """Name of the branch that holds the second flow."""
+_TRAINED = frozenset({"gradient_flow", "sgd_exact", "ensemble"})  # engines that condition on nothing
 
 
 def summarise(tree: xr.DataTree) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def summarise(tree: xr.DataTree) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``model{file, name, options}, engine, seed, observations, fisher{eigenvalues,
+        ``model{file, name, options, infinite_width}, engine, seed, observations, fisher{eigenvalues,
         effective_dimension}, flow{scheme, coordinate, scales, observations,
         effective_dimension, kl_to_prior, test_score, test_score_se}, critical_scale, checks
         [{name, hypothesis, statistic, p_value, smallest_detectable, verdict, detail, role,
@@ -54,6 +55,7 @@ def summarise(tree: xr.DataTree) -> dict[str, Any]:
             "file": attrs.get("model_file", ""),
             "name": attrs["model_name"],
             "options": json.loads(attrs["model_options"]),
+            "infinite_width": bool(attrs.get("infinite_width", 0)),
         },
         "engine": attrs["engine"],
         "seed": _seed(attrs.get("seed", -1)),
@@ -105,9 +107,20 @@ def combine_verdicts(verdicts: Sequence[str]) -> str:
     return "consistent" if verdicts else "undetermined"
 
 
+def draws_of(engine: str) -> str:
+    """Return what an engine's draws are: of a posterior, or networks trained from draws of the prior.
+
+    Examples
+    --------
+    >>> draws_of("exact"), draws_of("sgd_exact")
+    ('posterior', 'trained ensemble')
+    """
+    return "trained ensemble" if engine in _TRAINED else "posterior"
+
+
 def verdict_sentence(summary: dict[str, Any]) -> str:
     """Return the verdict in words: what was held against what, where, and what would have been found."""
-    flows = " and ".join(summary["flows"])
+    flows, drawn = " and ".join(summary["flows"]), draws_of(summary["engine"])
     count = len(summary["flow"]["scales"])
     judged = [row for row in summary["checks"] if row["role"] == "correspondence"]
     size = [row["smallest_detectable"] for row in judged if row["smallest_detectable"] is not None]
@@ -122,17 +135,17 @@ def verdict_sentence(summary: dict[str, Any]) -> str:
         )
     if summary["verdict"] == "consistent":
         return (
-            f"At all {count} scales the Bayesian renormalization of this posterior ({flows}) agrees with "
+            f"At all {count} scales the Bayesian renormalization of this {drawn} ({flows}) agrees with "
             f"the exact renormalization group; {power} with probability 0.8."
         )
     named = ", ".join(_named([row for row in judged if row["verdict"] == summary["verdict"]], judged))
     if summary["verdict"] == "inconsistent":
         return (
-            f"The Bayesian renormalization of this posterior ({flows}) differs from the exact "
+            f"The Bayesian renormalization of this {drawn} ({flows}) differs from the exact "
             f"renormalization group: rejected by {named or 'the checks below'}.{_at_this_width(judged)}"
         )
     return (
-        f"Whether the Bayesian renormalization of this posterior ({flows}) agrees with the exact "
+        f"Whether the Bayesian renormalization of this {drawn} ({flows}) agrees with the exact "
         f"renormalization group is undetermined: {named or 'a control that must be rejected was not'}; "
         f"{power}."
     )

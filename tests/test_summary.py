@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from brg_prob import summary as room
+from brg_prob.report.statements import statements
 
 _SPEC = importlib.util.spec_from_file_location("example_tree", Path(__file__).parent / "example_tree.py")
 example = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(example)
 
 STABLE = {
-    "model": {"file", "name", "options"},
+    "model": {"file", "name", "options", "infinite_width"},
     "fisher": {"eigenvalues", "effective_dimension"},
     "flow": {
         "scheme",
@@ -87,3 +88,18 @@ def test_data_that_contradict_the_prior_are_said_to(tree):
     row = next(row for row in summary["checks"] if row["role"] == "data")
     row["verdict"] = "inconsistent"
     assert "are not what this prior expects" in room.data_sentence({**summary, "checks": [row]})
+
+
+def test_a_trained_ensemble_is_not_called_a_posterior(tree):
+    summary = room.summarise(tree)
+    for verdict in ("consistent", "inconsistent", "undetermined"):
+        assert "of this posterior (" in room.verdict_sentence(summary | {"verdict": verdict})
+        for engine in ("gradient_flow", "sgd_exact", "ensemble"):
+            said = room.verdict_sentence(summary | {"verdict": verdict, "engine": engine})
+            assert "of this trained ensemble (" in said
+            assert "posterior" not in said
+    other = summary | {"engine": "sgd_exact", "observations": 7.0}
+    said, otherwise = (dict(statements(tree, s, {}))["What was run"] for s in (other, summary))
+    assert "draws of the trained ensemble, and flowed back from T = 7 towards" in said
+    assert "weighted" not in said
+    assert "draws of the posterior" in otherwise

@@ -27,6 +27,7 @@ from brg_prob.figures.style import (
     quantity,
 )
 from brg_prob.figures.thinning import drawn_note, peaks, thin
+from brg_prob.summary import draws_of
 
 _MOST_MARKERS = 60
 _CHECKS = ("propagator", "information shell")  # the checks of these variances, by scheme
@@ -113,22 +114,20 @@ def propagator_picture(tree: xr.DataTree) -> Picture | None:
 
 def _message(tree: xr.DataTree, curves: _Curves) -> str:
     """Return what the check of the propagator says; where it says nothing, how many points agree."""
-    verdict = str(tree.attrs.get("verdict"))
+    verdict, drawn = str(tree.attrs.get("verdict")), draws_of(str(tree.attrs.get("engine")))
     if "checks" in tree.children:
         checks = tree["checks"].to_dataset()
         verdicts = dict(zip(checks["name"].values.tolist(), checks["verdict"].values.tolist(), strict=True))
         verdict = next((verdicts[name] for name in _CHECKS if name in verdicts), verdict)
     if verdict == "consistent":
-        return (
-            "Flowed back, the posterior’s fluctuations lie on the curves of the exact renormalization group"
-        )
+        return f"Flowed back, the {drawn}’s fluctuations lie on the curves of the exact renormalization group"
     near = f"{100 * curves.inside():.0f} % of the points lie within one standard error, 68 % are expected"
     if verdict == "inconsistent":
         return (
-            "Flowed back, the posterior’s fluctuations depart from the curves of the exact renormalization "
+            f"Flowed back, the {drawn}’s fluctuations depart from the curves of the exact renormalization "
             f"group, by up to {curves.farthest():.2g} standard errors"
         )
-    return f"Whether the posterior’s fluctuations follow the exact renormalization group stays open: {near}"
+    return f"Whether the {drawn}’s fluctuations follow the exact renormalization group stays open: {near}"
 
 
 def _draw_scale(top: Axes, low: Axes, curves: _Curves, marked: np.ndarray, scale: int, number: int) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import xarray as xr
 
 from brg_prob.report.page import number
+from brg_prob.summary import draws_of
 
 
 def statements(tree: xr.DataTree, summary: dict[str, Any], model: dict[str, Any]) -> list[tuple[str, str]]:
@@ -37,15 +38,20 @@ def _what_was_run(tree: xr.DataTree, summary: dict[str, Any]) -> str:
     count = int(tree.attrs["n"])
     seen = float(summary["observations"])
     record = tree["record"].attrs if "record" in tree.children else {}
-    tempered = "" if seen == count else f" weighted as T = {number(seen, 6)}"
+    drawn = draws_of(summary["engine"])
+    weighted = "" if seen == count else f" weighted as T = {number(seen, 6)}"
+    # a trained ensemble does not know T: it is where its flow is said to start
+    tempered, start = (weighted, "") if drawn == "posterior" else ("", f" from T = {number(seen, 6)}")
     held = f" ({record['held_out']})" if record.get("held_out") else ""
     flows = " and ".join(summary["flows"])
     options = inline_options(tree.attrs.get("engine_options", "{}"))
     engine = f"{summary['engine']} ({options})" if options else summary["engine"]
+    limit = " at infinite width" if summary["model"].get("infinite_width") else ""
+    name = summary["model"]["name"] + limit
     return (
-        f"{summary['model']['name']} was trained on {count} observations{tempered} of {subject(tree)}{held} "
-        f"with the engine {engine} and {tree.attrs.get('draws', '?')} posterior draws, and flowed back "
-        f"towards its prior by {flows} over {len(summary['flow']['scales'])} scales."
+        f"{name} was trained on {count} observations{tempered} of {subject(tree)}{held} "
+        f"with the engine {engine} and {tree.attrs.get('draws', '?')} draws of the {drawn}, and flowed back"
+        f"{start} towards its prior by {flows} over {len(summary['flow']['scales'])} scales."
     )
 
 
@@ -62,6 +68,8 @@ def _prior(tree: xr.DataTree, summary: dict[str, Any], model: dict[str, Any]) ->
         mass = float(tree["theory"].attrs.get("mass_squared", float("nan")))
         known = f" of m² = {number(mass)}" if mass > 0 else ""
         theory = f" Its field theory is a free one{known}, known in closed form."
+    if summary["model"].get("infinite_width"):
+        theory += " It is taken at infinite width: a Gaussian field whose covariance is the limit’s kernel."
     about = _docstring(model.get("source") or "")
     words = f" {about}{'' if about.endswith('.') else '.'}" if about else ""
     return f"{summary['model']['name']}({', '.join(options)}).{words}{theory}{tuned}"
