@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax.numpy as jnp
@@ -41,7 +41,7 @@ class Activation:
     normalised
         Whether φ depends on the prior variance of its argument (the normalised exponential of T14).
     kinks
-        Points z where φ or φ′ jumps; integrals are split there.
+        Points z where φ, φ′ or φ″ jumps; integrals are split there.
     numeric
         How the kernels are computed where there is no closed form, else None; see :meth:`tuned`.
 
@@ -60,21 +60,24 @@ class Activation:
     """
 
     name: str
-    function: Callable[[Array, Any], Array]
-    dual: Dual
-    dual_derivative: Dual
-    slope: Callable[[Array, Any], Array]
+    function: Callable[[Array, Any], Array] = field(repr=False)
+    dual: Dual = field(repr=False)
+    dual_derivative: Dual = field(repr=False)
+    slope: Callable[[Array, Any], Array] = field(repr=False)
     normalised: bool = False
     kinks: tuple[float, ...] = ()
-    numeric: Any = None
+    numeric: Any = field(default=None, repr=False)
 
     def __call__(self, z: Any, variance: Any = None) -> Array:
         """Return φ(z)."""
-        return self.function(jnp.asarray(z), variance)
+        return self.function(floating(z)[0], variance)
 
     def derivative(self, z: Any, variance: Any = None) -> Array:
-        """Return φ′(z); at a kink the mean of both sides, of sign and step 0 everywhere."""
-        return self.slope(jnp.asarray(z), variance)
+        """Return φ′(z); at a kink the mean of both sides, of sign and step 0 everywhere.
+
+        Of a Python function it is what jax differentiates it to, at a kink too.
+        """
+        return self.slope(floating(z)[0], variance)
 
     # -- activations without a closed form
 

@@ -51,7 +51,7 @@ class Numeric:
     name, function
         φ, elementwise, of jax.numpy.
     kinks
-        Points where φ or φ′ jumps.
+        Points where φ, φ′ or φ″ jumps.
     order
         Quadrature nodes per piece, of a coefficient and of each variable of a pair.
     degrees
@@ -123,6 +123,12 @@ def nth_derivative(function: Elementwise, times: int) -> Elementwise:
         return function
     lower = nth_derivative(function, times - 1)
     return lambda z: jax.jvp(lower, (z,), (jnp.ones_like(z),))[1]
+
+
+@lru_cache(maxsize=1024)
+def derivatives(function: Elementwise, count: int) -> Elementwise:
+    """Return the compiled function of φ, φ′, …, (count, …)."""
+    return jax.jit(lambda z: jnp.stack([nth_derivative(function, times)(z) for times in range(count)]))
 
 
 def _value(numeric: Numeric, i: int, j: int, a: Array, b: Array, c: Array) -> Array:
@@ -210,8 +216,7 @@ def tune(numeric: Numeric, max_variance: float, tolerance: float, max_correlatio
 def _at_nodes(numeric: Numeric, nodes: np.ndarray) -> np.ndarray:
     """Return φ and φ′ at nodes, (2, …), as numbers even while something else is being traced."""
     with jax.ensure_compile_time_eval():
-        z = jnp.asarray(nodes)
-        return np.stack([np.asarray(jax.jit(numeric.derivative(i))(z), float) for i in (0, 1)])
+        return np.asarray(derivatives(numeric.function, 2)(jnp.asarray(nodes)), float)
 
 
 def _host_rule(kinks: tuple[float, ...], scale: float, order: int) -> tuple[np.ndarray, np.ndarray]:

@@ -36,6 +36,8 @@ _PLAIN: Mapping[str, Callable[[], Activation]] = MappingProxyType(
     }
 )
 
+_ALIASES: Mapping[str, str] = MappingProxyType({"heaviside": "step", "silu": "swish"})
+
 
 def _leaky_relu(slope: float) -> Activation:
     if not math.isfinite(slope):
@@ -57,7 +59,10 @@ _PARAMETRIC: Mapping[str, Callable[[float], Activation]] = MappingProxyType(
 
 
 def names() -> tuple[str, ...]:
-    """Return the names that :func:`activation` knows; ``monomial`` needs its power, ``monomial(3)``."""
+    """Return the names that :func:`activation` knows; ``monomial`` needs its power, ``monomial(3)``.
+
+    It also takes ``heaviside`` for step and ``silu`` for swish.
+    """
     return tuple(sorted({*_PLAIN, *_PARAMETRIC}))
 
 
@@ -71,8 +76,8 @@ def activation(spec: str | Activation | Elementwise, *, kinks: tuple[float, ...]
         a Python function of one array, elementwise and of jax.numpy; or an :class:`Activation`,
         returned as it is.
     kinks
-        Of a Python function only: where it or its derivative jumps. Not given, they are searched
-        for between −10 and 10.
+        Of a Python function only: where it or one of its first two derivatives jumps. Not given, they
+        are searched for between −10 and 10.
 
     Raises
     ------
@@ -102,8 +107,9 @@ def _named(spec: str) -> Activation:
     """Return the activation of a name, with or without a parameter."""
     match = re.fullmatch(r"\s*(\w+)\s*(?:\(([^()]*)\))?\s*", spec)
     name = match[1].lower() if match else spec
+    name = _ALIASES.get(name, name)
     if name not in names():
-        close = difflib.get_close_matches(name, names(), n=1)
+        close = difflib.get_close_matches(name, (*names(), *_ALIASES), n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"use one of {', '.join(names())}"
         raise ValueError(f"activation {spec!r} is unknown; {hint}")
     argument = match[2] if match else None

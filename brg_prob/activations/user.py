@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from brg_prob.activations.base import Activation
-from brg_prob.activations.numeric import DEFAULT_VARIANCE, nth_derivative, numeric_activation
+from brg_prob.activations.numeric import DEFAULT_VARIANCE, derivatives, nth_derivative, numeric_activation
 from brg_prob.activations.quadrature import REACH, Elementwise
 
 WINDOW = 10.0  # kinks are searched for between −10 and 10
@@ -38,10 +38,10 @@ def user_activation(function: Elementwise, kinks: tuple[float, ...] | None) -> A
 
 def _refuse(name: str, function: Elementwise) -> None:
     """Raise ValueError for a function that cannot be an activation."""
-    z = jnp.linspace(-1, 1, 41) * REACH * DEFAULT_VARIANCE**0.5
+    z = jnp.linspace(-1, 1, 41).at[20].set(0) * REACH * DEFAULT_VARIANCE**0.5
     try:
         values = function(z)
-        part, block = function(z[::2]), function(z[:40].reshape(5, 8))
+        part, block = function(z[:7]), function(z[:40].reshape(5, 8))
         slope = nth_derivative(function, 1)(z[z != 0])
     except Exception as error:
         reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
@@ -65,33 +65,38 @@ def _refuse(name: str, function: Elementwise) -> None:
                 f"activation {name}{what} is not finite at z = {where:g}; use a function that is"
             )
     tolerance = 1e3 * float(jnp.finfo(values.dtype).eps) * float(jnp.abs(values).max())
-    if not np.allclose(part, values[::2], rtol=0, atol=tolerance):
+    if not np.allclose(part, values[:7], rtol=0, atol=tolerance):
         raise ValueError(f"activation {name} mixes the numbers of an array; it must act on each number alone")
 
 
 def find_kinks(function: Elementwise) -> tuple[float, ...]:
-    """Return where a function or its derivative jumps, between −10 and 10.
+    """Return where a function or one of its first two derivatives jumps, between −10 and 10.
 
     On a fine grid a jump stands out from its neighbours' differences; the places that stand out most are
     bisected to rounding error, and what has not shrunk by then is a jump (by more than half it may: at a
     tie jax takes the mean of both sides).
     """
-    found: list[float] = []
     dtype = jnp.result_type(float)
-    digits = 9 if dtype == np.float64 else 5
-    for f in (jax.jit(function), jax.jit(nth_derivative(function, 1))):
-        # off the round numbers, where kinks tend to lie
-        grid = (np.linspace(-WINDOW, WINDOW, CELLS + 1) + 1e-3 * np.sqrt(2)).astype(dtype)
-        difference = np.diff(np.asarray(f(jnp.asarray(grid)), float))
-        bend = np.abs(difference[1:-1] - (difference[2:] + difference[:-2]) / 2)
-        cells = np.argsort(-bend)[:CANDIDATES] + 1
-        low, high = grid[cells], grid[cells + 1]
-        size = np.abs(difference[cells])
-        for _ in range(50):
-            middle = (low + high) / 2
-            left, centre, right = (np.asarray(f(jnp.asarray(p)), float) for p in (low, middle, high))
-            jump_left = np.abs(centre - left) > np.abs(right - centre)
-            low, high = np.where(jump_left, low, middle), np.where(jump_left, middle, high)
-        jump = np.abs(np.asarray(f(jnp.asarray(high)), float) - np.asarray(f(jnp.asarray(low)), float))
-        found += high[(jump > 0.3 * size) & (jump > 1e-9 * np.abs(difference).max())].tolist()
-    return tuple(sorted({round(point, digits) + 0.0 for point in found}))
+    digits, noise = (9, 1e-7) if dtype == np.float64 else (5, 1e-3)
+    compiled = derivatives(function, 3)
+
+    def f(z: np.ndarray) -> np.ndarray:
+        return np.asarray(compiled(jnp.asarray(z, dtype)), float)
+
+    # off the round numbers, where kinks tend to lie
+    grid = (np.linspace(-WINDOW, WINDOW, CELLS + 1) + 1e-3 * np.sqrt(2)).astype(dtype)
+    values, rows = f(grid), np.arange(3)
+    difference = np.diff(values)
+    bend = np.abs(difference[:, 1:-1] - (difference[:, 2:] + difference[:, :-2]) / 2)
+    cells = np.argsort(-bend, axis=1)[:, :CANDIDATES] + 1
+    low, high = grid[cells], grid[cells + 1]
+    size = np.abs(np.take_along_axis(difference, cells, axis=1))
+    jump = size
+    for _ in range(50):
+        middle = (low + high) / 2
+        left, centre, right = f(np.stack([low, middle, high]))[rows, :, rows].transpose(1, 0, 2)
+        jump = np.abs(right - left)
+        below = np.abs(centre - left) > np.abs(right - centre)
+        low, high = np.where(below, low, middle), np.where(below, middle, high)
+    jumps = high[(jump > 0.3 * size) & (jump > noise * np.abs(values).max(axis=1, keepdims=True))]
+    return tuple(sorted({round(float(point), digits) + 0.0 for point in jumps}))
