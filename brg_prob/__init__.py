@@ -16,6 +16,7 @@ __version__ = "0.1.0.dev0"
 _HOMES = {
     "Checks": "correspondence",
     "Diffusion": "flow",
+    "Ensemble": "posterior",
     "Exact": "posterior",
     "FisherMetric": "geometry",
     "Flow": "flow",
@@ -32,6 +33,7 @@ _HOMES = {
     "fisher_cutoffs": "flow",
     "fisher_metric": "geometry",
     "fit": "posterior",
+    "infinite_width": "theory",
     "load_run": "pipeline",
     "run": "pipeline",
     "sample_prior": "prior",
@@ -53,14 +55,16 @@ if TYPE_CHECKING:
     )
     from brg_prob.geometry import FisherMetric, fisher_metric
     from brg_prob.pipeline import Run, load_run, run
-    from brg_prob.posterior import Exact, GradientFlow, SgdExact, fit
+    from brg_prob.posterior import Ensemble, Exact, GradientFlow, SgdExact, fit
     from brg_prob.posterior.tuning import tune
     from brg_prob.prior import sample_prior
     from brg_prob.report import write_report
+    from brg_prob.theory import infinite_width
 
 __all__ = [
     "Checks",
     "Diffusion",
+    "Ensemble",
     "Exact",
     "FisherMetric",
     "Flow",
@@ -78,6 +82,7 @@ __all__ = [
     "fisher_cutoffs",
     "fisher_metric",
     "fit",
+    "infinite_width",
     "load_run",
     "run",
     "sample_prior",

@@ -19,7 +19,8 @@ from brg_prob.flow.shell import Shell
 from brg_prob.geometry import FisherMetric
 from brg_prob.network import LinearReadout, require
 from brg_prob.notebook import one_line, quantity, table_html
-from brg_prob.posterior.schema import posterior_tree
+from brg_prob.posterior.schema import posterior_tree, trained_tree
+from brg_prob.results import with_groups
 from brg_prob.theory import ProjectedObservation, ReadoutTheory
 
 Scheme = Diffusion | Shell
@@ -187,7 +188,11 @@ class Flow:
             sampled_noise=start.sampled_noise,
             attrs={**start.attrs, "observations": self.observations[index], "flowed": 1},
         )
-        return tree
+        if start.weights is None or not self.metric.hidden[0]:
+            return tree
+        # hidden layers that were trained regenerate from no key
+        hidden = jax.tree.map(lambda *members: jnp.stack(members), *self.metric.hidden)
+        return with_groups(tree, trained_tree(hidden=hidden))
 
     @cached_property
     def tree(self) -> xr.DataTree:

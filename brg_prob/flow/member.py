@@ -17,7 +17,7 @@ from brg_prob.flow.diffusion import Diffusion
 from brg_prob.flow.shell import Shell, shell_modes, shell_parameters
 from brg_prob.geometry import ReadoutModes, cross_modes, whitened_features
 from brg_prob.geometry.spectrum import diagonal_information, prior_mean
-from brg_prob.network import Hidden, LinearReadout
+from brg_prob.network import Hidden, LinearReadout, ReadoutPrior
 from brg_prob.posterior import Data
 from brg_prob.results import key_from_json
 from brg_prob.theory import ReadoutTheory, kept_mode_theory, kept_parameter_theory, mode_theory
@@ -39,6 +39,10 @@ class Start:
         c of each draw, (S, n, o), or None.
     observations
         T of these draws.
+    number
+        Number of each draw within its member, (S,).
+    weights
+        Raw readout of each draw, (S, P, o), where the tree holds it (networks actually trained), or None.
     """
 
     data: Data
@@ -52,6 +56,7 @@ class Start:
     sampled_noise: bool
     attrs: dict[str, Any]
     number: Array
+    weights: Array | None = None
 
     @property
     def members(self) -> int:
@@ -74,6 +79,8 @@ class Start:
         member = jnp.asarray(draws["member"].values) if "member" in draws else jnp.zeros((chains, count), int)
         dual = _with_output(draws["dual"].values, 3).reshape(total, *y.shape) if "dual" in draws else None
         member = member.reshape(total)
+        trained = posterior["trained"].dataset if "trained" in posterior.children else {}
+        weights = _with_output(trained["readout"].values, 3) if "readout" in trained else None
         return Start(
             data=Data(jnp.asarray(posterior["constant_data"]["inputs"].values), y, pair),
             field=field.reshape(total, *field.shape[2:]),
@@ -86,6 +93,7 @@ class Start:
             sampled_noise=sampled,
             attrs={str(name): value for name, value in posterior.attrs.items()},
             number=_numbers(np.asarray(member)),
+            weights=None if weights is None else weights.reshape(total, *weights.shape[2:]),
         )
 
 
@@ -139,6 +147,7 @@ def member_starts(start: Start) -> Iterator[Start]:
             member=start.member[at],
             dual=None if start.dual is None else start.dual[at],
             number=start.number[at],
+            weights=None if start.weights is None else start.weights[at],
         )
 
 
@@ -223,16 +232,11 @@ class MemberFlow:
                 "basis='parameter' needs independent readout weights and this network's are correlated; "
                 "use basis='eigen'"
             )
-        if self.start.dual is None or "draw_keys" not in self.start.attrs:
-            raise ValueError(
-                "basis='parameter' needs the weights of each draw; use the tree of fit(engine=Exact()) itself"
-            )
-        keys = key_from_json(self.start.attrs["draw_keys"])
-        label = int(self.start.member[0])
+        given, draw_key = self._readouts(prior)
         changes = shell_parameters(
             whitened_features(self.network, self.start.data.all_inputs, self.hidden),
-            self.start.dual,
-            keys[label],
+            given,
+            draw_key,
             self.start.number,
             self.kept_parameters,
             self.key,
@@ -240,6 +244,19 @@ class MemberFlow:
         )
         for change in changes:
             yield self.start.field + change
+
+    def _readouts(self, prior: ReadoutPrior) -> tuple[Array, Array | None]:
+        """Return dual coefficients and the key of the prior part of each draw, or whitened weights, None."""
+        start = self.start
+        if start.weights is not None:
+            whiten = prior.covariance.inverse_sqrt_matmul
+            return jax.vmap(lambda raw: whiten(raw - prior.mean))(start.weights), None
+        if start.dual is None or "draw_keys" not in start.attrs:
+            raise ValueError(
+                "basis='parameter' needs the weights of each draw; use the tree that fit returned, not one "
+                "that was flowed"
+            )
+        return start.dual, key_from_json(start.attrs["draw_keys"])[int(start.member[0])]
 
     @cached_property
     def kept_parameters(self) -> Array:

@@ -105,7 +105,14 @@ def shell_modes(
 
 @partial(jax.jit, static_argnames=("drop",))
 def shell_parameters(
-    features: Array, dual: Array, draw_key: Array, indices: Array, kept: Array, key: Array, *, drop: bool
+    features: Array,
+    given: Array,
+    draw_key: Array | None,
+    indices: Array,
+    kept: Array,
+    key: Array,
+    *,
+    drop: bool,
 ) -> Array:
     """Return the change of the field at each cutoff, weights streamed in batches of draws.
 
@@ -113,10 +120,11 @@ def shell_parameters(
     ----------
     features
         Whitened features (m, P) at all inputs; the first n rows are the training inputs.
-    dual
-        c of each draw, (S, n, o).
+    given
+        c of each draw, (S, n, o), or its whitened weights themselves, (S, P, o).
     draw_key
-        The member's key, from which the prior part of each draw's weights regenerates.
+        The member's key, from which the prior part of each draw's weights regenerates; None if they
+        are given.
     indices
         Numbers of the draws in their member, (S,).
     kept
@@ -131,14 +139,15 @@ def shell_parameters(
     Array
         f(cutoff) − f, (scales, S, m, o); exactly zero where all weights are kept.
     """
-    n, shape = dual.shape[1], (features.shape[1], dual.shape[2])
+    n, shape = given.shape[1], (features.shape[1], given.shape[2])
 
     def one(at: tuple[Array, Array]) -> Array:
-        index, coefficients = at
-        old = prior_weights(draw_key, index, shape) + features[:n].T @ coefficients
+        index, old = at
+        if draw_key is not None:
+            old = prior_weights(draw_key, index, shape) + features[:n].T @ old
         new = jnp.zeros(shape) if drop else jax.random.normal(jax.random.fold_in(key, index), shape)
         change = jnp.where(kept[:, :, None], 0, (new - old)[None])
         return jnp.einsum("mp,cpo->cmo", features, change)
 
     batch = even_batch(indices.size, max(1, _ELEMENTS // kept.size))
-    return jnp.moveaxis(jax.lax.map(one, (indices, dual), batch_size=batch), 0, 1)
+    return jnp.moveaxis(jax.lax.map(one, (indices, given), batch_size=batch), 0, 1)

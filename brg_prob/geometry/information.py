@@ -109,9 +109,18 @@ class FisherMetric:
 
 
 def hidden_layers(network: LinearReadout, posterior: xr.DataTree) -> tuple[dict[str, Array], ...]:
-    """Return the hidden layers of each member of a posterior, drawn again from their keys."""
+    """Return the hidden layers of each member of a posterior: as trained, or drawn again from their keys."""
+    if sites := _trained_sites(posterior):
+        members = next(iter(sites.values())).shape[0]
+        return tuple({name: leaf[number] for name, leaf in sites.items()} for number in range(members))
     keys = key_from_json(posterior.attrs["hidden_keys"])
     return tuple(network.sample_hidden(key) for key in keys)
+
+
+def _trained_sites(posterior: xr.DataTree) -> dict[str, Array]:
+    """Return the hidden sites (member, ...) that training moved; none where they regenerate from keys."""
+    stored = posterior["trained"].data_vars.items() if "trained" in posterior.children else ()
+    return {str(name): jnp.asarray(leaf.values) for name, leaf in stored if "member" in leaf.dims}
 
 
 def _hidden_at(network: LinearReadout, at: Any) -> tuple[tuple[Hidden, ...], str]:
@@ -120,7 +129,8 @@ def _hidden_at(network: LinearReadout, at: Any) -> tuple[tuple[Hidden, ...], str
         hidden = hidden_layers(network, at)
         if not hidden[0]:
             return hidden[:1], "the readout has no hidden layers, so the metric is the same at every point"
-        return hidden, f"at the hidden layers of the posterior's {len(hidden)} member(s)"
+        trained = "trained " if _trained_sites(at) else ""
+        return hidden, f"at the {trained}hidden layers of the posterior's {len(hidden)} member(s)"
     if isinstance(at, Mapping):
         return (at,), "at the hidden layers given"
     if at is None:

@@ -1,6 +1,7 @@
 """Engines, one file each, and their protocol: draws of π_T in one schema."""
 
 from brg_prob.posterior.engine import Data, Engine, as_data, fit
+from brg_prob.posterior.ensemble import Ensemble
 from brg_prob.posterior.exact import Exact
 from brg_prob.posterior.gaussian import gaussian_posterior
 from brg_prob.posterior.gradient_flow import GradientFlow
@@ -10,6 +11,7 @@ from brg_prob.posterior.sgd_exact import SgdExact
 __all__ = [
     "Data",
     "Engine",
+    "Ensemble",
     "Exact",
     "GradientFlow",
     "SgdExact",

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 import jax.numpy as jnp
+import numpy as np
 import xarray as xr
 from jax import Array
 
@@ -102,3 +103,36 @@ def posterior_tree(
         for name in ("predictions/f", "predictions_constant_data/inputs", "predictions_data/y"):
             dims[name] = ["x_held_out" if d == "x" else d for d in dims[name.split("/")[1]]]
     return build_tree(groups, dims=dims, attrs=attrs)
+
+
+def trained_tree(
+    *,
+    readout: Array | None = None,
+    hidden: Mapping[str, Array] | None = None,
+    loss: Array | None = None,
+    epochs: np.ndarray | None = None,
+) -> xr.DataTree:
+    """Return the groups of networks that were trained, and so cannot be drawn again from a key.
+
+    Parameters
+    ----------
+    readout
+        Raw weights, (chain, draw, P, o).
+    hidden
+        Trained hidden sites, (member, ...); none where the hidden layers are frozen and
+        regenerate from ``hidden_keys``.
+    loss
+        Training loss, (chain, draw, R), after ``epochs`` (R,).
+    """
+    groups: dict[str, dict[str, Array]] = {"trained": dict(hidden or {})}
+    dims = {
+        name: ["member", *(f"{name}_{axis}" for axis in range(leaf.ndim - 1))]
+        for name, leaf in groups["trained"].items()
+    }
+    if readout is not None:
+        groups["trained"]["readout"], extra = squeeze_outputs(readout)
+        dims["readout"] = ["chain", "draw", "parameter", *extra]
+    if loss is not None:
+        groups["training"] = {"loss": loss}
+        dims["loss"] = ["chain", "draw", "epoch"]
+    return build_tree(groups, dims=dims, coords={} if epochs is None else {"epoch": epochs})
