@@ -10,7 +10,16 @@ import jax
 
 from benchmarks.harness import measure, peak_memory, table, write
 
-CASES = ("fisher_spectrum", "exact_posterior", "flow_draws", "import_time", "demo")
+CASES = (
+    "fisher_spectrum",
+    "exact_posterior",
+    "flow_draws",
+    "relu_kernel",
+    "tanh_kernel",
+    "stepped_sgd",
+    "import_time",
+    "demo",
+)
 
 
 def main() -> int:

@@ -37,6 +37,8 @@ class Case:
         Largest ratio ours/peer that the project promises, or None.
     memory_bar, seconds_bar
         Largest peak memory of the process, MiB, and largest median seconds, or None.
+    work
+        How many times the peer's work ours does; the ratio is per unit of work.
     in_process
         What the memory is measured of, where ``ours`` starts a process of its own.
     note
@@ -50,6 +52,7 @@ class Case:
     bar: float | None = None
     memory_bar: float | None = None
     seconds_bar: float | None = None
+    work: float = 1.0
     in_process: Callable[[], Any] | None = None
     note: str = ""
     extra: dict[str, float] = field(default_factory=dict)
@@ -71,13 +74,14 @@ def measure(name: str, case: Case, repeats: int) -> dict[str, Any]:
     for _ in range(repeats):
         a.append(seconds(case.ours)[0])
         b.append(seconds(case.peer)[0] if case.peer else math.nan)
-    ratios = [x / y for x, y in zip(a, b, strict=True)]
+    ratios = [x / (case.work * y) for x, y in zip(a, b, strict=True)]
     return {
         "name": name,
         "peer": case.peer_name,
         "ours_s": statistics.median(a),
         "peer_s": statistics.median(b) if case.peer else None,
         "ratio": statistics.median(ratios) if case.peer else None,
+        "work": case.work,
         "ratio_range": [min(ratios), max(ratios)] if case.peer else None,
         "first_call_s": first,
         "bar": case.bar,
