@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import xarray as xr
 from jax import Array
 
-from brg_prob.geometry.spectrum import readout_modes
+from brg_prob.geometry.spectrum import readout_kernel, whitened_features
 from brg_prob.network import Hidden, LinearReadout, require
 from brg_prob.posterior.engine import Data
 from brg_prob.posterior.members import (
@@ -64,11 +64,16 @@ def flow_gain(eigenvalues: Array, time: Array | float, top: Array | float) -> Ar
     return jnp.where(alive, -jnp.expm1(-time * safe) / safe, null)
 
 
+def _resolved(values: Array, n: int) -> Array:
+    """Return the eigenvalues of K (n, n) with round-off set to zero."""
+    floor = jnp.finfo(values.dtype).eps * n * jnp.max(jnp.abs(values))
+    return jnp.where(values > floor, values, 0)
+
+
 def _eigensystem(kernel: Array) -> tuple[Array, Array]:
     """Return eigenvalues (n,), ascending, round-off set to zero, and eigenvectors (n, n)."""
     values, vectors = jnp.linalg.eigh(kernel)
-    floor = jnp.finfo(values.dtype).eps * values.shape[-1] * jnp.max(jnp.abs(values))
-    return jnp.where(values > floor, values, 0), vectors
+    return _resolved(values, values.shape[-1]), vectors
 
 
 def gradient_flow_dual(kernel: Array, residual: Array, time: Array | float) -> Array:
@@ -92,7 +97,9 @@ def gradient_flow_dual(kernel: Array, residual: Array, time: Array | float) -> A
     -----
     T11; [Lee] arXiv:1902.06720. One eigendecomposition, about 9n³. Pure: it may be jitted, vmapped
     and mapped. Along a null direction v of K, c grows as t vᵀr while Φᵀc does not see it, ‖Φᵀv‖² = vᵀKv = 0.
-    It is returned so until tλ_max reaches 1/√ε and as 0 beyond (:func:`flow_gain`).
+    It is returned so until tλ_max reaches 1/√ε and as 0 beyond (:func:`flow_gain`). Eigenvalues below nελ_max
+    count as null. Fields Kc are good to ελ_max min(t, 1/λ_min), λ_min the least above that: the price of
+    coefficients on nearly dependent inputs.
 
     Examples
     --------
@@ -154,9 +161,9 @@ class FlowMap:
     Attributes
     ----------
     vectors
-        Orthonormal eigenvectors of K, (n, r).
+        Orthonormal eigenvectors of K, (n, r), r = min(n, P); c stays zero outside them.
     gain
-        g_t of each, (r,); 0 on null directions, of which the weights know nothing.
+        g_t of each, (r,).
     """
 
     vectors: Array
@@ -239,7 +246,30 @@ class GradientFlow:
 
 
 def flow_map(network: LinearReadout, x: Array, hidden: Hidden, time: float) -> FlowMap:
-    """Return g_t(K) of a network's whitened readout, through n × n or P × P, whichever is smaller."""
-    modes = readout_modes(network, x, hidden, noise=1.0)
-    values = x.shape[0] * modes.eigenvalues
-    return FlowMap(modes.inputs, jnp.where(values > 0, flow_gain(values, time, values[0]), 0))
+    """Return g_t(K) of a network's whitened readout, through n × n or n × P, whichever is smaller."""
+    if network.readout_prior(hidden).mean.shape[0] < x.shape[0]:
+        return _flow_map_of_features(whitened_features(network, x, hidden), time)
+    return _flow_map_of_kernel(readout_kernel(network, x, hidden), time)
+
+
+@jax.jit
+def _flow_map_of_kernel(kernel: Array, time: Array | float) -> FlowMap:
+    """Return the map from K, (n, n)."""
+    values, vectors = _eigensystem(kernel)
+    return _flow_map(values, vectors, time)
+
+
+@jax.jit
+def _flow_map_of_features(features: Array, time: Array | float) -> FlowMap:
+    """Return the map from whitened features (n, P), P < n.
+
+    By singular values: the eigenvectors of ΦᵀΦ, carried to the inputs, lose their digits where K is small,
+    and 1/λ multiplies what they lost.
+    """
+    vectors, values, _ = jnp.linalg.svd(features, full_matrices=False)
+    return _flow_map(_resolved(jnp.square(values), features.shape[0]), vectors, time)
+
+
+def _flow_map(values: Array, vectors: Array, time: Array | float) -> FlowMap:
+    """Return the map from the eigensystem."""
+    return FlowMap(vectors, flow_gain(values, time, jnp.max(values)))

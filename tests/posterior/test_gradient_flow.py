@@ -173,8 +173,8 @@ def test_without_a_time_it_is_that_of_the_ridge(random_cosines, sine_data):
     assert gap[0] / gap[1] == pytest.approx(4, rel=0.1)
 
 
-@pytest.mark.parametrize(("width", "time"), [(6, np.inf), (40, 0.4)])
-def test_members_outputs_and_repeated_inputs(random_cosines, sine_data, getkey, width, time):
+@pytest.mark.parametrize(("time", "width"), [(0.4, 12), (np.inf, 3)])
+def test_members_outputs_and_repeated_inputs(random_cosines, sine_data, getkey, time, width):
     """Each draw is its own member's network trained from its own weights, which regenerate."""
     x, y, *_ = sine_data
     x = x.at[-4:].set(x[:4])
@@ -191,7 +191,8 @@ def test_members_outputs_and_repeated_inputs(random_cosines, sine_data, getkey, 
             for c in (jnp.zeros_like(dual), dual)
         )
         phi = np.asarray(network.features(x, hidden))
-        np.testing.assert_allclose(end, trained(phi, np.asarray(targets), start, time), atol=1e-7)
+        expected = trained(phi, np.asarray(targets), start, time)
+        np.testing.assert_allclose(end, expected, atol=1e-10)
         np.testing.assert_allclose(phi @ end, tree["posterior"]["f"].values[0, draw], atol=1e-9)
 
 
