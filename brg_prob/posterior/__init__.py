@@ -3,7 +3,7 @@
 from brg_prob.posterior.engine import Data, Engine, as_data, fit
 from brg_prob.posterior.ensemble import Ensemble
 from brg_prob.posterior.exact import Exact
-from brg_prob.posterior.gaussian import gaussian_posterior
+from brg_prob.posterior.gaussian import gaussian_posterior, infinite_width_flow
 from brg_prob.posterior.gradient_flow import GradientFlow
 from brg_prob.posterior.members import readout_weights
 from brg_prob.posterior.sgd_exact import SgdExact
@@ -18,5 +18,6 @@ __all__ = [
     "as_data",
     "fit",
     "gaussian_posterior",
+    "infinite_width_flow",
     "readout_weights",
 ]
