@@ -37,7 +37,7 @@ class Finding:
         Both as text, units included.
     verdict
         ``agrees``, ``differs``, ``undecided``; ``limit`` where the formula is a limit that this setting
-        is not in.
+        is not in; ``measured`` where there is none, ``quoted`` where nothing was measured.
     """
 
     quantity: str
@@ -72,9 +72,9 @@ def number(value: float, digits: int = 3) -> str:
     return f"{value:.0f}" if "e" in text and 1 <= abs(value) < 1e6 else text
 
 
-def table_lines(chapters: Iterable[Chapter]) -> Iterator[str]:
-    """Yield the findings as lines of at most 80 characters."""
-    head = Finding("", "measured", "formula", "")
+def table_lines(chapters: Iterable[Chapter], beside: str = "formula") -> Iterator[str]:
+    """Yield the findings as lines of at most 80 characters; ``beside`` heads what they are held against."""
+    head = Finding("", "measured", beside, "")
     for chapter in chapters:
         yield ""
         yield from textwrap.wrap(chapter.title, 80)

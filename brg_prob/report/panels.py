@@ -117,9 +117,9 @@ def field_panel(tree: xr.DataTree) -> Panel | None:
     low, high = mean - 2 * spread, mean + 2 * spread
     data, names = _data(tree)
     every = np.concatenate([low.ravel(), high.ravel(), data["y"]])
-    x = _channel("x", quantity(names["input_name"], names["input_unit"]), at)
+    x = channel("x", quantity(names["input_name"], names["input_unit"]), at)
     title = quantity(names["value_name"], names["value_unit"])
-    y, y_low = _channel("y", title, every), _channel("low", title, every)
+    y, y_low = channel("y", title, every), channel("low", title, every)
     band = {"type": "area", "color": "var(--sky)", "opacity": 0.35, "clip": True}
     points = {"type": "circle", "color": "var(--ink)", "size": 9, "opacity": 0.7, "clip": True}
     unit = f" {names['value_unit']}" if names["value_unit"] else ""
@@ -128,9 +128,9 @@ def field_panel(tree: xr.DataTree) -> Panel | None:
         "The field",
         (("band", "sky", "± 2 s.d."), ("line", "blue", "mean"), ("dot", "ink", "data trained on")),
         [
-            _layer("field", band, x=x, y=y_low, y2={"field": "high"}),
-            _layer("data", points, x=x, y=y),
-            _layer("field", _line("blue"), x=x, y=_channel("mean", title, every)),
+            layer("field", band, x=x, y=y_low, y2={"field": "high"}),
+            layer("data", points, x=x, y=y),
+            layer("field", line_mark("blue"), x=x, y=channel("mean", title, every)),
         ],
         [
             f"The field’s spread is {number(float(width))}{unit} on average over the inputs (one s.d.)."
@@ -156,10 +156,10 @@ def propagator_panel(tree: xr.DataTree) -> Panel | None:
     marked = order[thin(order.size, MOST_MODES)]
     low, high = curve["measured"] - curve["se"], curve["measured"] + curve["se"]
     length = input_unit(tree)
-    x = _channel("x", quantity("momentum |p|", momentum_unit(length)), momentum, margin=0.01)
+    x = channel("x", quantity("momentum |p|", momentum_unit(length)), momentum, margin=0.01)
     title = quantity("G(p; T)", f"field² · {length or 'length'}")
     shown = np.concatenate([curve["predicted"], low, high], axis=None)
-    y, y_low, y_line = (_log_channel(name, title, shown) for name in ("y", "low", "predicted"))
+    y, y_low, y_line = (log_channel(name, title, shown) for name in ("y", "low", "predicted"))
     open_circle = {"type": "point", "color": "var(--blue)", "size": 22, "strokeWidth": 1.3, "filled": False}
     bar = {"type": "rule", "color": "var(--blue)", "clip": True}
     line = order[thin(order.size, 4 * MOST_MODES)]
@@ -168,9 +168,9 @@ def propagator_panel(tree: xr.DataTree) -> Panel | None:
         "The propagator, on the curve of the exact RG",
         (("line", "ink", "predicted, exact RG"), ("ring", "blue", "measured ± 1 s.e.")),
         [
-            _layer("curve", _line("ink"), x=x, y=y_line),
-            _layer("modes", bar, x=x, y=y_low, y2={"field": "high"}),
-            _layer("modes", open_circle, x=x, y=y),
+            layer("curve", line_mark("ink"), x=x, y=y_line),
+            layer("modes", bar, x=x, y=y_low, y2={"field": "high"}),
+            layer("modes", open_circle, x=x, y=y),
         ],
         [
             f"{100 * float(inside.mean()):.0f} % of {inside.size} modes lie within one standard error of the "
@@ -202,11 +202,11 @@ def fisher_panel(tree: xr.DataTree, observations: np.ndarray) -> Panel:
     above = values[None, :] >= threshold
     shown = np.concatenate([values, threshold.ravel()])
     y_title = "Fisher eigenvalue λ"
-    x, y = _channel("x", title, at, margin=0.01), _log_channel("y", y_title, shown)
+    x, y = channel("x", title, at, margin=0.01), log_channel("y", y_title, shown)
     point = {"type": "point", "color": "var(--blue)", "size": 22, "strokeWidth": 1.2}
     filled = {"condition": {"test": "datum.above", "value": "var(--blue)"}, "value": "transparent"}
     rule = {"type": "rule", "color": "var(--vermilion)", "strokeDash": [5, 4], "strokeWidth": 1.6}
-    modes = _layer("modes", point, x=x, y=y)
+    modes = layer("modes", point, x=x, y=y)
     modes["encoding"]["fill"] = filled
     return Panel(
         "moving-fisher",
@@ -216,7 +216,7 @@ def fisher_panel(tree: xr.DataTree, observations: np.ndarray) -> Panel:
             ("ring", "blue", "not"),
             ("dash", "vermilion", "threshold 1/T"),
         ),
-        [modes, _layer("threshold", rule, y=_log_channel("level", y_title, shown))],
+        [modes, layer("threshold", rule, y=log_channel("level", y_title, shown))],
         [
             f"{int(row.sum())} of {row.size} modes lie on or above 1/T = {number(float(level))}."
             if np.isfinite(level)
@@ -242,11 +242,11 @@ def histogram_panel(tree: xr.DataTree) -> Panel | None:
     )
     _, names = _data(tree)
     unit = names["value_unit"]
-    x = _channel("x", quantity(names["value_name"], unit), edge, margin=0.0)
+    x = channel("x", quantity(names["value_name"], unit), edge, margin=0.0)
     title = quantity("density", f"1/{unit}" if unit else "")
     y = {"field": "y", "type": "quantitative", "title": title, "axis": {"tickCount": 4}}
     bars = {"type": "bar", "color": "var(--sky)", "opacity": 0.55, "clip": True}
-    wide = _layer("bars", bars, x=x | {"field": "left", "bin": "binned"}, x2={"field": "right"}, y=y)
+    wide = layer("bars", bars, x=x | {"field": "left", "bin": "binned"}, x2={"field": "right"}, y=y)
     normal, prior = _normal(mean, spread), _normal(prior_mean, prior_spread)
     total = np.maximum(count.sum(axis=1, keepdims=True), 1)
     where = _histogram_place(slides, names)
@@ -260,8 +260,8 @@ def histogram_panel(tree: xr.DataTree) -> Panel | None:
         ),
         [
             wide,
-            _layer("normal", _line("blue"), x=x, y=y),
-            _layer("prior", _line("orange") | {"strokeDash": [5, 4]}, x=x, y=y),
+            layer("normal", line_mark("blue"), x=x, y=y),
+            layer("prior", line_mark("orange") | {"strokeDash": [5, 4]}, x=x, y=y),
         ],
         [
             f"Mean {number(float(m))}, s.d. {number(float(s))}; the prior’s: {number(float(pm))} and "
@@ -311,17 +311,17 @@ def _data(tree: xr.DataTree) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     return {"x": x, "y": y}, names
 
 
-def _layer(data: str, mark: Mapping[str, Any], **encoding: Any) -> dict[str, Any]:
+def layer(data: str, mark: Mapping[str, Any], **encoding: Any) -> dict[str, Any]:
     """Return a layer over one data set."""
     return {"data": {"name": data}, "mark": dict(mark), "encoding": encoding}
 
 
-def _line(colour: str) -> dict[str, Any]:
+def line_mark(colour: str) -> dict[str, Any]:
     """Return a line mark in a colour of the page."""
     return {"type": "line", "color": f"var(--{colour})", "strokeWidth": 1.6, "clip": True}
 
 
-def _channel(name: str, title: str, values: np.ndarray, margin: float = 0.04) -> dict[str, Any]:
+def channel(name: str, title: str, values: np.ndarray, margin: float = 0.04) -> dict[str, Any]:
     """Return a linear axis over all values."""
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
@@ -337,7 +337,7 @@ def _channel(name: str, title: str, values: np.ndarray, margin: float = 0.04) ->
     }
 
 
-def _log_channel(name: str, title: str, values: np.ndarray) -> dict[str, Any]:
+def log_channel(name: str, title: str, values: np.ndarray) -> dict[str, Any]:
     """Return a logarithmic axis over the positive values."""
     positive: Sequence[float] | np.ndarray = values[np.isfinite(values) & (values > 0)]
     low, high = (float(np.min(positive)), float(np.max(positive))) if len(positive) else (0.1, 1.0)
