@@ -128,6 +128,17 @@ NUMBERS = [
     case("engine", COSNET, "--engine", "exat", said=("'exat'", "did you mean 'exact'?")),
     case("scheme", COSNET, "--scheme", "difusion", said=("'difusion'", "did you mean 'diffusion'?")),
     case("members", COSNET, "--points", "4", "--engine.members", "0", said=("members = 0", "at least 1")),
+    *(case(f"ensemble, {name} {value}", MLP, "--engine", "ensemble", f"--engine.{name}", value, said=said)
+      for name, value, said in [
+        ("learning_rate", "0", ("learning_rate = 0.0", "positive and finite")),
+        ("learning_rate", "nan", ("learning_rate = nan", "positive and finite")),
+        ("learning_rate", "fast", ("--engine.learning_rate 'fast'", "not a number")),
+        ("epochs", "0", ("epochs = 0", "at least 1")), ("epochs", "1.5", ("'1.5'", "whole number")),
+        ("members", "0", ("members = 0", "at least 1")),
+        ("batch_size", "-1", ("batch_size = -1", "at least 1")),
+        ("optimiser", "adma", ("'adma'", "did you mean 'adam'?")), ("layers", "hidden", ("'hidden'", "all")),
+        ("shuffle", "maybe", ("'maybe'", "true or false")),
+      ]),
     case("held out", COSNET, "--held-out", "alternat", said=("'alternat'", "did you mean 'alternate'?")),
     case("one word too many", COSNET, "more", said=("'more'", "too many")),
 ]  # fmt: skip

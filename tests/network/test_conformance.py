@@ -7,7 +7,7 @@ import pytest
 from numpyro import handlers
 from scipy.stats import norm
 
-from brg_prob import Diffusion, Exact, Shell, coarse_grain, fisher_metric, fit
+from brg_prob import Diffusion, Ensemble, Exact, Shell, coarse_grain, fisher_metric, fit
 from brg_prob.network import Covariance, FreeField, InfiniteWidth, LinearReadout, require
 from brg_prob.network.trace import read_model
 from models.cosnet import CosNet
@@ -151,7 +151,9 @@ def test_missing_capability_is_named_with_its_remedy():
         require(NETWORKS["mlp"], FreeField, "the test")
 
 
-@pytest.mark.parametrize("engine", [Exact(), Exact(members=4)], ids=["fixed", "redrawn"])
+@pytest.mark.parametrize(
+    "engine", [Exact(), Exact(members=4), Ensemble(epochs=3)], ids=["fixed", "redrawn", "trained"]
+)
 @pytest.mark.parametrize(
     "scheme",
     [Diffusion(), *(Shell(basis=b, action=a) for b in ("eigen", "parameter") for a in ("reset", "drop"))],
