@@ -101,6 +101,11 @@ def _add_computation(group: Any) -> None:
         metavar="NAME",
         help=f"{', '.join(SCHEMES)}; diffusion is followed by a shell (default: diffusion)",
     )
+    group.add_argument(
+        "--infinite-width",
+        action="store_true",
+        help="the network's limit of infinite width, a Gaussian field, in its place",
+    )
     group.add_argument("--tune", action="store_true", help="mass, amplitude and noise of maximum evidence")
     group.add_argument(
         "--observations",

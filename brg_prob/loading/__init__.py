@@ -86,6 +86,7 @@ def _loaded(request: Request, table: Table | None) -> tuple[Problem, Source, Any
     keep_compiled()
     from brg_prob.loading.module import load_module, module_digest, neighbours
     from brg_prob.loading.problem import fingerprint, observation_of, problem_of
+    from brg_prob.network import InfiniteWidth, require
     from brg_prob.pipeline import Source
 
     path, before = request.source.path, set(sys.modules)
@@ -95,6 +96,8 @@ def _loaded(request: Request, table: Table | None) -> tuple[Problem, Source, Any
     key = jax.random.key(request.arguments.seed)
     problem = problem_of(request, module, table, jax.random.fold_in(key, 0))
     observation_of(problem.network, problem.x, request.source, problem.y)
+    if request.arguments.infinite_width:
+        require(problem.network, InfiniteWidth, "--infinite-width")
     source = Source(
         path=path,
         name=request.source.name,
@@ -162,6 +165,7 @@ def _computed(
         tolerance=arguments.tolerance,
         controls=arguments.controls,
         tune=arguments.tune,
+        infinite_width=arguments.infinite_width,
         record=problem.record,
         source=source,
         stages=stages,

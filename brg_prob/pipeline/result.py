@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
+import math
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from brg_prob.correspondence import Check, Checks
 from brg_prob.network.bound import Bound
 from brg_prob.notebook import run_html, run_text
 from brg_prob.report import render_report
+from brg_prob.theory import GaussianField
 
 _PACKAGES = ("jax", "jaxlib", "numpyro", "arviz", "arviz-stats", "numpy", "scipy", "xarray")
 
@@ -123,12 +125,15 @@ def attributes(
     network: Any, engine: Any, posterior: xr.DataTree, source: Source, tolerance: float
 ) -> dict[str, Any]:
     """Return the root attributes of a run."""
+    limit = isinstance(network, GaussianField)
+    network = network.base if isinstance(network, GaussianField) else network
     return {
         "model_file": "" if source.path is None else source.path.name,
         "model_name": source.name or getattr(network, "__name__", type(network).__name__),
         "model_options": json.dumps(options_of(network.network if isinstance(network, Bound) else network)),
+        "infinite_width": int(limit),
         "engine": posterior.attrs["engine"],
-        "engine_options": json.dumps(options_of(engine)),
+        "engine_options": json.dumps(_engine_options(engine, posterior)),
         "seed": source.seed,
         "command": source.command,
         "draws": int(np.prod([posterior["posterior"].sizes[d] for d in ("chain", "draw")])),
@@ -138,13 +143,23 @@ def attributes(
 
 
 def options_of(choice: Any) -> dict[str, Any]:
-    """Return the fields of a frozen dataclass as JSON types; objects by their representation."""
+    """Return the fields of a frozen dataclass as JSON types; objects, infinity included, by their repr."""
     if not dataclasses.is_dataclass(choice):
         return {}
     values = {f.name: getattr(choice, f.name) for f in dataclasses.fields(choice) if f.init}
-    return {
-        name: v if isinstance(v, str | int | float | bool | None) else repr(v) for name, v in values.items()
-    }
+    return {name: v if _is_json(v) else repr(v) for name, v in values.items()}
+
+
+def _is_json(value: Any) -> bool:
+    """Return whether JSON has this value: it knows no infinity."""
+    return isinstance(value, str | int | bool | None) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _engine_options(engine: Any, posterior: xr.DataTree) -> dict[str, Any]:
+    """Return an engine's options; one left to it (None) as it was found, which the posterior says."""
+    options = options_of(engine)
+    found = {name: posterior.attrs.get(name) for name, value in options.items() if value is None}
+    return options | {name: value if _is_json(value) else repr(value) for name, value in found.items()}
 
 
 def versions() -> dict[str, str]:
@@ -161,6 +176,7 @@ def described_model(tree: xr.DataTree, source: Source, stages: Mapping[str, Any]
         "file": "" if source.path is None else source.path.name,
         "name": tree.attrs["model_name"],
         "options": json.loads(tree.attrs["model_options"]),
+        "infinite_width": bool(tree.attrs["infinite_width"]),
         "sha256": hashlib.sha256(source.content).hexdigest() if source.content else "",
         "source": source.content.decode("utf-8", errors="replace"),
         "command": source.command,

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any
 
 import jax
+import numpy as np
 import xarray as xr
 from jax import Array
 
@@ -31,6 +32,7 @@ from brg_prob.record import Record, recorded
 from brg_prob.results import key_to_json, with_groups
 from brg_prob.stages import Stages
 from brg_prob.summary import SECOND, combine_verdicts, summarise
+from brg_prob.theory import infinite_width as limit_of
 
 Scheme = Diffusion | Shell
 
@@ -52,6 +54,7 @@ def run(
     level: float = 0.05,
     controls: bool = False,
     tune: bool = False,
+    infinite_width: bool = False,
     record: Record | None = None,
     source: Source | None = None,
     stages: Stages | None = None,
@@ -83,6 +86,9 @@ def run(
         Of :func:`brg_prob.check_correspondence`.
     tune
         First maximise the evidence for mass, amplitude and noise.
+    infinite_width
+        Take the network's limit of infinite width at the training and held-out inputs in its place
+        (:func:`brg_prob.infinite_width`, T10); needs the capability InfiniteWidth.
     record, source
         How the data are shown, and where the network came from.
     stages
@@ -113,10 +119,12 @@ def run(
     scheme, engine, source = scheme or Diffusion(), engine or Exact(), source or Source()
     second = None if isinstance(scheme, Shell) else second
     keys = dict(zip(("fit", "flow", SECOND, "prior"), jax.random.split(key, 4), strict=True))
-    basis = (source.digest, x, y, held_out, tune)
+    basis = (source.digest, x, y, held_out, tune, infinite_width)
     desk = Desk(progress, stages if source.digest else None, *basis)
     desk.expect(3 + (second is not None) + bool(tune))
     network, tuning = _tuned(network, x, y, desk) if tune else (network, None)
+    if infinite_width:
+        network = limit_of(network, x if held_out is None else np.concatenate([x, held_out[0]]))
     options: dict[str, Any] = {"draws": draws, "observations": observations}
     trained = _trained(desk, network, (x, y, held_out), engine, keys["fit"], options)
     judge = _Judge(network, tolerance, level, controls, tuned=tune)
