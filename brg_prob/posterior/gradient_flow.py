@@ -10,6 +10,7 @@ on the eigenvectors of K, never through an inverse: K may be singular. Small ste
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -218,7 +219,10 @@ class GradientFlow:
             )
 
     def fit(self, network: Any, data: Data, *, key: Array, draws: int, observations: float) -> xr.DataTree:
-        """Return draws of the trained ensemble in the schema of :func:`brg_prob.fit`."""
+        """Return draws of the trained ensemble in the schema of :func:`brg_prob.fit`.
+
+        Attribute ``time`` says for how long they were trained: t, or "inf", of which JSON knows no number.
+        """
         name = "GradientFlow()"
         network = require(network, LinearReadout, name)
         check_trainable(network, name, observations, fixed=self.time is not None)
@@ -241,7 +245,7 @@ class GradientFlow:
             draw=draw,
             attrs={"engine": "gradient_flow", "observations": observations},
         )
-        tree.attrs["time"] = times[0]
+        tree.attrs["time"] = times[0] if math.isfinite(times[0]) else "inf"
         return tree
 
 
