@@ -96,7 +96,7 @@ class Numeric:
         if not self.degrees:
             coarse = replace(self, order=_coarser(self.order))
             values = [method.expectation(0, 0)(a, b, c) for method in (self, coarse)]
-            return jnp.abs(values[0] - values[1]) + 8 * jnp.finfo(c.dtype).eps * jnp.abs(values[0])
+            return jnp.abs(values[0] - values[1]) + 64 * jnp.finfo(c.dtype).eps * jnp.abs(values[0])
         tail, quadrature = zip(*(self._point_error(v) for v in (a, b)), strict=True)
         rho = jnp.abs(mehler.correlation(a, b, c))
         return rho ** (self.degrees[-1] + 1) * geometric_mean(*tail) + jnp.maximum(*quadrature)

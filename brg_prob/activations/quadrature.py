@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -44,6 +44,7 @@ def unit_rule(order: int, smooth: bool) -> tuple[np.ndarray, np.ndarray]:
     return nodes, weights
 
 
+@partial(jax.jit, static_argnames=("order", "reach"))
 def normal_rule(breaks: list[Array], like: Array, order: int, reach: float) -> tuple[Array, Array]:
     """Return nodes and weights of N(0, 1) between breaks, each (nodes, …), … the shape of ``like``.
 

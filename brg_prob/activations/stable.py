@@ -28,18 +28,20 @@ Block = Callable[[Array, Array, Array], Array]
 
 def floating(*values: Any) -> list[Array]:
     """Return arrays of one floating dtype."""
-    dtype = jnp.result_type(*values)
+    arrays = [jnp.asarray(value) for value in values]
+    dtype = jnp.result_type(*arrays)
     if not jnp.issubdtype(dtype, jnp.floating):
         dtype = jnp.result_type(float)
-    return [jnp.asarray(value, dtype) for value in values]
+    return [array.astype(dtype) for array in arrays]
 
 
 def on_blocks(function: Block) -> Callable[[Any, Any, Any], Array]:
-    """Return the function of (a, b, c) that takes anything array-like, at one floating dtype."""
+    """Return the function of (a, b, c), compiled, that takes anything array-like, at one floating dtype."""
+    compiled = jax.jit(function)
 
     @wraps(function)
     def wrapped(a: Any, b: Any, c: Any) -> Array:
-        return function(*floating(a, b, c))
+        return compiled(*floating(a, b, c))
 
     return wrapped
 
@@ -141,7 +143,11 @@ def arc_one(a: Array, b: Array, c: Array) -> Array:
     t = geometric_mean(a, b)
     c = jnp.clip(c, -t, t)
     s = root(gap(a, b, c))
-    return jnp.maximum(s + c * _angle(c, s, t), 0)
+    omega = _angle(c, s, t)
+    # as ρ → −1 it is t (sin ω − ω cos ω), whose two terms cancel: there its Taylor series
+    x = omega * omega
+    taylor = 1 - x / 10 * (1 - x / 28 * (1 - x / 54 * (1 - x / 88 * (1 - x / 130))))
+    return jnp.where(omega < 0.25, t * omega * x / 3 * taylor, s + c * omega)
 
 
 @arc_one.defjvp
