@@ -128,6 +128,21 @@ NUMBERS = [
     case("engine", COSNET, "--engine", "exat", said=("'exat'", "did you mean 'exact'?")),
     case("scheme", COSNET, "--scheme", "difusion", said=("'difusion'", "did you mean 'diffusion'?")),
     case("members", COSNET, "--points", "4", "--engine.members", "0", said=("members = 0", "at least 1")),
+    *(case(f"{engine} {flag} {value}", COSNET, "--points", "4", "--engine", engine, f"--engine.{flag}", value,
+           said=(text, remedy))
+      for engine, flag, value, text, remedy in [
+        ("gradient_flow", "time", "-1", "time = -1.0", "t >= 0"),
+        ("gradient_flow", "time", "nan", "time = nan", "t >= 0"),
+        ("gradient_flow", "time", "long", "'long'", "a number"),
+        ("gradient_flow", "members", "0", "members = 0", "at least 1"),
+        ("gradient_flow", "epochs", "3", "'--engine.epochs' is unknown", "time, members"),
+        ("sgd_exact", "learning_rate", "0", "learning_rate = 0.0", "positive and finite"),
+        ("sgd_exact", "learning_rate", "nan", "learning_rate = nan", "positive and finite"),
+        ("sgd_exact", "learning_rate", "-0.1", "learning_rate = -0.1", "positive and finite"),
+        ("sgd_exact", "epochs", "0", "epochs = 0", "between 1 and"),
+        ("sgd_exact", "epochs", "2.5", "'2.5'", "whole number"),
+        ("sgd_exact", "members", "-2", "members = -2", "at least 1"),
+      ]),
     *(case(f"ensemble, {name} {value}", MLP, "--engine", "ensemble", f"--engine.{name}", value, said=said)
       for name, value, said in [
         ("learning_rate", "0", ("learning_rate = 0.0", "positive and finite")),

@@ -7,7 +7,17 @@ import pytest
 from numpyro import handlers
 from scipy.stats import norm
 
-from brg_prob import Diffusion, Ensemble, Exact, Shell, coarse_grain, fisher_metric, fit
+from brg_prob import (
+    Diffusion,
+    Ensemble,
+    Exact,
+    GradientFlow,
+    SgdExact,
+    Shell,
+    coarse_grain,
+    fisher_metric,
+    fit,
+)
 from brg_prob.network import Covariance, FreeField, InfiniteWidth, LinearReadout, require
 from brg_prob.network.trace import read_model
 from models.cosnet import CosNet
@@ -152,7 +162,9 @@ def test_missing_capability_is_named_with_its_remedy():
 
 
 @pytest.mark.parametrize(
-    "engine", [Exact(), Exact(members=4), Ensemble(epochs=3)], ids=["fixed", "redrawn", "trained"]
+    "engine",
+    [Exact(), Exact(members=4), GradientFlow(members=2), SgdExact(epochs=9, members=8), Ensemble(epochs=3)],
+    ids=["fixed", "redrawn", "gradient flow", "sgd", "trained"],
 )
 @pytest.mark.parametrize(
     "scheme",
