@@ -93,6 +93,7 @@ class Run:
 def compute(options: argparse.Namespace) -> Run:
     """Return every figure of the experiment; raise ValueError where too few members were trained."""
     start, seconds = time.perf_counter(), {}
+    busy = time.process_time()
     case = case_of(SMALL if options.small else Setting(), options.fisher_inputs)
     seed, count = options.seed, options.members
 
@@ -114,13 +115,15 @@ def compute(options: argparse.Namespace) -> Run:
     other = timed("other method", members_of.run_counterparts, case, ensemble.data, count, seed)
     found = timed("statistics", summarise, ensemble, other, seed)
     found["exact_rule_error"] = rule_error(case.setting, jax.random.key(seed))
+    seconds["computation"] = round(time.perf_counter() - start, 1)
+    seconds["processor"] = round(time.process_time() - busy, 1)
     loop = None
     if options.compare_loop:
         number = int(ensemble.converged.argmax())
         loop = timed("numpy loop", members_of.compare_loop, case, ensemble.data, seed, number)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
-    seconds["computation"] = round(time.perf_counter() - start - seconds.get("numpy loop", 0.0), 1)
-    return Run(ensemble, found, report.Cost(seconds["computation"], memory, loop), seconds)
+    cost = report.Cost(seconds["computation"], seconds["processor"], memory, loop)
+    return Run(ensemble, found, cost, seconds)
 
 
 def main(given: Sequence[str] | None = None) -> int:
