@@ -1,18 +1,21 @@
-"""What a run shows beside the test: T10 at this width, the momentum cutoff and the running mass (T9, T10)."""
+"""What a run predicts beside T9: T10 at this width, the momentum cutoff and the running mass (T9, T10)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax import Array
 
+from brg_prob.correspondence import Tempered
 from brg_prob.erg import FreeTheory
 from brg_prob.flow import Diffusion, Flow
 from brg_prob.geometry import whitened_features
-from brg_prob.geometry.spectrum import prior_mean
+from brg_prob.geometry.spectrum import prior_mean, readout_kernel
+from brg_prob.network import Covariance
 from brg_prob.posterior import gaussian_posterior
 
 
@@ -37,6 +40,24 @@ def finite_size(network: Any, flow: Flow) -> Callable[[float], tuple[Array, Arra
         return covariance, mean + shift
 
     return at
+
+
+def tempered(network: Any, flow: Flow) -> Tempered | None:
+    """Return the closed-form posterior at every T that a network's flow is held against (T10).
+
+    K is the network's own covariance where nothing is hidden and it states one, else ΦC0Φᵀ of the
+    hidden layers drawn. None where several members or σ's are mixed, and for shells.
+    """
+    hidden = flow.metric.hidden[0]
+    mixed = flow.start.members > 1 or flow.start.sampled_noise
+    if mixed or not isinstance(flow.scheme, Diffusion):
+        return None
+    if isinstance(network, Covariance) and not hidden:
+        kernel = network.covariance(flow.x, flow.x)
+    else:
+        kernel = readout_kernel(network, flow.x, hidden)
+    precision = float(jnp.finfo(flow.start.field.dtype).eps)
+    return Tempered.of(kernel, prior_mean(network, flow.x, hidden), flow.y, float(flow.noise), precision)
 
 
 def with_running(theory: xr.Dataset, flow: Flow, prediction: FreeTheory) -> xr.Dataset:

@@ -44,8 +44,8 @@ def summarise(tree: xr.DataTree) -> dict[str, Any]:
         effective_dimension, kl_to_prior, test_score, test_score_se}, critical_scale, checks
         [{name, hypothesis, statistic, p_value, smallest_detectable, verdict, detail, role,
         flow}], verdict, versions, seconds`` and, beside these stable keys, ``flows`` (the
-        same as ``flow`` for each flow, by scheme), ``tolerance`` and ``no_prediction`` (why nothing was
-        checked, or null). Only JSON types.
+        same as ``flow`` for each flow, by scheme), ``tolerance`` and ``no_prediction`` (why there is
+        no exact renormalization group to hold the flow against, or null). Only JSON types.
     """
     attrs = tree.attrs
     observations = float(attrs["observations"])
@@ -118,6 +118,13 @@ def draws_of(engine: str) -> str:
     return "trained ensemble" if engine in _TRAINED else "posterior"
 
 
+def held_against(summary: dict[str, Any]) -> str:
+    """Return what the flow was held against: T9, or T10 where there is no field theory."""
+    if summary.get("no_prediction"):
+        return "the closed-form posterior at every T (T10)"
+    return "the exact renormalization group"
+
+
 def verdict_sentence(summary: dict[str, Any]) -> str:
     """Return the verdict in words: what was held against what, where, and what would have been found."""
     flows, drawn = " and ".join(summary["flows"]), draws_of(summary["engine"])
@@ -133,20 +140,23 @@ def verdict_sentence(summary: dict[str, Any]) -> str:
         return "There is no exact renormalization group to hold this flow against" + (
             f": {summary['no_prediction']}." if summary.get("no_prediction") else "."
         )
+    against = held_against(summary)
+    if summary.get("no_prediction"):  # the shell beside it was not judged
+        flows = " and ".join(dict.fromkeys(row["flow"] for row in judged))
     if summary["verdict"] == "consistent":
         return (
             f"At all {count} scales the Bayesian renormalization of this {drawn} ({flows}) agrees with "
-            f"the exact renormalization group; {power} with probability 0.8."
+            f"{against}; {power} with probability 0.8."
         )
     named = ", ".join(_named([row for row in judged if row["verdict"] == summary["verdict"]], judged))
     if summary["verdict"] == "inconsistent":
         return (
-            f"The Bayesian renormalization of this {drawn} ({flows}) differs from the exact "
-            f"renormalization group: rejected by {named or 'the checks below'}.{_at_this_width(judged)}"
+            f"The Bayesian renormalization of this {drawn} ({flows}) differs from "
+            f"{against}: rejected by {named or 'the checks below'}.{_at_this_width(judged)}"
         )
     return (
-        f"Whether the Bayesian renormalization of this {drawn} ({flows}) agrees with the exact "
-        f"renormalization group is undetermined: {named or 'a control that must be rejected was not'}; "
+        f"Whether the Bayesian renormalization of this {drawn} ({flows}) agrees with "
+        f"{against} is undetermined: {named or 'a control that must be rejected was not'}; "
         f"{power}."
     )
 

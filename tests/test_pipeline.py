@@ -10,7 +10,10 @@ import xarray as xr
 
 from brg_prob import pipeline, store
 from brg_prob.flow import Diffusion, Shell
+from brg_prob.pipeline.result import checks_of
+from brg_prob.posterior import Exact
 from brg_prob.record import Record
+from brg_prob.summary import verdict_sentence
 from brg_prob.transform import Standardisation
 from models.cosnet import CosNet
 
@@ -181,8 +184,27 @@ class Hidden:
         return self.base.readout_prior(hidden)
 
 
+def test_without_a_field_theory_the_flow_is_held_against_the_closed_form_posterior(data, tmp_path):
+    done = run(data, network=Hidden(NETWORK), draws=2000, controls=True)
+    rows = done.summary["checks"]
+    assert [(row["name"], row["flow"]) for row in rows if row["role"] == "correspondence"] == [
+        ("tempered covariance", "diffusion"),
+        ("tempered mean", "diffusion"),
+    ]
+    assert [row["verdict"] for row in rows if row["role"] == "control"] == ["inconsistent"]
+    assert done.summary["verdict"] == "consistent"
+    assert "FreeField" in done.summary["no_prediction"]
+    assert "agrees with the closed-form posterior at every T" in verdict_sentence(done.summary)
+    assert "theory" not in done.tree.children
+    loaded = pipeline.load_run(done.save(tmp_path / "run"))
+    assert loaded.checks.status == checks_of(done.tree).status
+    page = (tmp_path / "run" / store.REPORT).read_text(encoding="utf-8")
+    assert "closed-form posterior at every T (T10)" in page
+    assert "There is no exact" not in page
+
+
 def test_without_a_prediction_the_verdict_is_open_and_says_why(data, tmp_path):
-    done = run(data, network=Hidden(NETWORK))
+    done = run(data, network=Hidden(NETWORK), engine=Exact(members=2))  # a mixture has no closed form
     assert done.checks is None
     assert done.summary["verdict"] == "undetermined"
     assert "FreeField" in done.summary["no_prediction"]

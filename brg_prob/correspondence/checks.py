@@ -12,7 +12,7 @@ from brg_prob.correspondence.predictions import WRONG
 from brg_prob.correspondence.result import Check, Role
 from brg_prob.correspondence.spectrum import data_spectrum, spectrum_test
 from brg_prob.correspondence.statistics import holm, judge
-from brg_prob.correspondence.survey import Survey
+from brg_prob.correspondence.survey import Draws, Survey
 from brg_prob.correspondence.waves import momentum_modes
 from brg_prob.flow import Diffusion, Flow
 from brg_prob.spectra import equispaced_grid
@@ -46,7 +46,7 @@ def across_scales(
     hypothesis: str,
     role: Role,
     tests: Sequence[ModeTest],
-    samples: Survey,
+    samples: Draws,
     demands: Demands,
     *,
     remark: str = "",

@@ -19,7 +19,7 @@ from brg_prob.correspondence.checks import (
     mean_check,
     variance_check,
 )
-from brg_prob.correspondence.result import Check, Checks, overall
+from brg_prob.correspondence.result import Check, Checks, check_table, overall
 from brg_prob.correspondence.spectrum import TUNABLE
 from brg_prob.correspondence.survey import FiniteSize, Survey, draw_noise, survey
 from brg_prob.erg import FreeTheory
@@ -144,8 +144,7 @@ def _tree(
     theory: dict[str, np.ndarray], checks: list[Check], samples: Survey, attrs: dict[str, Any]
 ) -> xr.DataTree:
     """Return the groups ``theory`` and ``checks``."""
-    table = {key: np.asarray([row[key] for row in map(Check.row, checks)]) for key in checks[0].row()}
-    table["scale_p_value"] = np.stack([check.scale_p_values for check in checks])
+    table = check_table(checks)
     momentum = {name: ["momentum"] for name in theory if theory[name].ndim == 1}
     scaled = {
         name: ["scale", "momentum", "output"][: theory[name].ndim] for name in theory if theory[name].ndim > 1

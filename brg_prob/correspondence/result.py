@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ import xarray as xr
 
 from brg_prob.correspondence.statistics import Verdict
 from brg_prob.notebook import checks_html, one_line
+from brg_prob.results import build_tree
 
 Role = Literal["correspondence", "data", "control"]
 
@@ -67,17 +69,21 @@ class Checks:
     Attributes
     ----------
     tree
-        Groups ``theory`` (predicted and measured, mode by mode) and ``checks``.
+        Groups ``checks`` and, where there is a field theory, ``theory`` (predicted and measured, mode by
+        mode).
     verdict
         Of the checks with role ``correspondence``; a control that was not rejected makes it
         ``undetermined``.
     checks
         One by one.
+    against
+        What the flow was held against, in words.
     """
 
     tree: xr.DataTree
     verdict: Verdict
     checks: tuple[Check, ...]
+    against: str = "the exact renormalization group"
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one dict per check: name, hypothesis, statistic, p_value, …, role."""
@@ -102,7 +108,7 @@ class Checks:
             named = ", ".join(
                 f"{c.name} (p = {c.p_value:.2g})" for c in judged if c.verdict == "inconsistent"
             )
-            return f"inconsistent: the flow differs from the exact renormalization group in {named}"
+            return f"inconsistent: the flow differs from {self.against} in {named}"
         if self.verdict == "consistent":
             size = max(check.smallest_detectable for check in judged)
             return (
@@ -112,6 +118,25 @@ class Checks:
             return f"undetermined: {', '.join(unruly)} was not rejected, the draws cannot tell"
         weak = ", ".join(check.name for check in judged if check.verdict == "undetermined")
         return f"undetermined: not rejected, but the draws do not suffice for {weak}"
+
+
+def check_table(checks: Sequence[Check]) -> dict[str, np.ndarray]:
+    """Return the variables of the group ``checks``: a column per key, and ``scale_p_value``."""
+    rows = [check.row() for check in checks]
+    table = {key: np.asarray([row[key] for row in rows]) for key in rows[0]}
+    return table | {"scale_p_value": np.stack([check.scale_p_values for check in checks])}
+
+
+def check_tree(checks: Sequence[Check], scales: Sequence[float], attrs: dict[str, Any]) -> xr.DataTree:
+    """Return the group ``checks`` alone."""
+    table = check_table(checks)
+    return build_tree(
+        {"checks": table},
+        dims={name: ["check"] for name in table} | {"scale_p_value": ["check", "scale"]},
+        coords={"scale": np.asarray(scales)},
+        attrs=attrs,
+        group_attrs={"checks": attrs},
+    )
 
 
 def overall(checks: tuple[Check, ...]) -> Verdict:

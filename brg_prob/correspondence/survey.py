@@ -42,8 +42,24 @@ class WhitenedScale:
 
 
 @dataclass(frozen=True)
-class Survey:
-    """A flow in momentum space.
+class Draws:
+    """The draws of a flow, reduced to moments on some modes.
+
+    Attributes
+    ----------
+    scales
+        The flow's.
+    samples
+        Moments of the coefficients at each scale, outputs one after the other.
+    """
+
+    scales: tuple[float, ...]
+    samples: tuple[Moments, ...]
+
+
+@dataclass(frozen=True)
+class Survey(Draws):
+    """A flow in momentum space: moments of o·R coefficients.
 
     Attributes
     ----------
@@ -51,10 +67,6 @@ class Survey:
         Plane waves resolved below the cutoff, R of them.
     prediction
         The right prediction.
-    scales
-        The flow's.
-    samples
-        Moments of the o·R coefficients at each scale, outputs one after the other.
     data
         Coefficients of the data, (o·R,).
     finite
@@ -63,8 +75,6 @@ class Survey:
 
     modes: MomentumModes
     prediction: ModePrediction
-    scales: tuple[float, ...]
-    samples: tuple[Moments, ...]
     data: Floats
     finite: tuple[WhitenedScale, ...]
 
@@ -112,7 +122,7 @@ def survey(flow: Flow, prediction: erg.FreeTheory, finite_size: FiniteSize | Non
         if noise is not None:
             coefficients = predicted.at_noise(coefficients, data, modes.momentum, scale, noise)
         samples.append(moments(coefficients, chains=flow.chains, independent=flow.independent))
-    return Survey(modes, predicted, tuple(flow.scales), tuple(samples), data, tuple(finite))
+    return Survey(tuple(flow.scales), tuple(samples), modes, predicted, data, tuple(finite))
 
 
 def draw_noise(flow: Flow) -> Floats | None:

@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 
 from brg_prob import store
-from brg_prob.correspondence import Check, Checks
+from brg_prob.correspondence import CLOSED_FORM, Check, Checks
 from brg_prob.network.bound import Bound
 from brg_prob.notebook import run_html, run_text
 from brg_prob.report import render_report
@@ -75,7 +75,7 @@ class Run:
     network
         The network, tuned; None for a run read from disk, whose code is not executed.
     checks
-        The checks of the first flow; None where there is no prediction.
+        The checks of the first flow; None where nothing is predicted.
     """
 
     tree: xr.DataTree
@@ -192,7 +192,7 @@ def checks_of(tree: xr.DataTree) -> Checks | None:
     """Return the checks that a tree holds."""
     if "checks" not in tree.children:
         return None
-    groups = {name: tree[name].to_dataset() for name in ("theory", "checks")}
+    groups = {name: tree[name].to_dataset() for name in ("theory", "checks") if name in tree.children}
     table = groups["checks"]
     names = ("name", "hypothesis", "role", "statistic", "p_value", "smallest_detectable", "verdict", "detail")
     checks = tuple(
@@ -202,4 +202,5 @@ def checks_of(tree: xr.DataTree) -> Checks | None:
         )
         for at in range(table.sizes["check"])
     )
-    return Checks(xr.DataTree.from_dict(groups), table.attrs["verdict"], checks)
+    found = Checks(xr.DataTree.from_dict(groups), table.attrs["verdict"], checks)
+    return found if "theory" in groups else dataclasses.replace(found, against=CLOSED_FORM)

@@ -19,7 +19,7 @@ import numpy as np
 import xarray as xr
 from jax import Array
 
-from brg_prob.correspondence import Checks, check_correspondence, erg_prediction
+from brg_prob.correspondence import Checks, check_correspondence, check_tempering, erg_prediction
 from brg_prob.erg import FreeTheory
 from brg_prob.flow import Diffusion, Flow, Shell, coarse_grain, default_scales, fisher_cutoffs
 from brg_prob.geometry import FisherMetric, fisher_metric
@@ -27,7 +27,7 @@ from brg_prob.observables import convergence_table, data_spectrum, field_theory,
 from brg_prob.pipeline.desk import Desk
 from brg_prob.pipeline.result import Run, Source, attributes, checks_of, described_model
 from brg_prob.posterior import Engine, Exact, fit
-from brg_prob.prediction import finite_size, with_running
+from brg_prob.prediction import finite_size, tempered, with_running
 from brg_prob.record import Record, recorded
 from brg_prob.results import key_to_json, with_groups
 from brg_prob.stages import Stages
@@ -65,7 +65,8 @@ def run(
     Parameters
     ----------
     network
-        A network with the capability LinearReadout; with FreeField it is held against T9.
+        A network with the capability LinearReadout; with FreeField it is held against T9, without
+        against the closed-form posterior at every T (T10).
     x, y
         Training inputs (n, d) and targets (n,) or (n, o), as the network sees them.
     key
@@ -280,17 +281,27 @@ class _Judge:
     with_data: bool = True
 
     def __call__(self, flow: Flow) -> xr.DataTree:
-        """Return the groups of a flow and of its checks; without a prediction there are none."""
+        """Return the groups of a flow and of its checks."""
         tree = flow.tree
         try:
             prediction = erg_prediction(self.network, flow.x)
             checks = self._checks(flow, prediction)
         except (TypeError, ValueError) as error:  # no free field, or inputs on which T9 says nothing
             tree["flow"].attrs["no_prediction"] = str(error)
-            return tree
+            return self._tempered(flow, tree)
         tree = with_groups(tree, checks.tree)
         tree["theory"] = xr.DataTree(with_running(tree["theory"].to_dataset(), flow, prediction))
         return tree
+
+    def _tempered(self, flow: Flow, tree: xr.DataTree) -> xr.DataTree:
+        """Return the groups with the checks of T10, which needs no field theory, where it applies."""
+        closed_form = tempered(self.network, flow)
+        if closed_form is None:
+            return tree
+        found = check_tempering(
+            flow, closed_form, tolerance=self.tolerance, level=self.level, controls=self.controls
+        )
+        return with_groups(tree, found.tree)
 
     def _checks(self, flow: Flow, prediction: FreeTheory) -> Checks:
         """Return the checks; those of the data alone are left out where another flow has them."""

@@ -10,7 +10,7 @@ from typing import Any
 import xarray as xr
 
 from brg_prob.report.page import number
-from brg_prob.summary import draws_of
+from brg_prob.summary import draws_of, held_against
 
 
 def statements(tree: xr.DataTree, summary: dict[str, Any], model: dict[str, Any]) -> list[tuple[str, str]]:
@@ -85,6 +85,8 @@ def _hypothesis(summary: dict[str, Any]) -> str:
     claims = "; ".join(f"{row['name']}: {row['hypothesis']}" for row in judged if row["flow"] == first)
     others = list(dict.fromkeys(row["flow"] for row in judged if row["flow"] != first))
     also = f" The {' and '.join(others)} is held against its own prediction." if others else ""
+    if why := summary.get("no_prediction"):
+        return f"The flow ({first}) is {held_against(summary)} – {claims}. No field theory: {why}."
     return f"The flow ({first}) is the exact renormalization group’s – {claims}.{also}"
 
 

@@ -1,0 +1,155 @@
+""":func:`check_tempering`: is a flow the posterior at every T? Needs no field theory (T6, T10, T18).
+
+A Gaussian prior of the field with covariance K, conditioned at T observations, has on the eigenvectors of K,
+the Fisher modes of a linear readout,
+
+    Var f_k = μ_k ρ/(μ_k + ρ),   E f_k = m_k + μ_k/(μ_k + ρ) (y_k − m_k),   ρ = σ²n/T.
+
+Nothing but K, y and σ enters here, so the flow's draws are held against what they did not come from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from brg_prob.correspondence.checks import Demands, across_scales
+from brg_prob.correspondence.moments import mean_test, moments, variance_test
+from brg_prob.correspondence.result import Check, Checks, check_tree, overall
+from brg_prob.correspondence.statistics import Floats
+from brg_prob.correspondence.survey import Draws
+from brg_prob.correspondence.waves import MomentumModes
+from brg_prob.flow import Flow
+
+CLOSED_FORM = "the closed-form posterior at every T (T10)"
+
+
+@dataclass(frozen=True)
+class Tempered:
+    """The closed-form posterior at every T, mode by mode (T10).
+
+    Attributes
+    ----------
+    eigenvalues, vectors
+        μ (r,) and U (n, r) of K on the inputs, as far as μ is above rounding.
+    prior_mean, data
+        The prior mean m and the targets y on the modes, (r, o).
+    noise
+        σ.
+    """
+
+    eigenvalues: Floats
+    vectors: Floats
+    prior_mean: Floats
+    data: Floats
+    noise: float
+
+    @classmethod
+    def of(
+        cls, kernel: ArrayLike, prior_mean: ArrayLike, y: ArrayLike, noise: float, precision: float
+    ) -> Tempered:
+        """Return it from K (n, n), m and y (n, o), σ, and the machine epsilon of the draws.
+
+        Modes with μ below 64·n·precision times the largest are left out: their draws are rounding.
+        """
+        matrix = np.asarray(kernel, dtype=float)
+        values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
+        kept = values > 64 * values.size * precision * values[-1]
+        vectors = vectors[:, kept]
+        mean, data = (vectors.T @ np.asarray(value, dtype=float) for value in (prior_mean, y))
+        return cls(values[kept], vectors, mean, data, noise)
+
+    def gain(self, observations: float) -> Floats:
+        """Return μ/(μ + ρ) = Tλ/(1 + Tλ), (r,)."""
+        signal = observations * self.eigenvalues
+        return np.asarray(signal / (signal + self.noise**2 * len(self.vectors)))
+
+    def variance(self, observations: float) -> Floats:
+        """Return Var f_k, (r,)."""
+        return np.asarray(self.eigenvalues * (1 - self.gain(observations)))
+
+    def mean(self, observations: float) -> Floats:
+        """Return E f_k, (r, o)."""
+        return self.prior_mean + self.gain(observations)[:, None] * (self.data - self.prior_mean)
+
+
+def check_tempering(
+    flow: Flow,
+    tempered: Tempered,
+    *,
+    tolerance: float = 0.05,
+    level: float = 0.05,
+    controls: bool = False,
+) -> Checks:
+    """Test whether the draws of a flow are the posterior at every T, mode by mode (T10, T18).
+
+    Parameters
+    ----------
+    flow
+        A diffusion, or a tempered posterior: its scales are numbers of observations T.
+    tempered
+        The closed form at the flow's inputs.
+    tolerance
+        Largest deviation that may go unseen: relative for variances, in standard deviations of a
+        draw for means.
+    level
+        Probability of an inconsistent verdict when the hypothesis holds, shared by both checks.
+    controls
+        Also hold the draws against twice T, which must be rejected.
+
+    Returns
+    -------
+    Checks
+        ``tree`` with the group ``checks``; ``verdict``.
+    """
+    samples = _projected(flow, tempered)
+    demands = Demands(tolerance, level, 2)
+    count, copies = len(tempered.eigenvalues), tempered.data.shape[1]
+    left_out = len(tempered.vectors) - count
+    remark = f"; {left_out} modes below rounding left out; deviation: common to all modes"
+
+    def variances(factor: float) -> list[Floats]:
+        return [np.tile(tempered.variance(factor * scale), copies) for scale in samples.scales]
+
+    predicted = variances(1.0)
+    pairs = list(zip(samples.samples, predicted, strict=True))
+    means = [tempered.mean(scale).T.ravel() for scale in samples.scales]
+    checks: list[Check] = [
+        across_scales(
+            "tempered covariance",
+            "Var f = μρ/(μ + ρ) on every Fisher mode, ρ = σ²n/T, μ an eigenvalue of K",
+            "correspondence",
+            [variance_test(sample, variance) for sample, variance in pairs],
+            samples,
+            demands,
+            remark=remark,
+        ),
+        across_scales(
+            "tempered mean",
+            "E f = m + μ/(μ + ρ) (y − m) on every Fisher mode",
+            "correspondence",
+            [mean_test(s, mean, v) for (s, v), mean in zip(pairs, means, strict=True)],
+            samples,
+            demands,
+            remark=remark,
+        ),
+    ]
+    if controls:
+        wrong = [variance_test(s, v) for s, v in zip(samples.samples, variances(2.0), strict=True)]
+        claim = "wrong on purpose: T is twice what it is"
+        checks.append(across_scales("wrong ridge", claim, "control", wrong, samples, demands))
+    verdict = overall(tuple(checks))
+    attrs = {"verdict": verdict, "tolerance": tolerance, "level": level}
+    return Checks(check_tree(checks, samples.scales, attrs), verdict, tuple(checks), CLOSED_FORM)
+
+
+def _projected(flow: Flow, tempered: Tempered) -> Draws:
+    """Return the moments of the draws on the modes, outputs one after the other, scale by scale."""
+    modes = MomentumModes(tempered.vectors.T, np.full(len(tempered.eigenvalues), np.nan), 1.0, 0)
+    samples = [
+        moments(modes.coefficients(field), chains=flow.chains, independent=flow.independent)
+        for field in flow.fields()
+    ]
+    return Draws(tuple(flow.scales), tuple(samples))

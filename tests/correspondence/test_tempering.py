@@ -1,0 +1,133 @@
+"""Is a flow the posterior at every T (T10)? Calibrated, able to fail, applied without a field theory."""
+
+from dataclasses import dataclass, replace
+
+import jax
+import numpy as np
+import pytest
+from scipy import stats
+
+from brg_prob import Shell, coarse_grain, fisher_metric, fit, infinite_width
+from brg_prob.correspondence import Tempered, check_tempering
+from brg_prob.posterior import gaussian_posterior
+from brg_prob.prediction import tempered
+from models.mlp import Mlp
+
+N, NOISE, SCALES = 12, 0.4, (12.0, 3.0, 0.0)
+RNG = np.random.default_rng(8)
+X = np.linspace(-1, 1, N)[:, None]
+KERNEL = np.exp(-2 * np.abs(X - X.T))
+MEAN, Y = RNG.normal(size=(N, 2)), RNG.normal(size=(N, 2))
+EPSILON = float(np.finfo(float).eps)
+
+
+def closed_form(kernel=KERNEL, noise=NOISE):
+    return Tempered.of(kernel, MEAN, Y, noise, EPSILON)
+
+
+def by_cholesky(scale):
+    """Mean (n, o) and covariance (n, n) at T, by another route."""
+    if scale == 0:
+        return MEAN, KERNEL
+    mean, covariance = gaussian_posterior(KERNEL, KERNEL, KERNEL, Y - MEAN, NOISE**2 * N / scale)
+    return MEAN + np.asarray(mean), np.asarray(covariance)
+
+
+@dataclass
+class Drawn:
+    """Independent draws of the posterior at every T, by numpy: what a check needs of a flow."""
+
+    seed: int
+    draws: int = 400
+    inflated: float = 1.0
+    shifted: float = 0.0
+    scales: tuple = SCALES
+    chains: int = 1
+    independent: bool = True
+
+    def fields(self):
+        rng = np.random.default_rng(self.seed)
+        for scale in self.scales:
+            mean, covariance = by_cholesky(scale)
+            root = np.linalg.cholesky(self.inflated * covariance)
+            noise = self.shifted + rng.normal(size=(self.draws, N, 2))
+            yield mean + np.einsum("ij,sjo->sio", root, noise)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_closed_form_is_the_posterior(scale):
+    mean, covariance = by_cholesky(scale)
+    law = closed_form()
+    np.testing.assert_allclose((law.vectors * law.variance(scale)) @ law.vectors.T, covariance, atol=1e-12)
+    np.testing.assert_allclose(law.vectors @ law.mean(scale), mean, atol=1e-12)
+
+
+def test_p_values_are_uniform_and_a_detectable_deviation_is_detected():
+    """120 seeds: uniform under the hypothesis; at the smallest detectable deviation .8 are rejected."""
+    law = closed_form()
+    found = [check_tempering(Drawn(seed), law).checks for seed in range(120)]
+    for number in (0, 1):
+        p_values = np.stack([checks[number].scale_p_values for checks in found]).ravel()
+        assert stats.kstest(p_values, "uniform").pvalue > 1e-3
+    size = found[0][0].smallest_detectable
+    inflated = [check_tempering(Drawn(seed, inflated=1 + size), law).checks[0] for seed in range(120)]
+    # the deviation found by one scale with probability .8 is found by three with more
+    rejected = sum(check.verdict == "inconsistent" for check in inflated)
+    assert stats.binom.sf(rejected, 120, 0.8) < 0.999
+    shift = found[0][1].smallest_detectable
+    moved = [check_tempering(Drawn(seed, shifted=shift), law).checks[1] for seed in range(120)]
+    assert stats.binom.sf(sum(check.verdict == "inconsistent" for check in moved), 120, 0.8) < 0.999
+    few = check_tempering(Drawn(0, draws=100), law)
+    assert few.verdict == "undetermined"
+
+
+def test_wrong_theories_and_the_control_are_rejected():
+    drawn = Drawn(1, draws=2000)
+    checks = check_tempering(drawn, closed_form(), controls=True)
+    assert checks.verdict == "consistent"
+    assert [(check.role, check.verdict) for check in checks.checks][2] == ("control", "inconsistent")
+    assert set(checks.tree.children) == {"checks"}
+    for wrong in (closed_form(noise=1.1 * NOISE), closed_form(kernel=1.1 * KERNEL)):
+        rejected = check_tempering(drawn, wrong)
+        assert rejected.verdict == "inconsistent"
+        assert "differs from the closed-form posterior" in rejected.status
+
+
+def test_modes_below_rounding_are_left_out():
+    features = RNG.normal(size=(N, 4))
+    law = closed_form(kernel=features @ features.T)
+    assert law.vectors.shape == (N, 4)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """Return the function network → flow at T = 12, 3 of 12 points of a sine."""
+
+    def make(network):
+        posterior = fit(network, X, np.sin(3 * X[:, 0]), key=jax.random.key(0), draws=1000)
+        metric = fisher_metric(network, X, at=posterior)
+        return coarse_grain(network, posterior, metric, scales=SCALES[:2], key=jax.random.key(1))
+
+    return make
+
+
+def test_networks_are_held_against_their_own_kernel(trained):
+    """At finite width ΦC0Φᵀ of the layers drawn, at infinite width the kernel; not one for the other."""
+    network = Mlp((30, 30), "erf", bias_variance=0.2, noise=NOISE, readout_mean=0.0)
+    limit = infinite_width(network, X)
+    flows = {"finite": trained(network), "limit": trained(limit)}
+    laws = {"finite": tempered(network, flows["finite"]), "limit": tempered(limit, flows["limit"])}
+    for name, flow in flows.items():
+        assert check_tempering(flow, laws[name], tolerance=0.1).verdict == "consistent"
+    assert check_tempering(flows["finite"], laws["limit"]).verdict == "inconsistent"
+
+
+def test_where_the_closed_form_does_not_hold_there_is_none(trained):
+    network = Mlp((5,), noise=NOISE)
+    flow = trained(network)
+    start = flow.start
+    assert tempered(network, flow) is not None
+    several = start.member.at[0].set(1)
+    assert tempered(network, replace(flow, start=replace(start, member=several))) is None
+    assert tempered(network, replace(flow, start=replace(start, sampled_noise=True))) is None
+    assert tempered(network, replace(flow, scheme=Shell())) is None
