@@ -158,7 +158,8 @@ def _kept(build: Any, *arguments: Any) -> Callable[..., Any]:
 def _starter(network: LinearReadout, each: int) -> Callable[[Array, Array], Untrained]:
     """Return the compiled draw of untrained networks from the keys of hidden layers and readouts, (m,)."""
 
-    def one(hidden_key: Array, draw_key: Array) -> Untrained:
+    def one(keys: tuple[Array, Array]) -> Untrained:
+        hidden_key, draw_key = keys
         hidden = dict(network.sample_hidden(hidden_key))
         prior = network.readout_prior(hidden)
 
@@ -168,9 +169,10 @@ def _starter(network: LinearReadout, each: int) -> Callable[[Array, Array], Untr
 
         numbers = jnp.arange(each)
         order = jax.vmap(lambda number: jax.random.fold_in(draw_key, 2 * number + 1))(numbers)
-        return Untrained(hidden, jax.vmap(readout)(numbers), order)
+        return Untrained(hidden, jax.lax.map(readout, numbers), order)
 
-    return jax.jit(jax.vmap(one))
+    # mapped one by one: random numbers under vmap take three times as long to compile
+    return jax.jit(lambda hidden_keys, draw_keys: jax.lax.map(one, (hidden_keys, draw_keys)))
 
 
 @lru_cache(maxsize=64)
