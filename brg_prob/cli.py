@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from brg_prob.arguments import UsageError, nearest
+from brg_prob.options import UsageError, nearest
 from brg_prob.parser import EPILOG, Parser
 
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130

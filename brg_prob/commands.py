@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from brg_prob.arguments import UsageError
+from brg_prob.options import UsageError
 from brg_prob.parser import Parser
 from brg_prob.request import Request, parse_run
 

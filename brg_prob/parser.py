@@ -8,7 +8,8 @@ import shutil
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from brg_prob.arguments import ENGINES, SCHEMES, Option, UsageError
+from brg_prob.arguments import ENGINES, SCHEMES
+from brg_prob.options import Option, UsageError
 
 EPILOG = """\
 examples:

@@ -13,14 +13,12 @@ from brg_prob.arguments import (
     ENGINES,
     SCHEMES,
     ModelSource,
-    Option,
-    UsageError,
     known_choice,
-    nearest,
     read_model_source,
     registered_options,
     split_model,
 )
+from brg_prob.options import Option, UsageError, nearest
 from brg_prob.parser import Parser, run_parser
 from brg_prob.store import check_target
 

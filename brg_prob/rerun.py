@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from brg_prob import store
-from brg_prob.arguments import UsageError
 from brg_prob.locks import real_path
+from brg_prob.options import UsageError
 from brg_prob.request import Elsewhere, Request, parse_run
 
 PASSED_OVER = ("seconds", "versions")

@@ -11,7 +11,8 @@ import os
 import shlex
 from pathlib import Path
 
-from brg_prob.arguments import HERE, UsageError, nearest
+from brg_prob.arguments import HERE
+from brg_prob.options import UsageError, nearest
 
 
 def network_files() -> dict[str, Path]:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from brg_prob.arguments import Option, UsageError, read_model_source
+from brg_prob.arguments import read_model_source
+from brg_prob.options import Option, UsageError
 from brg_prob.request import parse_run
 
 MLP = str(Path(__file__).parents[1] / "models" / "mlp.py")

@@ -19,7 +19,7 @@ import pytest
 import xarray as xr
 
 from brg_prob import scaffold, stages, store
-from brg_prob.arguments import UsageError
+from brg_prob.options import UsageError
 
 MODEL = {"file": "net.py", "name": "Net", "source": "x", "sha256": "0" * 64}
 PAGES = {"report.html": "<p>old</p>"}

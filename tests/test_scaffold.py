@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from brg_prob import scaffold
-from brg_prob.arguments import UsageError, read_model_source
+from brg_prob.arguments import read_model_source
+from brg_prob.options import UsageError
 
 MODELS = Path(__file__).parents[1] / "models"
 NETWORKS = {"cosnet": ("CosNet", "box"), "mlp": ("Mlp", "widths")}

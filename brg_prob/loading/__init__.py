@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from brg_prob.arguments import ENGINES, SCHEMES, UsageError
+from brg_prob.arguments import ENGINES, SCHEMES
 from brg_prob.compiled import keep_compiled
+from brg_prob.options import UsageError
 from brg_prob.stages import Stages, working
 from brg_prob.store import recover
 from brg_prob.tables import Table, read_table

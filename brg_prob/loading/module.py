@@ -13,8 +13,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from brg_prob.arguments import ModelSource, Named, UsageError, nearest
+from brg_prob.arguments import ModelSource
 from brg_prob.digest import content_digest
+from brg_prob.options import Named, UsageError, nearest
 
 _PREFIX = "brg_prob_model_"
 
@@ -163,7 +164,7 @@ def _typed(found: Any, options: dict[str, Any]) -> dict[str, Any]:
             f"option '--model.{next(iter(options))}' is unknown; this network is no dataclass and has no "
             "options"
         )
-    from brg_prob.arguments import Option
+    from brg_prob.options import Option
 
     fields = {
         f.name: Option(f.name, f.type if isinstance(f.type, str) else _annotation(f.type), None)

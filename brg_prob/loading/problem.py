@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brg_prob.arguments import ModelSource, UsageError
+from brg_prob.arguments import ModelSource
 from brg_prob.loading.module import build_network, line_in
 from brg_prob.network.bind import split_rows
 from brg_prob.network.bound import bound, column_arguments
+from brg_prob.options import UsageError
 from brg_prob.record import Record
 from brg_prob.tables import Regression, Table, regression
 from brg_prob.transform import Standardisation
