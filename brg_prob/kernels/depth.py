@@ -22,11 +22,14 @@ from jax import Array
 from jax.typing import ArrayLike
 from scipy.optimize import brentq
 
-from brg_prob.activations import Activation
+from brg_prob.activations import Activation, gaussian_expectation, moments
 from brg_prob.activations import activation as resolved
+from brg_prob.kernels.options import any_traced
+from brg_prob.kernels.tuning import tuned_to
 
 SMALL = 2.0**-40  # a variance that stands for K → 0
 LARGE = 2.0**40  # and one for K → ∞
+ORDER = 2048  # nodes of a smooth φ without a closed form: tanh to rounding error up to K of about 100
 CRITICAL = 1e-6  # |χ_⊥ − 1| below which a network counts as critical
 
 
@@ -104,11 +107,15 @@ def susceptibilities(
 @partial(jax.jit, static_argnames="act")
 def _susceptibilities(act: Activation, k: Array, weight: Array) -> tuple[Array, Array]:
     k = jnp.maximum(k, SMALL)
-    _, parallel = jax.jvp(lambda k: act.dual(k, k, k), (k,), (jnp.ones_like(k),))
-    perpendicular = act.dual_derivative(k, k, k)
-    # a jump: φ′² is the square of a delta function, and the convention φ′ = 0 would call it ordered
-    jumps = (act.dual_derivative(k, k, k / 2) == 0) & (act.dual(k, k, k) != act.dual(k, k, k / 2))
-    return weight * parallel, weight * jnp.where(jumps, jnp.inf, perpendicular)
+    if act.numeric is None:
+        _, parallel = jax.jvp(lambda k: act.dual(k, k, k), (k,), (jnp.ones_like(k),))
+        perpendicular = act.dual_derivative(k, k, k)
+    else:
+        found = moments(act, k, order=None if act.kinks else ORDER)
+        parallel, perpendicular = found.stretch, found.slope_square
+    if act.name in ("sign", "step"):  # a jump; the convention φ′ = 0 would call it ordered
+        perpendicular = jnp.full_like(k, jnp.inf)
+    return weight * parallel, weight * perpendicular
 
 
 def correlation_map(
@@ -140,7 +147,10 @@ def correlation_map(
     (0.3183, 1.0)
     """
     c, k = jnp.broadcast_arrays(jnp.asarray(correlation, dtype=float), jnp.asarray(variance, dtype=float))
-    return _correlation(resolved(activation), c, k, weight_variance, bias_variance)
+    act = resolved(activation)
+    if not any_traced(k):
+        act = tuned_to(act, float(k.max()))
+    return _correlation(act, c, k, weight_variance, bias_variance)
 
 
 @partial(jax.jit, static_argnames="act")
@@ -170,7 +180,7 @@ def fixed_correlation(
     >>> fixed_correlation("relu", variance=1.0, weight_variance=1.0, bias_variance=0.5)
     1.0
     """
-    act, k = resolved(activation), jnp.asarray(variance, dtype=float)
+    act, k = tuned_to(resolved(activation), variance), jnp.asarray(variance, dtype=float)
 
     def excess(c: float) -> float:
         return float(_correlation(act, jnp.asarray(c, dtype=float), k, weight_variance, bias_variance)) - c
@@ -237,7 +247,9 @@ def fixed_point(
         options = dict(weight_variance=weight_variance, bias_variance=bias_variance)
         correlation = fixed_correlation(act, variance=variance, **options)
         k = jnp.asarray(variance, dtype=float)
-        slope = _slope(act, jnp.asarray(correlation, dtype=float), k, weight_variance, bias_variance)
+        slope = _slope(
+            tuned_to(act, variance), jnp.asarray(correlation, dtype=float), k, weight_variance, bias_variance
+        )
         length = _length(float(slope))
     return FixedPoint(
         variance, parallel, perpendicular, _phase(perpendicular), correlation, _length(parallel), length
@@ -279,7 +291,7 @@ def critical_weight_variance(activation: Any) -> float:
     """
     act = resolved(activation)
     k = jnp.asarray([1e-5, 2e-5], dtype=float)
-    one, two = (float(r) for r in act.dual(k, k, k) / k)
+    one, two = (float(r) for r in _square(act, k) / k)
     if not (one > 0 and abs(two / one - 1) < 1e-2):
         raise ValueError(
             f"activation {act.name!r} has no critical weight variance without biases: "
@@ -310,7 +322,14 @@ def _fixed_variance(act: Activation, weight: float, bias: float, start: float) -
 
 @partial(jax.jit, static_argnames="act")
 def _next_variance(act: Activation, k: Array, weight: Any, bias: Any) -> Array:
-    return bias + weight * act.dual(k, k, k)
+    return bias + weight * _square(act, k)
+
+
+def _square(act: Activation, k: Array) -> Array:
+    """Return ⟨φ²⟩_K: without a closed form at any variance, which a tuned dual kernel is not for."""
+    if act.numeric is None:
+        return act.dual(k, k, k)
+    return gaussian_expectation(lambda z: act(z) ** 2, k, order=None if act.kinks else ORDER, kinks=act.kinks)
 
 
 def _root(function: Callable[[float], float], low: float, high: float) -> float:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from brg_prob.kernels.options import checked_inputs, checked_options, traced
+from brg_prob.kernels.options import any_traced, checked_inputs, checked_options
 from brg_prob.kernels.recursion import all_diagonals, all_pairs
-from brg_prob.kernels.tiles import tiled_kernel
+from brg_prob.kernels.tiles import CACHED, tiled_kernel
+from brg_prob.kernels.tuning import TOLERANCE, tuned_options
 
 
 def nngp_kernel(
@@ -21,6 +23,7 @@ def nngp_kernel(
     weight_variance: Any,
     bias_variance: Any,
     diagonal: bool = False,
+    tolerance: float = TOLERANCE,
     memory_limit: float | None = None,
     out: Any = None,
 ) -> Any:
@@ -46,6 +49,10 @@ def nngp_kernel(
         weights give [d, N_1, …, N_L], and the widths then appear here and nowhere else.
     diagonal
         Return K(x, x) of each input only, (n1,).
+    tolerance
+        Where an activation has no closed form: the error admitted per layer, relative to E[φ²] (and
+        E[φ′²]) at the layer's largest variance, to which the method is tuned. Inside jax's
+        transformations it is 1e-10, for variances up to 2.
     memory_limit
         Compute tile by tile; bytes that the tiles may take beyond the result and the inputs.
     out
@@ -85,6 +92,7 @@ def nngp_kernel(
         (depth, activation, weight_variance, bias_variance),
         ntk=False,
         diagonal=diagonal,
+        tolerance=tolerance,
         memory_limit=memory_limit,
         out=out,
     )
@@ -99,6 +107,7 @@ def ntk_kernel(
     weight_variance: Any,
     bias_variance: Any,
     diagonal: bool = False,
+    tolerance: float = TOLERANCE,
     memory_limit: float | None = None,
     out: Any = None,
 ) -> Any:
@@ -109,8 +118,10 @@ def ntk_kernel(
 
     Parameters
     ----------
-    x1, x2, depth, activation, weight_variance, bias_variance, diagonal, memory_limit, out
+    x1, x2, depth, activation, weight_variance, bias_variance
         As :func:`nngp_kernel` has them.
+    diagonal, tolerance, memory_limit, out
+        The same.
 
     Returns
     -------
@@ -140,6 +151,7 @@ def ntk_kernel(
         (depth, activation, weight_variance, bias_variance),
         ntk=True,
         diagonal=diagonal,
+        tolerance=tolerance,
         memory_limit=memory_limit,
         out=out,
     )
@@ -155,6 +167,7 @@ def kernel_layers(
     bias_variance: Any,
     ntk: bool = False,
     diagonal: bool = False,
+    tolerance: float = TOLERANCE,
 ) -> Array:
     """Return the kernels of all layers, K^1 … K^{L+1}, or Θ^1 … Θ^{L+1}: the flow with depth (T2, T15).
 
@@ -163,8 +176,10 @@ def kernel_layers(
 
     Parameters
     ----------
-    x1, x2, depth, activation, weight_variance, bias_variance, diagonal
+    x1, x2, depth, activation, weight_variance, bias_variance
         As :func:`nngp_kernel` has them.
+    diagonal, tolerance
+        The same.
     ntk
         The NTK instead of the NNGP.
 
@@ -186,6 +201,8 @@ def kernel_layers(
     """
     one, two = checked_inputs(x1, x2)
     options = checked_options(depth, activation, weight_variance, bias_variance, one.dtype)
+    if not any_traced(one, two, *options[:2]):
+        options = tuned_options(options, one, two, tolerance)
     if diagonal:
         _refuse_second(two)
         return all_diagonals(one, *options, ntk, every_layer=True)
@@ -199,20 +216,29 @@ def _kernel(
     *,
     ntk: bool,
     diagonal: bool,
+    tolerance: float,
     memory_limit: float | None,
     out: Any,
 ) -> Any:
     """Return the output's kernel, whole or in tiles."""
     one, two = checked_inputs(x1, x2)
     options = checked_options(*network, one.dtype)
+    if any_traced(one, two, *options[:2]):
+        if memory_limit is not None or out is not None:
+            raise TypeError("memory_limit and out are for numbers, not for jit or grad: leave them out there")
+        return all_diagonals(one, *options, ntk) if diagonal else all_pairs(one, two, *options, ntk)
+    options = tuned_options(options, one, two, tolerance)
     if diagonal:
         _refuse_second(two)
         return all_diagonals(one, *options, ntk)
-    if memory_limit is None and out is None:
+    whole = memory_limit is None and out is None
+    if whole and all(act.numeric is None for act in options.activations):
         return all_pairs(one, two, *options, ntk)
-    if any(traced(v) for v in (one, two, options.weights, options.biases)):
-        raise TypeError("memory_limit and out are for numbers, not for jit or grad: leave them out there")
-    return tiled_kernel(one, two, options, ntk=ntk, limit=memory_limit, out=out)
+    # without a closed form always in tiles: a series is summed in cache, and a quadrature holds as
+    # many numbers per pair as its rule has nodes
+    memory_limit = CACHED if whole else memory_limit
+    found = tiled_kernel(one, two, options, ntk=ntk, limit=memory_limit, out=out)
+    return jnp.asarray(found) if whole else found
 
 
 def _refuse_second(x2: Any) -> None:

@@ -113,6 +113,11 @@ def _checked_input(name: str, x: Array) -> Array:
     return x
 
 
+def any_traced(*values: Any) -> bool:
+    """Whether any array has no values yet."""
+    return any(traced(value) for value in values)
+
+
 def traced(value: Any) -> bool:
     """Whether an array has no values yet: inside ``jit``, ``grad`` or ``vmap``."""
     return isinstance(value, jax.core.Tracer)

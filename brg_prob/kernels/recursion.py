@@ -63,6 +63,8 @@ def pairs(x1: Array, x2: Array, weights: Array, biases: Array, activations: Acti
         block = (rows[layer - 1][:, None], columns[layer - 1][None, :], k)
         slope = weights[layer] * act.dual_derivative(*block) if ntk else 0.0
         k = biases[layer] + weights[layer] * act.dual(*block)
+        if act.numeric is not None:  # else XLA computes a series anew wherever the next layer reads it
+            k = jax.lax.optimization_barrier(k)
         kernels.append(k)
         tangents.append(k + slope * tangents[-1])
     return Layers(tuple(kernels), tuple(tangents) if ntk else ())

@@ -15,6 +15,7 @@ from brg_prob.kernels.options import Options
 from brg_prob.kernels.recursion import Activations, all_diagonals, all_pairs
 
 DEFAULT_LIMIT = 2**28  # 256 MiB, where only `out` is given
+CACHED = 2**23  # tiles of this size stay in a processor's cache
 SMALLEST = 16  # rows of a tile
 LARGEST = 2048  # a larger tile is no faster, and pads more
 BUFFERS = 4  # first guess of the tiles alive at once; the compiler knows better, and is asked
