@@ -19,18 +19,18 @@ import jax.numpy as jnp
 import xarray as xr
 from jax import Array
 
-from brg_prob.batching import even_batch
 from brg_prob.geometry.spectrum import prior_mean, readout_modes
 from brg_prob.network import Hidden, LinearReadout, require
 from brg_prob.posterior.engine import Data
 from brg_prob.posterior.evidence import noise_posterior
 from brg_prob.posterior.gaussian import SpectralSolver, ridge_solver
 from brg_prob.posterior.members import (
-    BATCH,
     MemberDraws,
+    assembled,
     check_members,
-    dual_draw,
+    columns,
     fit_members,
+    prior_draws,
     readout_at,
 )
 
@@ -101,20 +101,17 @@ def _matheron(
     ``ridges`` is ρ of each draw, (S,). Without a solver nothing is observed: draws of the prior.
     T enters through ρ alone, so that every T > 0 runs the same compiled program.
     """
-    n = y.shape[0]
-
-    def one(at: tuple[Array, Array]) -> tuple[Array, Array, Array]:
-        index, ridge = at
-
-        def dual_of(prior: Array) -> Array:
-            if solver is None:
-                return jnp.zeros_like(y)
-            error = jnp.sqrt(ridge) * jax.random.normal(jax.random.fold_in(key, 2 * index + 1), y.shape)
-            return solver.solve(y - mean[:n] - prior[:n] - error, ridge)
-
-        return dual_draw(features, mean, key, index, dual_of)
-
-    return jax.lax.map(one, (indices, ridges), batch_size=even_batch(indices.size, BATCH))
+    n, outputs = y.shape
+    prior, norm = prior_draws(features, key, indices, outputs)
+    if solver is None:
+        return assembled(features, mean, prior, norm, jnp.zeros((n, indices.size * outputs), y.dtype))
+    error = jax.vmap(lambda i: jax.random.normal(jax.random.fold_in(key, 2 * i + 1), y.shape))(indices)
+    residual = y - mean[:n] - prior[:, :n] - jnp.sqrt(ridges)[:, None, None] * error
+    if isinstance(solver, SpectralSolver):  # a ridge per draw
+        dual = columns(jax.vmap(solver.solve)(residual, ridges))
+    else:
+        dual = solver.solve(columns(residual), ridges[0])
+    return assembled(features, mean, prior, norm, dual)
 
 
 def _sampled_noise(

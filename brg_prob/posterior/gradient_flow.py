@@ -171,7 +171,7 @@ class FlowMap:
     gain: Array
 
     def solve(self, residual: Array) -> Array:
-        """Return c (n, o) of the residual (n, o)."""
+        """Return c of residuals, one per column, (n, S·o)."""
         return self.vectors @ (self.gain[:, None] * (self.vectors.T @ residual))
 
 

@@ -155,20 +155,42 @@ def readout_weights(
     return prior.mean + prior.covariance.sqrt_matmul(whitened)
 
 
-def dual_draw(
-    features: Array, mean: Array, key: Array, index: Array, dual_of: Callable[[Array], Array]
-) -> tuple[Array, Array, Array]:
-    """Return field (m, o), dual (n, o) and log prior density of one draw w_0 + Φ̃ᵀc, without holding w.
+def prior_draws(features: Array, key: Array, indices: Array, outputs: int) -> tuple[Array, Array]:
+    """Return prior fields less their mean, (S, m, o), and squared norms of their whitened weights, (S,)."""
 
-    ``dual_of`` gives c from the prior draw of the field less its mean, (m, o), training inputs first.
+    def one(index: Array) -> tuple[Array, Array]:
+        weights = prior_weights(key, index, (features.shape[1], outputs))
+        return features @ weights, jnp.sum(jnp.square(weights))
+
+    return jax.lax.map(one, indices, batch_size=even_batch(indices.size, BATCH))
+
+
+def columns(draws: Array) -> Array:
+    """Return draws (S, n, o) as the columns of one matrix, (n, S·o): one product or solve for all of them."""
+    return jnp.moveaxis(draws, 0, 1).reshape(draws.shape[1], -1)
+
+
+def assembled(
+    features: Array, mean: Array, prior: Array, norm: Array, dual: Array
+) -> tuple[Array, Array, Array]:
+    """Return fields (S, m, o), dual coefficients (S, n, o) and log priors (S,) of the draws w_0 + Φ̃ᵀc.
+
+    Parameters
+    ----------
+    features, mean
+        At training, then held-out inputs, (m, P) and (m, o).
+    prior, norm
+        From :func:`prior_draws`.
+    dual
+        c of all draws as columns, (n, S·o).
     """
-    outputs = mean.shape[1]
-    weights = prior_weights(key, index, (features.shape[1], outputs))
-    prior, norm = features @ weights, jnp.sum(jnp.square(weights))
-    dual = dual_of(prior)
-    n, size = dual.shape[0], weights.size
-    shift = features @ (features[:n].T @ dual)
-    norm = norm + 2 * jnp.sum(dual * prior[:n]) + jnp.sum(dual * shift[:n])
+    (draws, _, outputs), n = prior.shape, dual.shape[0]
+    train = features[:n].T
+    # the cheaper order of the product; neither holds more than P × n
+    shift = (features @ train) @ dual if dual.shape[1] > n else features @ (train @ dual)
+    shift, dual = (jnp.moveaxis(c.reshape(-1, draws, outputs), 1, 0) for c in (shift, dual))
+    norm = norm + jnp.sum(dual * (2 * prior[:, :n] + shift[:, :n]), axis=(1, 2))
+    size = features.shape[1] * outputs
     return mean + prior + shift, dual, -0.5 * norm - 0.5 * size * math.log(2 * math.pi)
 
 
@@ -176,7 +198,7 @@ class DualMap(Protocol):
     """Training as a linear map of residuals to dual coefficients; a pytree."""
 
     def solve(self, residual: Array) -> Array:
-        """Return c (n, o) of the residual y − f_0(X), (n, o)."""
+        """Return c of residuals y − f_0(X), one per column, (n, S·o)."""
         ...
 
 
@@ -188,14 +210,9 @@ def trained_draws(
 
     Each draw starts from its own prior weights. As many programs as shapes and kinds of map.
     """
-    residual = y - mean[: y.shape[0]]
-
-    def one(index: Array) -> tuple[Array, Array, Array]:
-        return dual_draw(
-            features, mean, key, index, lambda prior: trained.solve(residual - prior[: y.shape[0]])
-        )
-
-    return jax.lax.map(one, indices, batch_size=even_batch(indices.size, BATCH))
+    n, outputs = y.shape
+    prior, norm = prior_draws(features, key, indices, outputs)
+    return assembled(features, mean, prior, norm, trained.solve(columns(y - mean[:n] - prior[:, :n])))
 
 
 def trained_member(

@@ -129,7 +129,7 @@ def sgd_transfer(kernel: Array, *, learning_rate: Array | float, epochs: Array |
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class SweepMap:
-    """All epochs as one matrix, for many draws.
+    """All epochs as one matrix, for more residuals than inputs.
 
     Attributes
     ----------
@@ -140,14 +140,14 @@ class SweepMap:
     transfer: Array
 
     def solve(self, residual: Array) -> Array:
-        """Return c (n, o) of the residual (n, o)."""
+        """Return c of residuals, one per column, (n, S·o)."""
         return self.transfer @ residual
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class SweepOnce:
-    """All epochs of a single draw, which needs no matrix S: a third of the cost.
+    """All epochs of a few residuals, which need no matrix S: down to a third of the cost.
 
     Attributes
     ----------
@@ -160,16 +160,16 @@ class SweepOnce:
     epochs: Array
 
     def solve(self, residual: Array) -> Array:
-        """Return c (n, o) of the residual (n, o)."""
+        """Return c of residuals, one per column, (n, S·o)."""
         return sgd_dual(self.kernel, residual, learning_rate=self.learning_rate, epochs=self.epochs)
 
 
 _sgd_transfer = jax.jit(sgd_transfer)
 
 
-def sweep_map(kernel: Array, learning_rate: float, epochs: int, draws: int) -> DualMap:
-    """Return the map r → c of E epochs for a kernel (n, n), in the form that is cheaper for so many draws."""
-    if draws > 1:
+def sweep_map(kernel: Array, learning_rate: float, epochs: int, residuals: int) -> DualMap:
+    """Return the map r → c of E epochs for a kernel (n, n), in the form cheaper for so many residuals."""
+    if residuals > kernel.shape[0]:
         return SweepMap(_sgd_transfer(kernel, learning_rate=learning_rate, epochs=epochs))
     return SweepOnce(kernel, jnp.asarray(learning_rate, kernel.dtype), jnp.asarray(epochs))
 
@@ -240,9 +240,8 @@ class SgdExact:
             largest = jnp.maximum(jnp.max(jnp.diagonal(kernel)), jnp.sqrt(jnp.finfo(kernel.dtype).tiny))
             limits.append(variance / float(largest))
             used.append(_SAFETY * limits[-1])
-            return trained_member(
-                network, data, hidden, own, each, sweep_map(kernel, used[0] / variance, self.epochs, each)
-            )
+            sweeps = sweep_map(kernel, used[0] / variance, self.epochs, each * data.y.shape[1])
+            return trained_member(network, data, hidden, own, each, sweeps)
 
         tree = fit_members(
             network,
