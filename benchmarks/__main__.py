@@ -17,6 +17,8 @@ CASES = (
     "relu_kernel",
     "tanh_kernel",
     "stepped_sgd",
+    "fisher_diagonal",
+    "readout_posterior",
     "import_time",
     "demo",
 )

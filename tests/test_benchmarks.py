@@ -12,7 +12,14 @@ from benchmarks.import_time import prepare
 
 def test_small_benchmarks_agree_with_their_peers(monkeypatch, tmp_path, capsys):
     out = tmp_path / "rows.json"
-    names = ("fisher_spectrum", "exact_posterior", "flow_draws", "stepped_sgd")
+    names = (
+        "fisher_spectrum",
+        "exact_posterior",
+        "flow_draws",
+        "stepped_sgd",
+        "fisher_diagonal",
+        "readout_posterior",
+    )
     words = [word for name in names for word in ("--only", name)]
     monkeypatch.setattr(sys, "argv", ["benchmarks", "--small", "--repeats", "1", "--out", str(out), *words])
     monkeypatch.setattr(command, "peak_memory", lambda module, small: 1.0)
