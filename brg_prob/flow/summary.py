@@ -7,6 +7,7 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
@@ -133,19 +134,29 @@ def _informations(flow: Flow) -> dict[str, np.ndarray]:
 
 def _mode_informations(member: MemberFlow) -> np.ndarray:
     """Return (3, scales) from the modes: at T for diffusion, of the kept modes at T = n for a shell."""
-    rows = []
-    for index, scale in enumerate(member.scales):
-        observations = scale if isinstance(member.scheme, Diffusion) else member.start.observations
-        eigenvalues = jnp.where(member.kept_modes(index), member.modes.eigenvalues, 0)
-        outputs = member.data_modes.shape[1]
-        rows.append(
-            (
-                float(effective_dimension(eigenvalues, observations, outputs)),
-                float(mutual_information(eigenvalues, observations, outputs)),
-                float(kl_to_prior(eigenvalues, member.data_modes, observations)),
-            )
+    diffusing = isinstance(member.scheme, Diffusion)
+    observations = member.scales if diffusing else (member.start.observations,) * len(member.scales)
+    kept = jnp.stack([member.kept_modes(index) for index in range(len(member.scales))])
+    eigenvalues = jnp.where(kept, member.modes.eigenvalues, 0)
+    return np.asarray(_informations_of(eigenvalues, member.data_modes, jnp.asarray(observations)))
+
+
+@jax.jit
+def _informations_of(eigenvalues: Array, data_modes: Array, observations: Array) -> Array:
+    """Return (3, scales) for eigenvalues (scales, r): one program, as an ensemble asks once per member."""
+    outputs = data_modes.shape[1]
+
+    def one(at: tuple[Array, Array]) -> Array:
+        values, weight = at
+        return jnp.stack(
+            [
+                effective_dimension(values, weight, outputs),
+                mutual_information(values, weight, outputs),
+                kl_to_prior(values, data_modes, weight),
+            ]
         )
-    return np.asarray(rows).T
+
+    return jax.vmap(one)((eigenvalues, observations)).T
 
 
 def _parameter_informations(member: MemberFlow) -> np.ndarray:
