@@ -1,12 +1,14 @@
 """Posteriors of finite width approach infinite width: on average as 1/N, one by one as N^(-1/2) (T3, T10)."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
 from scipy.special import erf
 from scipy.stats import norm
 
+from brg_prob.interactions import connected_four_point
 from inference._finite_width import finite_width_deviation, leading_correction, power_law
 from models.mlp import Mlp
 
@@ -25,7 +27,7 @@ def deviation():
 
 def neuron_moments():
     """E[φφ′] (9, 9) and E[φφφφ] (9, 9, 9, 9) of a neuron erf(√1.5 w x + √.1 b): Gauss-Hermite in w, b."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(80)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(180)
     weights = weights / weights.sum()
     z = np.sqrt(1.5) * nodes[:, None, None] * BOTH[:, 0] + np.sqrt(0.1) * nodes[None, :, None]
     phi, weight = erf(z).reshape(-1, len(BOTH)), np.outer(weights, weights).ravel()
@@ -37,6 +39,20 @@ def kernel_covariance():
     """N·Cov(K_ij, K_kl) for readout weights of variance 1.5 (T3)."""
     second, fourth = neuron_moments()
     return 1.5**2 * (fourth - np.einsum("ij,kl->ijkl", second, second))
+
+
+def cumulant_kernel_covariance():
+    """The same from the exact fourth cumulant of a network of one neuron, tuple by tuple."""
+    tuples = np.array(list(itertools.combinations_with_replacement(range(len(BOTH)), 4)))
+    options = {"activation": "erf", "weight_variance": 1.5, "bias_variance": 0.1}
+    cumulant = connected_four_point(BOTH, tuples, width=1, **options).value
+    k = np.asarray(NETWORK.kernel(BOTH, BOTH)) - 0.1
+    found = np.empty((len(BOTH),) * 4)
+    for at, value in zip(tuples, cumulant, strict=True):
+        for i, j, m, n in itertools.permutations(at):
+            others = k[i, j] * k[m, n] + k[i, m] * k[j, n] + k[i, n] * k[j, m]
+            found[i, j, m, n] = (value + others) / 3 - k[i, j] * k[m, n]
+    return found
 
 
 def test_the_ensemble_mean_falls_as_one_over_the_width(deviation):
@@ -64,11 +80,13 @@ def test_a_wrong_limit_does_not_fall():
 
 
 def test_the_correction_is_the_one_of_the_exact_cumulant(deviation):
-    """N times the mean is what Cov(K, K) makes of it to second order; half that covariance is rejected."""
+    """N times the mean is what T3's G4 makes of it through Cov(K, K); half that covariance is rejected."""
     kernel = np.asarray(NETWORK.kernel(BOTH, BOTH))
     second, _ = neuron_moments()
     np.testing.assert_allclose(1.5 * second + 0.1, kernel, atol=1e-10)  # the quadrature is exact enough
-    expected = leading_correction(kernel, kernel_covariance(), len(X), RIDGE)
+    exact = cumulant_kernel_covariance()
+    np.testing.assert_allclose(exact, kernel_covariance(), atol=1e-10)
+    expected = leading_correction(kernel, exact, len(X), RIDGE)
     measured, error = deviation.coefficient()
     assert error < 0.02 * abs(expected)
     assert abs(measured - expected) < LEVEL * error
