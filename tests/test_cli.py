@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from brg_prob import arguments
+from brg_prob import arguments, options
 from brg_prob.cli import main
 from brg_prob.request import parse_run
 
@@ -123,11 +123,11 @@ def test_options_of_several_files_and_forms_are_understood(tmp_path):
 
 
 def test_named_values_are_looked_up_not_evaluated():
-    named = arguments.Named.parse("Matern(0.5)", "--x")
+    named = options.Named.parse("Matern(0.5)", "--x")
     assert (named.name, named.values, named.options) == ("Matern", (0.5,), ())
     for text in ("__import__('os').system('x')", "a.b", "f(g())", "1", "f(*x)"):
-        with pytest.raises(arguments.UsageError):
-            arguments.Named.parse(text, "--x")
+        with pytest.raises(options.UsageError):
+            options.Named.parse(text, "--x")
 
 
 @pytest.fixture(scope="module")
