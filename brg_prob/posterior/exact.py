@@ -20,6 +20,7 @@ import xarray as xr
 from jax import Array
 
 from brg_prob.geometry.spectrum import prior_mean, readout_modes
+from brg_prob.kernels import explain_singular
 from brg_prob.network import Hidden, LinearReadout, require
 from brg_prob.posterior.engine import Data
 from brg_prob.posterior.evidence import noise_posterior
@@ -84,6 +85,8 @@ def draw_member(
     if network.noise_spread > 0:
         noise, log_noise, solver = _sampled_noise(network, data, hidden, noise_key, draws, observations)
     elif observations > 0:
+        if math.isinf(observations) and (why := explain_singular(features[: data.n] @ features[: data.n].T)):
+            raise ValueError(f"observations = inf leaves no ridge: {why}")
         solver = ridge_solver(features[: data.n], jnp.square(noise[0]) * data.n / observations)
     if observations == 0:
         solver = None

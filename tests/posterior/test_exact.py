@@ -121,6 +121,18 @@ def test_infinite_width_posterior_is_gaussian_process_regression(getkey):
         np.testing.assert_allclose(ours[1], covariance, atol=1e-8)
 
 
+def test_endless_data_interpolate_or_say_which_inputs_coincide(random_cosines, sine_data, getkey):
+    """T = ∞ has no ridge: the interpolant if the kernel is regular, else one line."""
+    x, y, *_ = sine_data
+    x, y = x[::10], y[::10]
+    tree = fit(random_cosines(), x, y, key=getkey(), draws=2, observations=np.inf)
+    np.testing.assert_allclose(tree["posterior"]["f"].values[0], np.stack([y, y]), atol=1e-6)
+    with pytest.raises(ValueError, match=r"inf leaves no ridge: inputs 0 and 2 coincide.*add a ridge"):
+        fit(random_cosines(), x.at[2].set(x[0]), y, key=getkey(), draws=2, observations=np.inf)
+    with pytest.raises(ValueError, match=r"inf leaves no ridge: .*rank"):
+        fit(random_cosines(width=2), x, y, key=getkey(), draws=2, observations=np.inf)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
