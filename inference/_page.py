@@ -10,7 +10,6 @@ import os
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from brg_prob.figures import Picture, svg
+from brg_prob.report.page import style_sheet
 
 _COLUMNS = (35, 18, 18, 9)
 """Widths of the four columns of a printed table: 80 characters."""
@@ -107,9 +107,8 @@ def render_page(
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    style = (files("brg_prob.report") / "report.css").read_text(encoding="utf-8")
     return environment.from_string(_TEMPLATE).render(
-        style=Markup(style),  # the library's own file
+        style=Markup(style_sheet()),  # the library's own file
         title=title,
         lead=lead,
         chapters=chapters,
