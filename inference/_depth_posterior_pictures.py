@@ -154,7 +154,7 @@ def _widths(each: Found) -> Picture:
     fig, ax = new_figure(width=6.4, height=4.4)
     widths = np.asarray(each["widths"], dtype=float)
     parts = (
-        ("single", 0.5, "single network, N^(−½)", ORANGE, "s"),
+        ("single", 0.5, "single network, 1/√N", ORANGE, "s"),
         ("mean", 1.0, "average over networks, 1/N", BLUE, "o"),
     )
     for key, power, label, colour, marker in parts:
@@ -171,7 +171,7 @@ def _widths(each: Found) -> Picture:
     return Picture(
         "widths",
         fig,
-        "Finite width corrects the posterior by 1/N on average, by N^(−½) in a single network",
+        "Finite width changes the posterior by 1/N on average, by 1/√N in a single network",
         "Departure of the posterior variance from infinite width, relative to it, one hidden layer of "
         f"{each['activation']} (markers, bars of two standard errors), and lines of the slopes in theory.",
         f"Log-log plot against width: slopes {with_error(mean, mean_error)} on average and "
