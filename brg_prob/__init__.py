@@ -35,6 +35,8 @@ _HOMES = {
     "fit": "posterior",
     "infinite_width": "theory",
     "load_run": "pipeline",
+    "nngp_kernel": "kernels",
+    "ntk_kernel": "kernels",
     "run": "pipeline",
     "sample_prior": "prior",
     "tune": "posterior.tuning",
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
         fisher_cutoffs,
     )
     from brg_prob.geometry import FisherMetric, fisher_metric
+    from brg_prob.kernels import nngp_kernel, ntk_kernel
     from brg_prob.pipeline import Run, load_run, run
     from brg_prob.posterior import Ensemble, Exact, GradientFlow, SgdExact, fit
     from brg_prob.posterior.tuning import tune
@@ -84,6 +87,8 @@ __all__ = [
     "fit",
     "infinite_width",
     "load_run",
+    "nngp_kernel",
+    "ntk_kernel",
     "run",
     "sample_prior",
     "tune",

@@ -149,7 +149,8 @@ def test_single_precision_costs_four_digits_at_most():
     assert single.dtype == np.float32
     np.testing.assert_allclose(single, exact, rtol=1e-4)
     tangent = ntk_kernel(X.astype(np.float32), **options("relu"))
-    np.testing.assert_allclose(tangent, ntk_kernel(X, **options("relu")), rtol=1e-3)
+    reference = ntk_kernel(X, **options("relu"))  # of nearly coincident inputs the angle has half the digits
+    assert np.max(np.abs(tangent - reference)) < 1e-4 * np.max(np.abs(reference))
 
 
 def test_a_function_of_the_users_is_an_activation(plain_recursion):
