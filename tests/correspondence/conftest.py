@@ -43,7 +43,14 @@ def lattice():
             largest = np.abs(centre) + 3 * np.sqrt(s2)
             samples.append(Moments(centre, s2, largest, 2.2e-16, 1, draws))
         predicted = ModePrediction(theory, scheme or Diffusion(), float(N))
-        return Survey(modes, predicted, tuple(scales), tuple(samples), data, ())
+        return Survey(
+            scales=tuple(scales),
+            samples=tuple(samples),
+            modes=modes,
+            prediction=predicted,
+            data=data,
+            finite=(),
+        )
 
     return SimpleNamespace(
         theory=theory,

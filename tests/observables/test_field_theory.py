@@ -165,7 +165,7 @@ def fitted(network, x, *, draws=60, outputs=1, engine=None):
 
 def test_two_dimensions_several_outputs_members_and_sampled_noise_are_served():
     plane = jnp.stack(jnp.meshgrid(jnp.arange(5.0), jnp.arange(5.0)), axis=-1).reshape(-1, 2)
-    several = fitted(Mlp(widths=(8,), dim=2, outputs=2, bias_variance=0.1), plane, outputs=2)
+    several = fitted(Mlp(widths=(8, 6), dim=2, outputs=2, bias_variance=0.1), plane, outputs=2)
     assert several.power.shape == (2, several.momentum.size) and "two_point_exact" not in several
     assert several.two_point.shape == (2, several.lag.size) and several.effective_dimension.values[1] > 0
     scattered = jax.random.uniform(jax.random.key(7), (20, 2), maxval=4.0)
