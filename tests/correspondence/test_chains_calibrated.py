@@ -54,7 +54,7 @@ def no_r_hat(monkeypatch):
     monkeypatch.setattr(chains.array_stats, "rhat", lambda draws, **axes: np.ones(len(draws)))
 
 
-# S such that the smaller of both ESS is near 400, the smallest admitted; chains of one length share their pools
+# S such that the smaller of both ESS is near 400, the smallest admitted; chains of one length share pools
 AT_400 = [(0.0, 105), (0.35, 210), (-0.6, 210)]
 
 
