@@ -12,13 +12,18 @@ from brg_prob.posterior.gradient_flow import gradient_flow_dual
 from brg_prob.posterior.sgd_exact import sgd_dual, sgd_transfer
 from brg_prob.results import key_from_json
 
-dual_of = jax.jit(sgd_dual)
+dual_of, flow_of = jax.jit(sgd_dual), jax.jit(gradient_flow_dual)
 
 
 def problem(n, parameters, outputs=1, seed=0):
     """Features (n, P), targets (n, o) and first weights (P, o)."""
     rng = np.random.default_rng(seed)
     return tuple(rng.normal(size=shape) for shape in ((n, parameters), (n, outputs), (parameters, outputs)))
+
+
+def cosines(x, hidden):
+    """Return the features (n, P)."""
+    return np.cos(np.asarray(x) * np.asarray(hidden["w"]) + np.asarray(hidden["b"]))
 
 
 def stepped(features, y, start, learning_rate, epochs, order=None):
@@ -49,15 +54,13 @@ def test_two_hundred_thousand_steps():
             w -= step * (phi @ w - goal) * phi
     np.testing.assert_allclose(trained(features, y, start, rate, 1000)[:, 0], w, rtol=0, atol=1e-8)
     # negative controls: the steps backwards, and gradient flow for the same time
-    backwards = trained(features, y, start, rate, 1000, order=jnp.arange(200)[::-1])
+    backwards = trained(features[::-1], y[::-1], start, rate, 1000)
     assert np.abs(backwards[:, 0] - w).max() > 1e-3
-    flowed = gradient_flow_dual(features @ features.T, y - features @ start, 2 * rate * 1000)
+    flowed = flow_of(features @ features.T, y - features @ start, 2 * rate * 1000)
     assert np.abs(start + features.T @ np.asarray(flowed) - w[:, None]).max() > 1e-3
 
 
-@pytest.mark.parametrize(
-    ("n", "parameters", "outputs"), [(9, 20, 1), (9, 4, 3), (9, 4, 1)], ids=["wide", "outputs", "narrow"]
-)
+@pytest.mark.parametrize(("n", "parameters", "outputs"), [(9, 20, 3), (9, 4, 3)], ids=["wide", "narrow"])
 def test_any_number_of_epochs_order_and_repeated_inputs(n, parameters, outputs):
     features, y, start = problem(n, parameters, outputs, seed=1)
     features[5:8] = features[:3]
@@ -83,10 +86,10 @@ def test_transfer_is_the_map_of_all_residuals_and_everything_maps():
     features, y, _ = problem(9, 20, 3)
     kernel, options = features @ features.T, {"learning_rate": 0.01, "epochs": 11}
     expected = dual_of(kernel, y, **options)
-    np.testing.assert_allclose(sgd_transfer(kernel, **options) @ y, expected, rtol=1e-10)
+    np.testing.assert_allclose(np.asarray(jax.jit(sgd_transfer)(kernel, **options)) @ y, expected, rtol=1e-10)
     kernels, epochs = np.stack([kernel, 2 * kernel]), np.array([11, 6])
     each = [dual_of(k, y, learning_rate=0.01, epochs=e) for k, e in zip(kernels, epochs, strict=True)]
-    together = jax.vmap(lambda k, e: sgd_dual(k, y, learning_rate=0.01, epochs=e))(kernels, epochs)
+    together = jax.jit(jax.vmap(lambda k, e: sgd_dual(k, y, learning_rate=0.01, epochs=e)))(kernels, epochs)
     np.testing.assert_allclose(together, each, rtol=1e-10)
 
 
@@ -95,14 +98,14 @@ def test_small_steps_become_gradient_flow(parameters):
     """At fixed t = 2ηE the distance of the weights falls as η: slope 1, from η‖K‖ of .02 on."""
     features, y, start = problem(9, parameters, seed=3)
     kernel, time = features @ features.T, 0.1
-    flowed = start + features.T @ np.asarray(gradient_flow_dual(kernel, y - features @ start, time))
+    flowed = start + features.T @ np.asarray(flow_of(kernel, y - features @ start, time))
     epochs = np.array([2**k for k in range(8, 13)])
     gaps = [np.abs(trained(features, y, start, time / (2 * e), int(e)) - flowed).max() for e in epochs]
     slope = np.polyfit(np.log(time / (2 * epochs)), np.log(gaps), 1)[0]
     assert slope == pytest.approx(1, abs=0.02)
     assert gaps[-1] < 1e-3 * np.abs(flowed - start).max()
     # the intercept: at a time 10 % wrong the distance does not go to zero
-    wrong = start + features.T @ np.asarray(gradient_flow_dual(kernel, y - features @ start, 1.1 * time))
+    wrong = start + features.T @ np.asarray(flow_of(kernel, y - features @ start, 1.1 * time))
     assert np.abs(wrong - flowed).max() > 10 * gaps[-1]
 
 
@@ -130,7 +133,8 @@ def test_no_step_expands_the_error_up_to_the_stated_limit(times_limit, grows):
 def test_draws_are_networks_trained_step_by_step(random_cosines, sine_data, getkey):
     """Raw weights of prior mean .3 and variance .7; fewer weights than inputs; one and several draws each."""
     x, y, *_ = sine_data
-    x, targets = x.at[-4:].set(x[:4]), jnp.stack([y, y**2], axis=1)
+    x, targets = np.array(x), np.stack([y, np.square(y)], axis=1)
+    x[-4:] = x[:4]
     network = random_cosines(width=12, outputs=2)
     for members in (1, 2):
         engine = SgdExact(0.02, epochs=30, members=members)
@@ -142,10 +146,10 @@ def test_draws_are_networks_trained_step_by_step(random_cosines, sine_data, getk
             np.asarray(readout_weights(network, x, hidden, draw_keys[-1], 2 - members, c))
             for c in (jnp.zeros_like(dual), dual)
         )
-        w = stepped(np.asarray(network.features(x, hidden)), np.asarray(targets), start, 0.02, 30)
+        phi = cosines(x, hidden)
+        w = stepped(phi, targets, start, 0.02, 30)
         np.testing.assert_allclose(end, w, atol=1e-10)
-        field = np.asarray(network.features(x, hidden)) @ w
-        np.testing.assert_allclose(tree["posterior"]["f"].values[0, 1], field, atol=1e-9)
+        np.testing.assert_allclose(tree["posterior"]["f"].values[0, 1], phi @ w, atol=1e-9)
         assert (tree.attrs["learning_rate"], tree.attrs["epochs"]) == (0.02, 30)
 
 
@@ -166,8 +170,8 @@ def test_flows_start_from_a_trained_ensemble(random_cosines, sine_data, getkey):
     x, y, *_ = sine_data
     network = random_cosines(width=12)
     tree = fit(network, x, y, engine=SgdExact(), key=getkey(), draws=200)
-    features = network.features(x, network.sample_hidden(key_from_json(tree.attrs["hidden_keys"])[0]))
-    limit = 1 / np.square(np.asarray(features)).sum(axis=1).max()
+    features = cosines(x, network.sample_hidden(key_from_json(tree.attrs["hidden_keys"])[0]))
+    limit = 1 / np.square(features).sum(axis=1).max()
     assert tree.attrs["learning_rate"] == pytest.approx(0.1 * limit)
     metric = fisher_metric(network, x, at=tree)
     field = tree["posterior"]["f"].values[0]
@@ -177,8 +181,8 @@ def test_flows_start_from_a_trained_ensemble(random_cosines, sine_data, getkey):
         flow = coarse_grain(network, tree, metric, scheme=scheme, scales=scales, key=getkey())
         first, last = (np.asarray(f)[..., 0] for f in flow.fields())
         np.testing.assert_array_equal(first, field)
-        prior = 0.3 * np.asarray(features).sum(axis=1)
-        spread = np.sqrt(0.7 * np.square(np.asarray(features)).sum(axis=1) / 200)
+        prior = 0.3 * features.sum(axis=1)
+        spread = np.sqrt(0.7 * np.square(features).sum(axis=1) / 200)
         assert np.abs((last.mean(axis=0) - prior) / spread).max() < low
         assert np.abs((first.mean(axis=0) - prior) / spread).max() > 2 * low
 
@@ -189,10 +193,17 @@ def test_divergence_and_other_refusals_say_what_to_do(random_cosines, sine_data,
     said = r"learning_rate = 50 diverges: .*within 1000 epochs; .*up to 1/max_i .* = 0\.\d+"
     for members in (1, 2):
         with pytest.raises(ValueError, match=said) as error:
-            fit(network, x, y, engine=SgdExact(50.0, members=members), key=jax.random.key(0), draws=2)
+            fit(
+                network,
+                x,
+                y,
+                engine=SgdExact(50.0, members=members),
+                key=jax.random.key(0),
+                draws=2 * members,
+            )
         assert "\n" not in str(error.value)
     limit = float(str(error.value).split()[-1])
-    fit(network, x, y, engine=SgdExact(limit, members=2), key=jax.random.key(0), draws=2)  # the remedy works
+    fit(network, x, y, engine=SgdExact(limit, members=2), key=jax.random.key(0), draws=4)  # the remedy works
     for rate in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(ValueError, match=rf"learning_rate = {rate} must be positive and finite"):
             SgdExact(rate)
