@@ -176,7 +176,7 @@ def described_model(tree: xr.DataTree, source: Source, stages: Mapping[str, Any]
         "file": "" if source.path is None else source.path.name,
         "name": tree.attrs["model_name"],
         "options": json.loads(tree.attrs["model_options"]),
-        "infinite_width": bool(tree.attrs["infinite_width"]),
+        "infinite_width": bool(tree.attrs.get("infinite_width", 0)),
         "sha256": hashlib.sha256(source.content).hexdigest() if source.content else "",
         "source": source.content.decode("utf-8", errors="replace"),
         "command": source.command,
