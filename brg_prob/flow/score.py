@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import jax
 import numpy as np
 from jax import Array
 from jax.scipy.special import logsumexp
@@ -16,6 +17,7 @@ from jax.scipy.special import logsumexp
 from brg_prob.posterior.schema import gaussian_log_density
 
 
+@jax.jit
 def log_predictive_density(field: Array, y: Array, noise: Array) -> Array:
     """Return log E_draws[N(y_i | f_i, σ²)] of each observation.
 

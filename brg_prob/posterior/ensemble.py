@@ -161,14 +161,16 @@ class Ensemble:
         """Return the common tree with the groups ``trained`` and ``training``."""
         members, each = found.log_prior.shape
 
-        def drawn(leaf: Array) -> Array:
-            return leaf.reshape(1, members * each, *leaf.shape[2:])
+        def drawn(leaf: Array | np.ndarray) -> Any:
+            return np.asarray(leaf).reshape(1, members * each, *leaf.shape[2:])
+
+        member = np.repeat(np.arange(members, dtype=jnp.result_type(int)), each).reshape(members, each)
 
         tree = posterior_tree(
             data,
             field=drawn(found.field),
-            noise=jnp.full((1, members * each), float(network.noise)),
-            member=drawn(jnp.repeat(jnp.arange(members), each).reshape(members, each)),
+            noise=np.full((1, members * each), float(network.noise), found.field.dtype),
+            member=drawn(member),
             log_prior=drawn(found.log_prior),
             sampled_noise=False,
             attrs={

@@ -15,6 +15,7 @@ from typing import Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import xarray as xr
 from jax import Array
 
@@ -96,18 +97,19 @@ def fit_members(
         draw(network.sample_hidden(hidden), own, each)
         for hidden, own in zip(hidden_keys, draw_keys, strict=True)
     ]
-    joined = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *found)
+    # on the host, where they are stored: other numbers of members and draws compile nothing
+    joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
     return posterior_tree(
         data,
         field=joined.field[None],
         dual=joined.dual[None],
         noise=joined.noise[None],
-        member=jnp.repeat(jnp.arange(members), each)[None],
+        member=np.repeat(np.arange(members, dtype=jnp.result_type(int)), each)[None],
         log_prior=joined.log_prior[None],
         sampled_noise=network.noise_spread > 0,
         attrs={
             "n": data.n,
-            "noise": float(jnp.median(joined.noise)),
+            "noise": float(np.median(joined.noise)),
             "independent": 1,
             "hidden_keys": key_to_json(hidden_keys),
             "draw_keys": key_to_json(draw_keys),

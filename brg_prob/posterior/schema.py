@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
@@ -14,7 +16,7 @@ from brg_prob.posterior.engine import Data
 from brg_prob.results import Attribute, build_tree
 
 
-def squeeze_outputs(field: Array) -> tuple[Array, list[str]]:
+def squeeze_outputs(field: Any) -> tuple[Any, list[str]]:
     """Return a field (..., o) without the last axis if o = 1, and the dimension names it adds."""
     return (field[..., 0], []) if field.shape[-1] == 1 else (field, ["output"])
 
@@ -41,15 +43,18 @@ def gaussian_log_density(field: Array, y: Array, noise: Array) -> Array:
     return -0.5 * jnp.sum(jnp.square(standard), axis=-1) - constant[..., None]
 
 
+_log_likelihood = jax.jit(gaussian_log_density)
+
+
 def posterior_tree(
     data: Data,
     *,
     field: Array,
-    noise: Array,
+    noise: Array | np.ndarray,
     attrs: Mapping[str, Attribute],
     sampled_noise: bool,
     dual: Array | None = None,
-    member: Array | None = None,
+    member: Array | np.ndarray | None = None,
     log_prior: Array | None = None,
 ) -> xr.DataTree:
     """Return the common tree.
@@ -68,12 +73,13 @@ def posterior_tree(
         (chain, draw).
     """
     n = data.n
-    train, extra = squeeze_outputs(field[:, :, :n])
-    y, _ = squeeze_outputs(data.y)
+    host = np.asarray(field)  # slices of host arrays compile nothing
+    train, extra = squeeze_outputs(host[:, :, :n])
+    y, _ = squeeze_outputs(np.asarray(data.y))
     sample = ["chain", "draw"]
-    groups: dict[str, dict[str, Array]] = {
+    groups: dict[str, dict[str, Any]] = {
         "posterior": {"f": train},
-        "log_likelihood": {"y": gaussian_log_density(field[:, :, :n], data.y, noise)},
+        "log_likelihood": {"y": _log_likelihood(host[:, :, :n], data.y, noise)},
         "observed_data": {"y": y},
         "constant_data": {"inputs": data.x},
     }
@@ -88,7 +94,7 @@ def posterior_tree(
         "readout": sample,
     }
     if dual is not None:
-        groups["posterior"]["dual"] = squeeze_outputs(dual)[0]
+        groups["posterior"]["dual"] = squeeze_outputs(np.asarray(dual))[0]
     if member is not None:
         groups["posterior"]["member"] = member
     if sampled_noise:
@@ -97,9 +103,9 @@ def posterior_tree(
         groups["log_prior"] = {"readout": log_prior}
     if data.held_out is not None:
         x_held, y_held = data.held_out
-        groups["predictions"] = {"f": squeeze_outputs(field[:, :, n:])[0]}
+        groups["predictions"] = {"f": squeeze_outputs(host[:, :, n:])[0]}
         groups["predictions_constant_data"] = {"inputs": x_held}
-        groups["predictions_data"] = {"y": squeeze_outputs(y_held)[0]}
+        groups["predictions_data"] = {"y": squeeze_outputs(np.asarray(y_held))[0]}
         for name in ("predictions/f", "predictions_constant_data/inputs", "predictions_data/y"):
             dims[name] = ["x_held_out" if d == "x" else d for d in dims[name.split("/")[1]]]
     return build_tree(groups, dims=dims, attrs=attrs)
@@ -124,13 +130,13 @@ def trained_tree(
     loss
         Training loss, (chain, draw, R), after ``epochs`` (R,).
     """
-    groups: dict[str, dict[str, Array]] = {"trained": dict(hidden or {})}
+    groups: dict[str, dict[str, Any]] = {"trained": dict(hidden or {})}
     dims = {
         name: ["member", *(f"{name}_{axis}" for axis in range(leaf.ndim - 1))]
         for name, leaf in groups["trained"].items()
     }
     if readout is not None:
-        groups["trained"]["readout"], extra = squeeze_outputs(readout)
+        groups["trained"]["readout"], extra = squeeze_outputs(np.asarray(readout))
         dims["readout"] = ["chain", "draw", "parameter", *extra]
     if loss is not None:
         groups["training"] = {"loss": loss}

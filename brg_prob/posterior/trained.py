@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from brg_prob.batching import even_batch
@@ -123,9 +124,9 @@ def train_members(
     found = []
     for first in range(0, members, size):
         # a ragged last chunk is filled up: another shape would compile again
-        at = jnp.minimum(jnp.arange(first, first + size), members - 1)
+        at = np.minimum(np.arange(first, first + size), members - 1)
         found.append(train(inputs, y, start(keys[0][at], keys[1][at]), rate, recorded))
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:members], *found)
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:members], *found)
 
 
 def stable_rate(
@@ -141,7 +142,8 @@ def stable_rate(
         Of the network in its member.
     """
     start = _kept(_starter, network, how.each)(keys[0][None], keys[1][None])
-    hidden, readout = jax.tree.map(lambda leaf: leaf[0], start.hidden), start.readout[0, number]
+    hidden = jax.tree.map(lambda leaf: np.asarray(leaf)[0], start.hidden)
+    readout = np.asarray(start.readout)[0, number]
     return float(_kept(_limiter, network, how.every_layer, how.batches)(x, hidden, readout))
 
 
