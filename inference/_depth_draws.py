@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -55,8 +54,7 @@ def measure_draws(setting: Setting, record: Record, depth: int, wrong: int, draw
     metric = fisher_metric(field, record.x)
     scales = default_scales(float(n), SCALES)
     flow = coarse_grain(field, posterior, metric, scheme=Diffusion(), scales=scales, key=flow_key)
-    variances = (jnp.asarray(v) for v in (setting.weight_variance, setting.bias_variance))
-    every = np.asarray(kernels_by_depth(jnp.asarray(record.x), *variances, setting.act, max(depth, wrong)))
+    every = kernels_by_depth(setting, record.x, max(depth, wrong))
     fields = [np.asarray(f)[:, :, 0] for f in flow.fields()]
     own, other = (exact_flow_test(flow, fields, every[d - 1]) for d in (depth, wrong))
     values = spectrum(every[depth - 1])

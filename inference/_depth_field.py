@@ -9,21 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from scipy import stats
 
-from brg_prob.activations import Activation
 from brg_prob.flow import critical_scale, default_scales
 from brg_prob.flow.information import effective_dimension
 from brg_prob.flow.score import mean_and_error
-from brg_prob.kernels import fixed_point
+from brg_prob.kernels import fixed_point, kernel_layers
 from brg_prob.posterior import infinite_width_flow
 from brg_prob.tables import read_table
 from inference._depth_phases import Setting
@@ -81,29 +78,21 @@ def read_record(every: int = 1) -> Record:
     return Record(x[:n], y[:n], x[n:], y[n:], line)
 
 
-@partial(jax.jit, static_argnames=("act", "depth"))
-def kernels_by_depth(x: Array, weight: Array, bias: Array, act: Activation, depth: int) -> Array:
-    """Return the kernel of the output of networks of 1 … depth hidden layers, all alike: (depth, m, m).
-
-    T2 as one loop, compiled once for any depth; equal to :func:`brg_prob.kernels.nngp_kernel`.
-    """
-
-    def step(state: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], Array]:
-        k, variance = state
-        variance_next = bias + weight * act.dual(variance, variance, variance)
-        k = bias + weight * act.dual(variance[:, None], variance[None, :], k)
-        k = jnp.where(jnp.eye(len(x), dtype=bool), variance_next[:, None], (k + k.T) / 2)
-        return (k, variance_next), k
-
-    first = bias + weight * jnp.matmul(x, x.T, precision="highest") / x.shape[1]
-    kernels: Array = jax.lax.scan(step, (first, jnp.diagonal(first)), None, length=depth)[1]
-    return kernels
+def kernels_by_depth(setting: Setting, x: np.ndarray, depth: int) -> np.ndarray:
+    """Return the kernel of the output of networks of 1 … depth hidden layers, all alike: (depth, m, m)."""
+    layers = kernel_layers(
+        x,
+        depth=depth,
+        activation=setting.act,
+        weight_variance=setting.weight_variance,
+        bias_variance=setting.bias_variance,
+    )
+    return np.asarray(layers)[1:]
 
 
 def measure_setting(setting: Setting, record: Record, depths: Sequence[int], scales: int) -> Found:
     """Return spectrum, posterior, scores and critical scale at every depth, of one setting."""
-    weight, bias = (jnp.asarray(v) for v in (setting.weight_variance, setting.bias_variance))
-    every = np.asarray(kernels_by_depth(jnp.asarray(record.inputs), weight, bias, setting.act, max(depths)))
+    every = kernels_by_depth(setting, record.inputs, max(depths))
     found = {depth: _depth(every[depth - 1], record, scales) for depth in depths}
     linear = linear_score(record)
     gains = [mean_and_error(np.asarray(found[d]["held_out"]) - linear) for d in depths]

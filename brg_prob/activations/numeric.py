@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import jax
@@ -35,7 +36,7 @@ from brg_prob.activations.quadrature import (
 )
 from brg_prob.activations.stable import Block, geometric_mean, on_blocks, quotient
 
-MAX_DEGREE = 512  # beyond it quadrature
+MAX_DEGREE = 4096  # beyond it quadrature: for tanh, at 1e-10, beyond variances of about 45
 DEFAULT_VARIANCE = 2.0
 DEFAULT_TOLERANCE = 1e-10
 SMOOTH_ORDERS = (128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
@@ -75,9 +76,7 @@ class Numeric:
 
     def coefficients(self, variance: Array, *times: int) -> Array:
         """Return the coefficients of φ⁽ⁱ⁾, i the first of ``times``, at the degrees that all share."""
-        return mehler.coefficients(
-            self.derivative(times[0]), variance, self.degrees_of(*times), max(self.order, SMOOTH_ORDER)
-        )
+        return mehler.coefficients(self.derivative(times[0]), variance, self.degrees_of(*times), self.order)
 
     def expectation(self, i: int, j: int) -> Block:
         """Return E_ij(a, b, c), differentiable."""
@@ -90,6 +89,13 @@ class Numeric:
     def tuned(self, max_variance: float, tolerance: float, max_correlation: float) -> Activation:
         """Return φ computed as cheaply as the variance and the tolerance allow; on the host."""
         return tune(self, max_variance, tolerance, max_correlation).activation()
+
+    def mean_square(self, variances: np.ndarray) -> np.ndarray:
+        """Return E[φ²] at variances (m,), on the host: nothing is compiled for it but φ."""
+        order = self.order if self.kinks else SMOOTH_ORDER
+        rules = [_host_rule(self.kinks, math.sqrt(v), order) for v in variances]
+        nodes, weights = np.stack(rules, axis=1)
+        return np.sum(weights * _at_nodes(self, np.sqrt(variances)[:, None] * nodes)[0] ** 2, axis=1)
 
     def error_estimate(self, a: Array, b: Array, c: Array) -> Array:
         """Return an estimate of the error of E_00: bound of the series, error of the quadrature, rounding."""
@@ -105,7 +111,7 @@ class Numeric:
         """Return E[φ²] beyond the series, and what a coarser rule, or rounding, changes in E[φ²]."""
         fine, coarse = (
             gaussian_expectation(lambda z: self.function(z) ** 2, variance, order=order)
-            for order in (max(self.order, SMOOTH_ORDER), _coarser(self.order))
+            for order in (self.order, _coarser(self.order))
         )
         kept = jnp.sum(self.coefficients(variance, 0) ** 2, axis=-1)
         rounding = 8 * jnp.finfo(fine.dtype).eps * fine
@@ -210,6 +216,8 @@ def tune(numeric: Numeric, max_variance: float, tolerance: float, max_correlatio
     tolerance = max(tolerance, 16 * float(jnp.finfo(jnp.result_type(float)).eps))
     order = _enough_nodes(numeric, max_variance, tolerance / 10)
     degrees = () if numeric.kinks else _enough_degrees(numeric, max_variance, tolerance, max_correlation)
+    if degrees:
+        order = max(order + mehler.extra_nodes(degrees[-1]), SMOOTH_ORDER)
     return replace(numeric, order=order, degrees=degrees)
 
 
@@ -250,18 +258,22 @@ def _enough_degrees(
     numeric: Numeric, max_variance: float, tolerance: float, max_correlation: float
 ) -> mehler.Degrees:
     """Return the degrees of φ that bring the bounds of E_00 and E_11 below ``tolerance``, or none."""
-    nodes, table = mehler.hermite_table(SMOOTH_ORDERS[-1], MAX_DEGREE - 1)
+    order = SMOOTH_ORDERS[-1]
     scales = np.sqrt(max_variance) / 2.0 ** np.arange(4)
-    values = _at_nodes(numeric, scales[:, None] * nodes)
-    coefficients, norms = values @ table, values**2 @ table[:, 0]
-    tails = np.maximum(norms[..., None] - np.cumsum(coefficients**2, axis=-1), 0)
+    values = _at_nodes(numeric, scales[:, None] * REACH * unit_rule(order, True)[0])
+    rows, coefficients = mehler.hermite_rows(order), np.empty((2, 4, 0))
     # as in `tuned`: relative to the largest variance, which is the first
-    relative = tails / np.maximum(norms[:, :1, None], np.finfo(float).tiny)
-    bound = relative.max(axis=(0, 1)) * max_correlation ** np.arange(1, MAX_DEGREE + 1)
-    enough = np.flatnonzero(bound <= tolerance)
-    if not len(enough) or enough[0] > MAX_DEGREE - 10:
-        return ()
-    # φ needs one degree more than φ′; multiples of 8 let similar calls share compiled code
-    highest = 8 * (int(enough[0]) // 8 + 1) + 1
-    size = np.sqrt(np.maximum(norms[0], np.finfo(float).tiny))[:, None]
-    return mehler.present_degrees(np.abs(coefficients[0, :, : highest + 1] / size).max(axis=0))
+    norms = values**2 @ next(mehler.hermite_rows(order))
+    largest = np.maximum(norms[:, :1, None], np.finfo(float).tiny)
+    while coefficients.shape[-1] < MAX_DEGREE:
+        more = values @ np.stack(list(islice(rows, 128)), axis=1)
+        coefficients = np.concatenate([coefficients, more], axis=-1)
+        tails = np.maximum(norms[..., None] - np.cumsum(coefficients**2, axis=-1), 0)
+        powers = max_correlation ** np.arange(1, coefficients.shape[-1] + 1)
+        enough = np.flatnonzero((tails / largest).max(axis=(0, 1)) * powers <= tolerance)
+        # φ needs one degree more than φ′; multiples of 8 let similar calls share compiled code
+        highest = 8 * (int(enough[0]) // 8 + 1) + 1 if len(enough) else MAX_DEGREE
+        if highest < coefficients.shape[-1]:
+            size = np.abs(coefficients[0, :, : highest + 1]) / np.sqrt(largest[0])
+            return mehler.present_degrees(size.max(axis=0))
+    return ()

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 
 from brg_prob.kernels.options import any_traced, checked_inputs, checked_options
 from brg_prob.kernels.recursion import all_diagonals, all_pairs
-from brg_prob.kernels.tiles import CACHED, tiled_kernel
+from brg_prob.kernels.tiles import cached_limit, tiled_kernel
 from brg_prob.kernels.tuning import TOLERANCE, tuned_options
 
 
@@ -236,7 +236,7 @@ def _kernel(
         return all_pairs(one, two, *options, ntk)
     # without a closed form always in tiles: a series is summed in cache, and a quadrature holds as
     # many numbers per pair as its rule has nodes
-    memory_limit = CACHED if whole else memory_limit
+    memory_limit = cached_limit(options.activations, one.dtype) if whole else memory_limit
     found = tiled_kernel(one, two, options, ntk=ntk, limit=memory_limit, out=out)
     return jnp.asarray(found) if whole else found
 

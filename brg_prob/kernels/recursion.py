@@ -5,12 +5,15 @@
 
 (u, v) ~ N(0, [[K^l(x, x), K^l], [K^l, K^l(x′, x′)]]). Lee et al., arXiv:1711.00165; Jacot et
 al., arXiv:1806.07572. Nothing is checked here: see :mod:`brg_prob.kernels.options`.
+
+Consecutive layers of one activation are one loop, which compiles once for any depth.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
+from itertools import groupby
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,62 +22,92 @@ from jax import Array
 from brg_prob.activations import Activation
 
 Activations = tuple[Activation, ...]
+UNROLLED = 4  # layers of one closed form that are faster written out than in a loop
 
 
-class Layers(NamedTuple):
-    """Kernels of every layer, l = 1 … L + 1; the last is the output's.
+class State(NamedTuple):
+    """Kernels of one layer l.
 
     Attributes
     ----------
+    rows, columns
+        K^l(x, x) and K^l(x′, x′), (n1,) and (n2,); columns None: x′ are x; both None on the diagonal.
     nngp
-        K^l: (n1, n2) each, or (n,) on the diagonal.
+        K^l, (n1, n2), or (n,) on the diagonal.
     ntk
-        Θ^l, the same shapes; empty if only the NNGP was asked for.
+        Θ^l, the same shape; None if only the NNGP was asked for.
     """
 
-    nngp: tuple[Array, ...]
-    ntk: tuple[Array, ...]
+    rows: Array | None
+    columns: Array | None
+    nngp: Array
+    ntk: Array | None
 
     @property
     def output(self) -> Array:
-        """Θ^{L+1} if it was asked for, else K^{L+1}."""
-        return (self.ntk or self.nngp)[-1]
+        """Θ^l if it was asked for, else K^l."""
+        return self.nngp if self.ntk is None else self.ntk
 
 
-def diagonal(x: Array, weights: Array, biases: Array, activations: Activations, ntk: bool) -> Layers:
-    """Return K^l(x, x), and Θ^l(x, x), of every input (n, d): arrays (n,)."""
+def diagonal(x: Array, weights: Array, biases: Array, ntk: bool) -> State:
+    """Return the first layer of every input (n, d) with itself."""
     k = biases[0] + weights[0] * jnp.mean(x**2, axis=1)
-    variances, tangents = [k], [k]
-    for layer, act in enumerate(activations, start=1):
-        slope = weights[layer] * act.dual_derivative(k, k, k) if ntk else 0.0
-        k = biases[layer] + weights[layer] * act.dual(k, k, k)
-        variances.append(k)
-        tangents.append(k + slope * tangents[-1])
-    return Layers(tuple(variances), tuple(tangents) if ntk else ())
+    return State(None, None, k, k if ntk else None)
 
 
-def pairs(x1: Array, x2: Array, weights: Array, biases: Array, activations: Activations, ntk: bool) -> Layers:
-    """Return K^l(x, x′), and Θ^l(x, x′), of all pairs: arrays (n1, n2)."""
-    rows = diagonal(x1, weights, biases, activations, False).nngp
-    columns = diagonal(x2, weights, biases, activations, False).nngp
-    k = biases[0] + weights[0] * jnp.matmul(x1, x2.T, precision="highest") / x1.shape[1]
-    kernels, tangents = [k], [k]
-    for layer, act in enumerate(activations, start=1):
-        block = (rows[layer - 1][:, None], columns[layer - 1][None, :], k)
-        slope = weights[layer] * act.dual_derivative(*block) if ntk else 0.0
-        k = biases[layer] + weights[layer] * act.dual(*block)
-        if act.numeric is not None:  # else XLA computes a series anew wherever the next layer reads it
-            k = jax.lax.optimization_barrier(k)
-        kernels.append(k)
-        tangents.append(k + slope * tangents[-1])
-    return Layers(tuple(kernels), tuple(tangents) if ntk else ())
+def pairs(x1: Array, x2: Array | None, weights: Array, biases: Array, ntk: bool) -> State:
+    """Return the first layer of all pairs."""
+    other = x1 if x2 is None else x2
+    k = biases[0] + weights[0] * jnp.matmul(x1, other.T, precision="highest") / x1.shape[1]
+    columns = None if x2 is None else diagonal(x2, weights, biases, False).nngp
+    return State(diagonal(x1, weights, biases, False).nngp, columns, k, k if ntk else None)
+
+
+def next_layer(act: Activation, state: State, weight: Array, bias: Array) -> State:
+    """Return the kernels one layer on."""
+
+    def own(k: Array | None) -> Array | None:
+        return None if k is None else bias + weight * act.dual(k, k, k)
+
+    block = (state.nngp,) * 3
+    if state.rows is not None:
+        columns = state.rows if state.columns is None else state.columns
+        block = (state.rows[:, None], columns[None, :], state.nngp)
+    k = bias + weight * act.dual(*block)
+    if act.numeric is not None:  # else XLA computes a series anew wherever it is read
+        k = jax.lax.optimization_barrier(k)
+    ntk = None if state.ntk is None else k + weight * act.dual_derivative(*block) * state.ntk
+    return State(own(state.rows), own(state.columns), k, ntk)
+
+
+def flow(state: State, weights: Array, biases: Array, activations: Activations, every_layer: bool) -> Array:
+    """Return the output's kernel (…), or every layer's (L + 1, …), from the first layer's."""
+    found: list[Any] = [state.output[None]]
+    first = 1
+    for act, layers in groupby(activations):
+
+        def step(state: State, variances: tuple[Array, Array], act: Activation = act) -> tuple[State, Any]:
+            state = next_layer(act, state, *variances)
+            return state, state.output if every_layer else None
+
+        last = first + len(list(layers))
+        variances = weights[first:last], biases[first:last]
+        if last - first > (UNROLLED if act.numeric is None else 1):
+            state, outputs = jax.lax.scan(step, state, variances)
+            found.append(outputs)
+        else:
+            for weight, bias in zip(*variances, strict=True):
+                state, output = step(state, (weight, bias))
+                found.append(output[None] if every_layer else None)
+        first = last
+    return jnp.concatenate(found) if every_layer else state.output
 
 
 def mirrored(kernel: Array, diagonal: Array) -> Array:
-    """Return a kernel of equal inputs with rounding taken out: symmetric, its diagonal as given."""
+    """Return kernels of equal inputs (…, n, n) without rounding: symmetric, diagonals (…, n) as given."""
     kernel = jax.lax.optimization_barrier(kernel)  # else XLA computes it once more, transposed
-    symmetric = (kernel + kernel.T) / 2
-    return jnp.where(jnp.eye(len(diagonal), dtype=bool), diagonal[:, None], symmetric)
+    symmetric = (kernel + kernel.mT) / 2
+    return jnp.where(jnp.eye(kernel.shape[-1], dtype=bool), diagonal[..., None], symmetric)
 
 
 @partial(jax.jit, static_argnames=("activations", "ntk", "every_layer"))
@@ -88,13 +121,10 @@ def all_pairs(
     every_layer: bool = False,
 ) -> Array:
     """Return the output's kernel (n1, n2), or every layer's (L + 1, n1, n2); of x1 alone if x2 is None."""
-    layers = pairs(x1, x1 if x2 is None else x2, weights, biases, activations, ntk)
-    found = (layers.ntk or layers.nngp) if every_layer else (layers.output,)
-    if x2 is None:
-        own = diagonal(x1, weights, biases, activations, ntk)
-        exact = (own.ntk or own.nngp)[-len(found) :]
-        found = tuple(mirrored(k, diag) for k, diag in zip(found, exact, strict=True))
-    return jnp.stack(found) if every_layer else found[0]
+    found = flow(pairs(x1, x2, weights, biases, ntk), weights, biases, activations, every_layer)
+    if x2 is not None:
+        return found
+    return mirrored(found, all_diagonals(x1, weights, biases, activations, ntk, every_layer))
 
 
 @partial(jax.jit, static_argnames=("activations", "ntk", "every_layer"))
@@ -107,5 +137,4 @@ def all_diagonals(
     every_layer: bool = False,
 ) -> Array:
     """Return the diagonal (n,) of the output's kernel, or of every layer's (L + 1, n)."""
-    layers = diagonal(x, weights, biases, activations, ntk)
-    return jnp.stack(layers.ntk or layers.nngp) if every_layer else layers.output
+    return flow(diagonal(x, weights, biases, ntk), weights, biases, activations, every_layer)

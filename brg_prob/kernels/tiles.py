@@ -18,6 +18,7 @@ DEFAULT_LIMIT = 2**28  # 256 MiB, where only `out` is given
 CACHED = 2**23  # tiles of this size stay in a processor's cache
 SMALLEST = 16  # rows of a tile
 LARGEST = 2048  # a larger tile is no faster, and pads more
+COEFFICIENTS = 6  # arrays of coefficients of a series alive at once, those of rows and columns
 BUFFERS = 4  # first guess of the tiles alive at once; the compiler knows better, and is asked
 
 
@@ -64,6 +65,12 @@ def tiled_kernel(
             elif x2 is None:
                 result[b : b + across, a : a + down] = block.T
     return result
+
+
+def cached_limit(activations: Activations, dtype: Any) -> int:
+    """Return the bytes of tiles whose pairs stay in cache, and of their longest series' coefficients."""
+    terms = max(len(act.numeric.degrees) for act in activations if act.numeric is not None)
+    return CACHED + COEFFICIENTS * terms * math.isqrt(CACHED // BUFFERS // dtype.itemsize) * dtype.itemsize
 
 
 def checked_limit(limit: Any) -> int:

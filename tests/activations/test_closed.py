@@ -54,14 +54,14 @@ def differentiated(name):
     """Value and derivatives by a, b, c of both duals, (2, 4, points), split into the SETS."""
     act = activation(name).tuned(1.0, 1e-5)  # a short series; those of full length are in test_numeric
 
-    def both(a, b, c):
-        rows = []
-        for dual in (act.dual, act.dual_derivative):
-            value, slopes = jax.value_and_grad(dual, argnums=(0, 1, 2))(a, b, c)
-            rows.append(jnp.stack([value, *slopes]))
-        return jnp.stack(rows)
+    @jax.jit
+    def both(*point):  # forward, which compiles faster
+        value, along = jax.linearize(lambda *p: jnp.stack([act.dual(*p), act.dual_derivative(*p)]), *point)
+        one, zero = jnp.ones(POINTS.shape[1]), jnp.zeros(POINTS.shape[1])
+        slopes = [along(*(one if i == j else zero for j in range(3))) for i in range(3)]
+        return jnp.stack([value, *slopes], axis=1)
 
-    return np.split(np.asarray(jax.jit(jax.vmap(both, out_axes=2))(*POINTS)), PARTS, axis=-1)
+    return np.split(np.asarray(both(*POINTS)), PARTS, axis=-1)
 
 
 def oracle(polar, f):

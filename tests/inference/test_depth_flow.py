@@ -4,12 +4,10 @@ import json
 import math
 import re
 
-import jax
 import numpy as np
 import pytest
 from scipy import optimize, special, stats
 
-from brg_prob.kernels import nngp_kernel
 from inference import _depth_draws, _depth_field, _depth_finite, _depth_phases, depth_flow
 
 
@@ -100,14 +98,14 @@ def test_critical_correlations_approach_one_as_powers_of_the_depth(run):
         assert abs(each["exponent"]["measured"] - (-3 - exponent)) > each["exponent"]["bound"]
 
 
-def test_the_loop_over_layers_is_the_librarys_kernel():
+def test_kernels_by_depth_are_those_of_a_recursion():
     x = np.random.default_rng(0).normal(size=(6, 3))
-    every = _depth_field.kernels_by_depth(jax.numpy.asarray(x), 1.7, 0.2, _depth_phases.activation("erf"), 3)
-    k, options = 0.2 + 1.7 * x @ x.T / 3, dict(activation="erf", weight_variance=1.7, bias_variance=0.2)
+    every = _depth_field.kernels_by_depth(_depth_phases.Setting("erf", "chaotic", 1.7, 0.2, 1.0), x, 3)
+    k = 0.2 + 1.7 * x @ x.T / 3
+    assert len(every) == 3
     for kernel in every:
         k = 0.2 + 1.7 * erf_dual(np.diag(k)[:, None], np.diag(k)[None, :], k)
         np.testing.assert_allclose(kernel, k, rtol=1e-10)
-    np.testing.assert_allclose(every[1], nngp_kernel(x, depth=2, **options), rtol=1e-10)
 
 
 # --- fields on the record ---------------------------------------------------------------------------

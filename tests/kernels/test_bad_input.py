@@ -55,9 +55,10 @@ def test_a_singular_kernel_is_explained():
     assert "singular to rounding also with ridge 1e-30" in explain_singular(k, X, ridge=1e-30)
     # without biases ReLU is homogeneous: parallel inputs, none equal
     assert "no inputs coincide, but the rank is 2 of 3" in explain_singular(k[np.ix_([0, 1, 3], [0, 1, 3])])
-    zero = np.array([[0.0, 0.0], [1.0, 2.0]])
-    assert "input 0 has no variance" in explain_singular(nngp_kernel(zero, **GOOD), zero)
+    zero = np.where(np.arange(5)[:, None] == 4, 0.0, X)[[4, 0]]
+    empty = np.asarray(nngp_kernel(np.concatenate([zero, X[:3]]), **GOOD))[:2, :2]
+    assert "input 0 has no variance" in explain_singular(empty, zero)
     assert "not finite in row 1" in explain_singular(np.diag([1.0, np.nan]))
     # negative control: different inputs, with biases
-    different = nngp_kernel(X[[0, 1, 3]], **{**GOOD, "bias_variance": 0.5})
+    different = np.asarray(nngp_kernel(X, **{**GOOD, "bias_variance": 0.5}))[np.ix_([0, 1, 3], [0, 1, 3])]
     assert explain_singular(different, X[[0, 1, 3]]) is None

@@ -32,6 +32,7 @@ def test_critical_variances_are_those_of_the_two_classes():
     exact = {"relu": 2, "identity": 1, "leaky_relu(0.2)": 2 / 1.04, "tanh": 1, "erf": np.pi / 4, "sin": 1}
     for name, value in exact.items():
         assert abs(critical_weight_variance(name) / value - 1) < 1e-8
+    for name, value in list(exact.items())[::4]:  # relu and erf, one of each class
         assert phase(name, weight_variance=value, bias_variance=0.0) == "critical"
         assert phase(name, weight_variance=0.9 * value, bias_variance=0.0) == "ordered"
         assert phase(name, weight_variance=1.1 * value, bias_variance=0.0) == "chaotic"

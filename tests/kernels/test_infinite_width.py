@@ -7,26 +7,33 @@ import pytest
 from scipy import stats
 
 from brg_prob.kernels import kernel_layers, nngp_kernel, ntk_kernel
+from brg_prob.kernels.options import checked_options
+from brg_prob.kernels.tuning import tuned_options
 
 X = np.array([[0.4, -0.8], [0.9, 0.2], [-0.4, -0.2], [0.6, -1.0]])
 WEIGHTS, BIASES = (1.3, 2.1, 1.7, 0.9), (0.2, 0.0, 0.3, 0.1)
+DEEP = dict(weights=(*WEIGHTS, 1.9, 1.2, 1.6), biases=(*BIASES, 0.0, 0.2, 0.4))  # six layers: a loop
 
 
 def options(activation, depth=3, weights=WEIGHTS, biases=BIASES):
     return dict(depth=depth, activation=activation, weight_variance=weights, bias_variance=biases)
 
 
-@pytest.mark.parametrize("names", [("relu",) * 3, ("tanh", "relu", "erf")])
+@pytest.mark.parametrize("names", [("relu",) * 6, ("tanh", "relu", "erf")])
 def test_every_layer_is_that_of_a_plain_recursion(names, plain_recursion):
-    expected = plain_recursion(X, names, WEIGHTS, BIASES)
-    given = options(names if len(set(names)) > 1 else names[0])
+    variances = DEEP if len(names) == 6 else dict(weights=WEIGHTS, biases=BIASES)
+    expected = plain_recursion(X, names, **variances)
+    mixed = ("tanh", "relu", jax.scipy.special.erf)  # a function of the user's among them
+    given = options("relu" if len(names) == 6 else mixed, len(names), **variances)
     np.testing.assert_allclose(kernel_layers(X, **given), expected[0], rtol=1e-9)
     np.testing.assert_allclose(kernel_layers(X, ntk=True, **given), expected[1], rtol=1e-8)
     # two sets of inputs, and the diagonal alone
     np.testing.assert_allclose(ntk_kernel(X[:1], X[1:], **given), expected[1, -1, :1, 1:], rtol=1e-8)
     np.testing.assert_allclose(nngp_kernel(X, diagonal=True, **given), np.diag(expected[0, -1]), rtol=1e-9)
     # negative control: the variances of two layers exchanged
-    wrong = plain_recursion(X, names, (*WEIGHTS[:2], WEIGHTS[3], WEIGHTS[2]), BIASES)
+    swapped = list(variances["weights"])
+    swapped[-2:] = swapped[:-3:-1]
+    wrong = plain_recursion(X, names, swapped, variances["biases"])
     assert np.abs(wrong[1, -1] / expected[1, -1] - 1).max() > 1e-3
 
 
@@ -100,11 +107,11 @@ def test_the_tangent_kernel_is_the_mean_of_the_empirical_one_at_one_hidden_layer
     assert np.abs((samples.mean(0) - (kernel - b[1])) / error).max() > 8
 
 
-@pytest.mark.parametrize("name", ["relu", "erf", "tanh"])
-def test_kernels_are_symmetric_and_not_negative(name):
+@pytest.mark.parametrize("names", [("relu", "erf"), ("tanh",)])
+def test_kernels_are_symmetric_and_not_negative(names):
     x = np.random.default_rng(0).standard_normal((60, 3)) / 2
     x[7] = x[3]
-    given = options(name) if name != "tanh" else options(name, 1, WEIGHTS[:2], BIASES[:2])
+    given = options(names, len(names), WEIGHTS[: len(names) + 1], BIASES[: len(names) + 1])
     for kernel in (nngp_kernel, ntk_kernel):
         k = np.asarray(kernel(x, **given))
         assert np.array_equal(k, k.T)
@@ -113,13 +120,11 @@ def test_kernels_are_symmetric_and_not_negative(name):
         np.testing.assert_allclose(np.diag(k), kernel(x, diagonal=True, **given), rtol=1e-13)
 
 
-@pytest.mark.parametrize("name", ["relu", "sign"])
-def test_values_and_derivatives_are_finite_at_coincident_and_zero_inputs(name):
+def test_values_and_derivatives_are_finite_at_coincident_and_zero_inputs():
     x = jnp.array([[0.0, 0.0], [1.0, 2.0], [1.0, 2.0], [-1.0, -2.0]])
 
     def total(x, weight, bias):
-        given = options(name, 2, weight, bias)
-        return nngp_kernel(x, **given).sum() + ntk_kernel(x, **given).sum()
+        return ntk_kernel(x, **options(("relu", "sign", "relu"), 3, weight, bias)).sum()  # K^l is part of it
 
     value, gradients = jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2)))(x, 1.5, 0.0)
     assert np.isfinite(value)
@@ -127,8 +132,9 @@ def test_values_and_derivatives_are_finite_at_coincident_and_zero_inputs(name):
 
 
 def test_derivatives_are_those_of_differences():
+    """Of six layers: reverse mode goes through the loop."""
     x, step = jnp.asarray(X), 1e-6
-    given = options("relu", 2, 1.5, 0.1)
+    given = options("relu", 6, 1.5, 0.1)
 
     @jax.jit
     def total(x, weight):
@@ -143,18 +149,22 @@ def test_derivatives_are_those_of_differences():
     np.testing.assert_allclose(slope, (total(x, 1.5 + step) - total(x, 1.5 - step)) / (2 * step), rtol=1e-7)
 
 
-def test_single_precision_costs_four_digits_at_most():
-    exact = nngp_kernel(X, **options("relu"))
+def test_single_precision_costs_four_digits_at_most(plain_recursion):
+    exact, tangent = plain_recursion(X, ("relu",) * 3, WEIGHTS, BIASES)[:, -1]
     single = nngp_kernel(X.astype(np.float32), **options("relu"))
     assert single.dtype == np.float32
     np.testing.assert_allclose(single, exact, rtol=1e-4)
-    tangent = ntk_kernel(X.astype(np.float32), **options("relu"))
-    reference = ntk_kernel(X, **options("relu"))  # of nearly coincident inputs the angle has half the digits
-    assert np.max(np.abs(tangent - reference)) < 1e-4 * np.max(np.abs(reference))
+    found = ntk_kernel(X.astype(np.float32), **options("relu"))
+    # of nearly coincident inputs the angle has half the digits
+    assert np.max(np.abs(found - tangent)) < 1e-4 * np.max(np.abs(tangent))
 
 
-def test_a_function_of_the_users_is_an_activation(plain_recursion):
-    x = X / 3
-    expected = plain_recursion(x, ("erf",), WEIGHTS[:2], BIASES[:2])[0, -1]
-    given = options(jax.scipy.special.erf, 1, WEIGHTS[:2], BIASES[:2])
-    np.testing.assert_allclose(nngp_kernel(x, **given), expected, rtol=1e-8)
+def test_a_deep_network_of_tuned_layers_has_few_programs(plain_recursion):
+    """Variances fall from 20 to 0.4: neighbours share a series, and each keeps its digits."""
+    x = X[:2] * np.sqrt(20 / 1.3 / np.mean(X[0] ** 2))
+    weights, biases = (1.3, *[0.8] * 12), (0.0,) * 13
+    options_ = checked_options(12, "tanh", weights, biases, np.dtype(float))
+    assert len(set(tuned_options(options_, x, None, 1e-10).activations)) <= 3
+    expected = plain_recursion(x, ("tanh",) * 12, weights, biases)[0]
+    given = options("tanh", 12, weights, biases)
+    np.testing.assert_allclose(kernel_layers(x, **given), expected, rtol=1e-8)
