@@ -68,7 +68,7 @@ def plane_expectation(f, a, b, rho):
     return (w * f(np.sqrt(a) * z)) @ f(v) @ w
 
 
-@pytest.mark.parametrize(("name", "scale"), [("tanh", 3), ("tanh", 5), ("swish", 4)])
+@pytest.mark.parametrize(("name", "scale"), [("tanh", 5), ("swish", 4)])
 def test_a_large_variance_takes_a_longer_series(functions, name, scale):
     k = float(scale**2)
     act = activation(name).tuned(k)
@@ -80,7 +80,13 @@ def test_a_large_variance_takes_a_longer_series(functions, name, scale):
     # negative control, T2's: a series good for |ρ| ≤ .75 only
     short = activation(name).tuned(k, max_correlation=0.75)
     assert len(short.numeric.degrees) < len(act.numeric.degrees) / 2
-    assert abs(both(short)(*as_blocks(blocks))[0][3] - plane_expectation(np.tanh, *blocks[3])) > 1e-7
+    assert (
+        abs(
+            both(short)(*as_blocks(blocks))[0][3]
+            - plane_expectation(lambda z: functions[name][0](z, None), *blocks[3])
+        )
+        > 1e-7
+    )
 
 
 def test_beyond_thousands_of_terms_it_is_quadrature():

@@ -19,22 +19,24 @@ def options(activation, depth=3, weights=WEIGHTS, biases=BIASES):
     return dict(depth=depth, activation=activation, weight_variance=weights, bias_variance=biases)
 
 
-@pytest.mark.parametrize("names", [("relu",) * 6, ("tanh", "relu", "erf")])
-def test_every_layer_is_that_of_a_plain_recursion(names, plain_recursion):
-    variances = DEEP if len(names) == 6 else dict(weights=WEIGHTS, biases=BIASES)
-    expected = plain_recursion(X, names, **variances)
-    mixed = ("tanh", "relu", jax.scipy.special.erf)  # a function of the user's among them
-    given = options("relu" if len(names) == 6 else mixed, len(names), **variances)
+def test_every_layer_is_that_of_a_plain_recursion(plain_recursion):
+    names = ("relu",) * 6
+    expected = plain_recursion(X, names, **DEEP)
+    given = options("relu", 6, **DEEP)
     np.testing.assert_allclose(kernel_layers(X, **given), expected[0], rtol=1e-9)
     np.testing.assert_allclose(kernel_layers(X, ntk=True, **given), expected[1], rtol=1e-8)
-    # two sets of inputs, and the diagonal alone
-    np.testing.assert_allclose(ntk_kernel(X[:1], X[1:], **given), expected[1, -1, :1, 1:], rtol=1e-8)
     np.testing.assert_allclose(nngp_kernel(X, diagonal=True, **given), np.diag(expected[0, -1]), rtol=1e-9)
     # negative control: the variances of two layers exchanged
-    swapped = list(variances["weights"])
-    swapped[-2:] = swapped[:-3:-1]
-    wrong = plain_recursion(X, names, swapped, variances["biases"])
+    weights = (*DEEP["weights"][:-2], *DEEP["weights"][:-3:-1])
+    wrong = plain_recursion(X, names, weights, DEEP["biases"])
     assert np.abs(wrong[1, -1] / expected[1, -1] - 1).max() > 1e-3
+
+
+def test_layers_of_different_activations_and_two_sets_of_inputs(plain_recursion):
+    expected = plain_recursion(X, ("tanh", "relu", "erf"), WEIGHTS, BIASES)
+    given = options(("tanh", "relu", jax.scipy.special.erf))  # a function of the user's among them
+    np.testing.assert_allclose(kernel_layers(X, ntk=True, **given), expected[1], rtol=1e-8)
+    np.testing.assert_allclose(nngp_kernel(X[:1], X[1:], **given), expected[0, -1, :1, 1:], rtol=1e-9)
 
 
 def _draws(rng, count, widths, x):
@@ -124,7 +126,7 @@ def test_values_and_derivatives_are_finite_at_coincident_and_zero_inputs():
     x = jnp.array([[0.0, 0.0], [1.0, 2.0], [1.0, 2.0], [-1.0, -2.0]])
 
     def total(x, weight, bias):
-        return ntk_kernel(x, **options(("relu", "sign", "relu"), 3, weight, bias)).sum()  # K^l is part of it
+        return ntk_kernel(x, **options(("relu", "sign"), 2, weight, bias)).sum()  # K^l is part of it
 
     value, gradients = jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2)))(x, 1.5, 0.0)
     assert np.isfinite(value)
