@@ -13,11 +13,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 from numpyro import handlers
-from numpyro.distributions import Distribution, ExpandedDistribution, Independent, MaskedDistribution, Unit
+from numpyro.distributions import (
+    CategoricalLogits,
+    CategoricalProbs,
+    Distribution,
+    ExpandedDistribution,
+    Independent,
+    MaskedDistribution,
+    Unit,
+)
 from numpyro.distributions.constraints import Constraint
 from numpyro.primitives import Messenger
 
@@ -144,7 +153,7 @@ def field(trace: Trace, observation: str | None = None) -> Array:
     -------
     Array
         The value of site "f" if there is one, else the mean of the observation given
-        its parents; (n,) or (n, o).
+        its parents, of a categorical one the probabilities; (n,) or (n, o).
 
     Raises
     ------
@@ -162,12 +171,22 @@ def field(trace: Trace, observation: str | None = None) -> Array:
             'the model has no site "f" and no single observation; add numpyro.deterministic("f", ...)'
         )
     try:
-        return trace[observation]["fn"].mean
+        return _mean(trace[observation]["fn"])
     except NotImplementedError:
         raise ValueError(
             f'the model has no site "f" and its observation "{observation}" has no mean; '
             'add numpyro.deterministic("f", ...)'
         ) from None
+
+
+def _mean(distribution: Distribution) -> Array:
+    """Return the mean of an observation; of a category, that of its indicators."""
+    inner = distribution
+    while isinstance(inner, ExpandedDistribution | Independent | MaskedDistribution):
+        inner = inner.base_dist
+    if isinstance(inner, CategoricalProbs | CategoricalLogits):
+        return jnp.broadcast_to(inner.probs, distribution.batch_shape + inner.probs.shape[-1:])
+    return distribution.mean
 
 
 def read_model(
