@@ -3,7 +3,7 @@
 Location-scale families and everything made from a transported distribution by a bijection
 are closed forms. Elsewhere the smaller of distribution and survival function is used, in
 logarithms, so that both tails keep their digits; without a closed inverse the map is
-inverted by bisection and one Newton step, which also carries the derivatives.
+inverted by bisection and one Newton step, and differentiated implicitly, to any order.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax import Array
+from jax.custom_derivatives import SymbolicZero
 from jax.scipy.special import betainc, erf, erfinv, gammainc, gammaincc, log_ndtr, ndtr
 from jax.scipy.stats import norm
 from numpyro.distributions import Distribution, biject_to
@@ -341,34 +342,60 @@ _QUANTILES: dict[type, Quantile] = {
 
 @partial(jax.jit, static_argnums=1)
 def _inverted(distribution: Distribution, tails: Tails, z: Array) -> Array:
-    """Invert an increasing map numerically: bisection, then one Newton step that carries derivatives.
+    """Invert an increasing map numerically: bisection and one Newton step; derivatives of any order.
 
-    dz/dθ = p(θ)/φ(z) gives the step; with the bisected point held constant, the step's own
-    derivatives are those of the implicit function, for z and for the parents.
+    dθ/dz = φ(z)/p(θ), and dθ = −dθ/dz · ∂z/∂(parents) in the parents, both at the θ found, so that
+    they may be differentiated again.
     """
+    leaves, structure = jax.tree.flatten(distribution)
+
+    @jax.custom_jvp
+    def invert(target: Array, parents: list[Array]) -> Array:
+        return _bisected(jax.tree.unflatten(structure, parents), tails, target)
+
+    def rule(primals: tuple[Array, list[Array]], tangents: tuple[Any, list[Any]]) -> tuple[Array, Array]:
+        (target, parents), (target_dot, parents_dot) = primals, tangents
+        value = invert(target, parents)
+        moving = [i for i, dot in enumerate(parents_dot) if not isinstance(dot, SymbolicZero)]
+        fall = jnp.zeros_like(target) if isinstance(target_dot, SymbolicZero) else target_dot
+        if moving:  # only these: not every distribution function has derivatives in all its parents
+
+            def reached(moved: list[Array]) -> Array:
+                at = dict(zip(moving, moved, strict=True))
+                own = jax.tree.unflatten(structure, [at.get(i, leaf) for i, leaf in enumerate(parents)])
+                return normal_score(*tails(own, value))
+
+            fall -= jax.jvp(reached, ([parents[i] for i in moving],), ([parents_dot[i] for i in moving],))[1]
+        own = jax.tree.unflatten(structure, parents)
+        return value, jnp.exp(norm.logpdf(target) - own.log_prob(value)) * fall
+
+    invert.defjvp(rule, symbolic_zeros=True)
+    return invert(z, leaves)
+
+
+def _bisected(distribution: Any, tails: Tails, z: Array) -> Array:
+    """Return F⁻¹(Φ(z)) by bisection and one Newton step."""
     support = distribution.support
-    frozen, target = jax.tree.map(jax.lax.stop_gradient, (distribution, z))
     unbounded = support is dist.constraints.real
 
     def value_at(u: Array) -> Array:
         return jnp.sinh(u) if unbounded else biject_to(support)(u)
 
     limit = 0.98 * jnp.log(jnp.finfo(z.dtype).max)
-    falls = value_at(jnp.full_like(target, -1)) > value_at(jnp.full_like(target, 1))
-    log_cdf, log_sf = log_normal_cdf(target), log_normal_cdf(-target)
+    falls = value_at(jnp.full_like(z, -1)) > value_at(jnp.full_like(z, 1))
+    log_cdf, log_sf = log_normal_cdf(z), log_normal_cdf(-z)
 
     def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = ends
         middle = (low + high) / 2
-        here_cdf, here_sf = tails(frozen, value_at(middle))
-        below = jnp.where(target < 0, here_cdf < log_cdf, here_sf > log_sf)
+        here_cdf, here_sf = tails(distribution, value_at(middle))
+        below = jnp.where(z < 0, here_cdf < log_cdf, here_sf > log_sf)
         goes_up = below != falls
         return jnp.where(goes_up, middle, low), jnp.where(goes_up, high, middle)
 
-    ends = (jnp.full_like(target, -limit), jnp.full_like(target, limit))
+    ends = (jnp.full_like(z, -limit), jnp.full_like(z, limit))
     low, high = jax.lax.fori_loop(0, _BISECTIONS, halve, ends)
-    start = jax.lax.stop_gradient(value_at((low + high) / 2))
-    reached = normal_score(*tails(distribution, start))
-    slope = jnp.exp(norm.logpdf(target) - frozen.log_prob(start))
-    step = jax.lax.stop_gradient(slope) * (reached - z)
+    start = value_at((low + high) / 2)
+    slope = jnp.exp(norm.logpdf(z) - distribution.log_prob(start))
+    step = slope * (normal_score(*tails(distribution, start)) - z)
     return jnp.where(jnp.isfinite(step), start - step, start)
