@@ -1,0 +1,224 @@
+"""What was learnt of each parameter: contraction against the prior, and conflict with it.
+
+In standard-normal coordinates z the prior is N(0, 1) whatever the model, so that posterior
+variance v and mean m can be read at once. On average over data drawn from the prior
+predictive Var m = 1 − v (law of total variance): a mean far outside contradicts the prior
+[Evans, Moshonov, doi:10.1214/06-BA129]. Exact for a linear-Gaussian model at T = n.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from arviz_stats import psense
+from arviz_stats.base import array_stats
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+Floats = NDArray[np.float64]
+
+_LEVEL = 0.05
+_PRIOR_DRAWS, _ELEMENTS = 4000, 1 << 22
+_PROBED = 200  # parameters whose effective number of draws is found one by one
+_MOST_SENSITIVE = 60  # parameters up to which the sensitivities are computed
+
+
+def parameter_table(
+    metric: Any,
+    posterior: xr.DataTree,
+    *,
+    observations: float | None = None,
+    stiff_share: ArrayLike | None = None,
+) -> xr.Dataset:
+    """Return what was learnt of each parameter.
+
+    Parameters
+    ----------
+    metric
+        Gives ``labels`` (D,) and ``coordinates``, of :class:`~brg_prob.geometry.StandardNormalCoordinates` or
+        with the same face; sites without a label were held fixed and are left out.
+    posterior
+        Draws of the latent sites, with attributes ``observations``, ``n`` and ``independent``.
+    observations
+        T; default: the posterior's.
+    stiff_share
+        How much of each parameter lies in stiff directions, (D,).
+
+    Returns
+    -------
+    xarray.Dataset
+        By ``parameter`` (labels). In units of the prior, which is 0 ± 1: ``z_mean``, ``z_sd``,
+        ``contraction`` 1 − z_sd² and its Monte-Carlo error ``contraction_se``. Conflict: ``conflict_p``, the
+        two-sided tail of ``z_mean`` under the prior predictive, and ``conflict``, 1 where it is below .05
+        after Bonferroni; nan and 0 at T ≠ n. In the parameter's own unit: ``prior_median``, ``prior_width``,
+        ``posterior_median``, ``posterior_width``, the width being half of the central 68.3 % interval, a
+        standard deviation where the law is normal (nan for a site with fewer coordinates than entries).
+        ``stiff_share``. With ``log_prior`` in the tree, T = n and at most 60 parameters also
+        ``prior_sensitivity``, ``likelihood_sensitivity`` [Kallioinen et al., doi:10.1007/s11222-023-10366-5].
+        Attributes: ``effective_parameters`` (Σ contraction), ``conflicts``, ``at_full_weight``, ``status``.
+
+    Raises
+    ------
+    ValueError
+        A site without draws.
+    """
+    labels = [str(label) for label in metric.labels]
+    values = _site_draws(metric.coordinates, posterior)
+    kept = _Kept(metric.coordinates, labels)
+    z = standard_normal_draws(metric.coordinates, values)[..., kept.entries]
+    seen = posterior.attrs.get("observations") if observations is None else observations
+    full = seen is None or "n" not in posterior.attrs or float(seen) == float(posterior.attrs["n"])
+    columns = contraction(z, independent=bool(posterior.attrs.get("independent", 0)), conflicts=full)
+    columns |= _own_units(metric.coordinates, values, kept.names)
+    if stiff_share is not None:
+        columns["stiff_share"] = np.asarray(stiff_share, dtype=float)
+    if full and len(labels) <= _MOST_SENSITIVE:
+        columns |= _sensitivities(metric.coordinates, posterior, kept.names)
+    total, conflicts = float(columns["contraction"].sum()), int(columns["conflict"].sum())
+    return xr.Dataset(
+        {name: ("parameter", value) for name, value in columns.items()},
+        coords={"parameter": np.array(labels, dtype=str)},
+        attrs={
+            "effective_parameters": total,
+            "conflicts": conflicts,
+            "at_full_weight": int(full),
+            "status": _status(total, conflicts, len(labels), full=full),
+        },
+    )
+
+
+def standard_normal_draws(coordinates: Any, values: dict[str, Any]) -> Floats:
+    """Return draws in standard-normal coordinates, (chain, draw, D), of site → (chain, draw, *shape)."""
+    chains, length = next(iter(values.values())).shape[:2]
+    flat = {name: jnp.asarray(v).reshape(chains * length, *v.shape[2:]) for name, v in values.items()}
+    mapped = jax.jit(jax.vmap(lambda one: coordinates.flatten(coordinates.forward(one))))(flat)
+    return np.asarray(mapped, dtype=float).reshape(chains, length, -1)
+
+
+def contraction(
+    z: ArrayLike, *, independent: bool = False, conflicts: bool = True
+) -> dict[str, NDArray[Any]]:
+    """Return moments, contraction and conflict with the prior of draws in standard-normal coordinates.
+
+    Parameters
+    ----------
+    z
+        (chain, draw, D).
+    independent
+        Whether the draws are independent; else the Monte-Carlo errors use effective numbers of draws.
+    conflicts
+        Whether the draws are those of the full posterior, so that their mean has a law under the prior.
+
+    Returns
+    -------
+    dict
+        ``z_mean``, ``z_sd``, ``contraction``, ``contraction_se``, ``conflict_p``, ``conflict``, each (D,).
+        The variance 1 − v that the mean should have is taken two standard errors larger than estimated, so
+        that Monte-Carlo noise of a parameter of which nothing was learnt raises no alarm.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> draws = np.array([0.0, 4.0]) + np.sqrt([1.0, 0.1]) * rng.standard_normal((1, 4000, 2))
+    >>> found = contraction(draws, independent=True)
+    >>> np.abs(found["contraction"]).round(1).tolist(), found["conflict"].tolist()
+    ([0.0, 0.9], [0, 1])
+    """
+    draws = np.asarray(z, dtype=float)
+    if draws.ndim != 3 or draws.shape[0] * draws.shape[1] < 2:
+        raise ValueError(f"draws have shape {draws.shape}; (chain, draw, D) with at least 2 draws is needed")
+    mean, variance = draws.mean(axis=(0, 1)), draws.var(axis=(0, 1), ddof=1)
+    squares = (draws - mean) ** 2
+    effective = _effective(draws, independent=independent)
+    error = np.sqrt(squares.var(axis=(0, 1)) / _effective(squares, independent=independent))
+    law = np.clip(1 - variance + 2 * error, 0, 1) + variance / effective
+    p_value = 2 * stats.norm.sf(np.abs(mean) / np.sqrt(law)) if conflicts else np.full(mean.size, math.nan)
+    return {
+        "z_mean": mean,
+        "z_sd": np.sqrt(variance),
+        "contraction": 1 - variance,
+        "contraction_se": error,
+        "conflict_p": p_value,
+        "conflict": (p_value * mean.size < _LEVEL).astype(int),
+    }
+
+
+def _effective(draws: Floats, *, independent: bool) -> Floats:
+    """Return effective numbers of draws for means, (D,); beyond 200 parameters the median of 200 for all."""
+    chains, length, size = draws.shape
+    if independent or length < 4:
+        return np.full(size, float(chains * length))
+    probed = np.unique(np.linspace(0, size - 1, min(size, _PROBED)).astype(int))
+    found = np.asarray(
+        array_stats.ess(draws[..., probed], chain_axis=0, draw_axis=1, method="mean"), dtype=float
+    )
+    found = np.where(np.isfinite(found), found, chains * length)
+    return found if probed.size == size else np.full(size, float(np.median(found)))
+
+
+def _site_draws(coordinates: Any, posterior: xr.DataTree) -> dict[str, NDArray[Any]]:
+    """Return the draws of the latent sites, (chain, draw, *shape)."""
+    group = posterior["posterior"]
+    for name in coordinates.names:
+        if name not in group.data_vars:
+            known = ", ".join(map(str, group.data_vars))
+            raise ValueError(f"there are no draws of site {name!r}; the posterior holds {known}")
+    return {name: np.asarray(group[name].values) for name in coordinates.names}
+
+
+class _Kept:
+    """The sites that labels name, and where their entries stand among all coordinates."""
+
+    def __init__(self, coordinates: Any, labels: list[str]) -> None:
+        labelled = {label.split("[", 1)[0] for label in labels}
+        self.names = [name for name in coordinates.names if name in labelled]
+        kept = [np.full(math.prod(coordinates.shapes[name]), name in labelled) for name in coordinates.names]
+        self.entries = np.flatnonzero(np.concatenate(kept))
+
+
+def _own_units(coordinates: Any, values: dict[str, Any], names: list[str]) -> dict[str, Floats]:
+    """Return medians and widths of prior and posterior in the parameters' own units, (D,) each."""
+    size = sum(math.prod(shape) for shape in coordinates.shapes.values())
+    half = int(np.clip(_ELEMENTS // max(size, 1), 200, _PRIOR_DRAWS)) // 2
+    normal = np.random.default_rng(0).standard_normal((half, size))
+    both = jnp.asarray(np.concatenate([normal, -normal]))  # antithetic: medians of symmetric laws are exact
+    prior = jax.jit(jax.vmap(lambda one: coordinates.inverse(coordinates.unflatten(one))))(both)
+    found: dict[str, list[Floats]] = {}
+    for name in names:
+        entries, width = math.prod(values[name].shape[2:]), math.prod(coordinates.shapes[name])
+        for word, draws in (("prior", prior[name]), ("posterior", values[name])):
+            flat = np.asarray(draws, dtype=float).reshape(-1, entries)
+            low, middle, high = np.quantile(flat, stats.norm.cdf([-1, 0, 1]), axis=0)
+            unknown = np.full(width, math.nan)
+            found.setdefault(f"{word}_median", []).append(middle if entries == width else unknown)
+            found.setdefault(f"{word}_width", []).append((high - low) / 2 if entries == width else unknown)
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def _sensitivities(coordinates: Any, posterior: xr.DataTree, names: list[str]) -> dict[str, Floats]:
+    """Return the power-scaling sensitivities of each parameter to prior and likelihood, where they exist."""
+    if not {"log_prior", "log_likelihood"} <= set(posterior.children):
+        return {}
+    found = {}
+    for word in ("prior", "likelihood"):
+        table = psense(posterior, var_names=names, group=word)
+        parts = []
+        for name in names:
+            values = np.ravel(np.asarray(table[name].values, dtype=float))
+            width = math.prod(coordinates.shapes[name])
+            parts.append(values if values.size == width else np.full(width, math.nan))
+        found[f"{word}_sensitivity"] = np.concatenate(parts)
+    return found
+
+
+def _status(total: float, conflicts: int, size: int, *, full: bool) -> str:
+    """Return a sentence on the parameters."""
+    text = f"{total:.1f} of {size} parameters determined, by contraction"
+    if not full:
+        return f"{text}; conflict with the prior is judged at T = n only"
+    return f"{text}; {conflicts or 'none'} in conflict with the prior"
