@@ -1,7 +1,7 @@
 """Whether draws can be trusted, and how well they predict: convergence and predictive scores.
 
-Convergence is summarised by its worst value over the field and the scalar
-hyperparameters: rank-normalised split R-hat, bulk and tail effective sample sizes [Vehtari
+Convergence is summarised by its worst value over the field and the latent
+sites: rank-normalised split R-hat, bulk and tail effective sample sizes [Vehtari
 et al., arXiv:1903.08008] and the number of divergent transitions.
 """
 
@@ -22,7 +22,7 @@ from brg_prob.flow.score import mean_and_error
 
 Floats = NDArray[np.float64]
 
-_FIELD = "f"
+_DUAL = "dual"
 _TAIL = (0.05, 0.95)  # the quantiles whose effective sample size is the tail's
 
 
@@ -66,7 +66,7 @@ class Convergence:
 def convergence(
     tree: xr.DataTree, *, group: str = "posterior", independent: bool | None = None
 ) -> Convergence:
-    """Summarise the convergence of a group's field and scalar hyperparameters.
+    """Summarise the convergence of a group's field and latent sites.
 
     Parameters
     ----------
@@ -116,12 +116,13 @@ def convergence(
 
 
 def _columns(dataset: xr.Dataset) -> dict[str, Floats]:
-    """Return the field and the real scalars of a group as arrays (chain, draw, entries)."""
+    """Return the field and the latent sites of a group as arrays (chain, draw, entries).
+
+    The dual coefficients of a readout are left out: they are no parameters, and the field says all of them.
+    """
     columns = {}
     for name, variable in dataset.data_vars.items():
-        if variable.dims[:2] != ("chain", "draw") or variable.dtype.kind != "f":
-            continue
-        if name == _FIELD or variable.ndim == 2:
+        if variable.dims[:2] == ("chain", "draw") and variable.dtype.kind == "f" and name != _DUAL:
             columns[str(name)] = variable.values.reshape(*variable.shape[:2], -1).astype(float)
     return columns
 

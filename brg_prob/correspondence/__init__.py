@@ -1,5 +1,6 @@
 """Where flow and prediction meet: the test of BRG = ERG, which can fail (T9, T18)."""
 
+from brg_prob.correspondence.convergence import check_convergence, convergence_check, with_convergence
 from brg_prob.correspondence.correspondence import check_correspondence
 from brg_prob.correspondence.predictions import erg_prediction
 from brg_prob.correspondence.result import Check, Checks
@@ -10,7 +11,10 @@ __all__ = [
     "Check",
     "Checks",
     "Tempered",
+    "check_convergence",
     "check_correspondence",
     "check_tempering",
+    "convergence_check",
     "erg_prediction",
+    "with_convergence",
 ]

@@ -59,7 +59,8 @@ def model_tree(
     DataTree
         ``posterior``: the latent sites (chain, draw, site_dim_0, …), and the field f (chain, draw,
         x[, output]); ``posterior_predictive``: y drawn anew; ``log_likelihood``: each observed site (chain,
-        draw, x); ``log_prior``: each latent site (chain, draw); ``sample_stats``; ``observed_data``; ``constant_data``;
+        draw, x); ``log_prior``: each latent site (chain, draw); ``sample_stats``; ``observed_data``;
+        ``constant_data``;
         with ``held_out`` also ``predictions`` (f), ``predictions_constant_data``, ``predictions_data`` and
         ``predictions_log_likelihood``.
     """

@@ -1,0 +1,139 @@
+"""Any NumPyro model with its data: plates, masks, factors, missing rows, several sites, refusals."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+from numpyro.infer.util import log_density
+from scipy import stats
+
+from brg_prob.network import Conditioned
+
+X = np.linspace(0.0, 1.0, 6)[:, None]
+COUNTS = np.array([1.0, 0.0, 2.0, np.nan, 3.0, 1.0])
+VALUES = {"s": 1.2, "a": 0.3}
+
+
+def counts(x, y=None):
+    """A HalfNormal scale, a subsampled plate, a prior factor."""
+    s = numpyro.sample("s", dist.HalfNormal(1.0))
+    a = numpyro.sample("a", dist.Normal(0.0, s))
+    with numpyro.plate("rows", x.shape[0], subsample_size=3):
+        at = numpyro.subsample(x, event_dim=1)
+        seen = None if y is None else numpyro.subsample(y, event_dim=0)
+        numpyro.sample("y", dist.Poisson(jnp.exp(a * at[:, 0])), obs=seen)
+    numpyro.factor("interaction", -(a**2))
+
+
+@pytest.fixture(scope="module")
+def data():
+    return Conditioned.of(counts, X, COUNTS)
+
+
+def test_subsampled_plates_run_whole_and_missing_rows_count_for_nothing(data):
+    kept = ~np.isnan(COUNTS)
+    expected = np.where(kept, stats.poisson.logpmf(np.nan_to_num(COUNTS), np.exp(0.3 * X[:, 0])), 0)
+    np.testing.assert_allclose(data.log_likelihood(VALUES)["y"], expected, rtol=1e-12)
+    assert data.n == 5
+    assert data.y.dtype.kind == "i"
+    np.testing.assert_allclose(data.field(VALUES), np.exp(0.3 * X[:, 0]), rtol=1e-12)
+
+
+def test_the_missing_value_itself_does_not_matter_and_a_present_one_does(data):
+    gradient = jax.grad(lambda a: jnp.sum(data.log_likelihood({"s": 1.2, "a": a})["y"]))
+    filled = COUNTS.copy()
+    filled[3] = 40
+    other = Conditioned.of(counts, X, filled)
+    assert np.isfinite(gradient(0.3))
+    assert abs(np.sum(other.log_likelihood(VALUES)["y"]) - np.sum(data.log_likelihood(VALUES)["y"])) > 1
+
+
+def test_log_prior_is_by_site_with_the_factors_of_the_prior(data):
+    found = data.log_prior(VALUES)
+    assert set(found) == {"s", "a", "interaction"}
+    np.testing.assert_allclose(found["s"], stats.halfnorm.logpdf(1.2), rtol=1e-12)
+    np.testing.assert_allclose(found["a"], stats.norm.logpdf(0.3, scale=1.2), rtol=1e-12)
+    np.testing.assert_allclose(found["interaction"], -0.09, rtol=1e-12)
+
+
+@pytest.mark.parametrize("weight", [0.0, 2.0, 5.0])
+def test_tempering_weighs_the_likelihood_and_nothing_else(data, weight):
+    density, _ = log_density(data.tempered(weight), (), {}, VALUES)
+    expected = sum(data.log_prior(VALUES).values()) + weight / 5 * np.sum(data.log_likelihood(VALUES)["y"])
+    np.testing.assert_allclose(density, expected, rtol=1e-12)
+
+
+def test_a_factor_of_the_likelihood_is_tempered_when_named():
+    named = Conditioned.of(counts, X, COUNTS, likelihood_factors=("interaction",))
+    assert set(named.log_prior(VALUES)) == {"s", "a"}
+    at_prior, _ = log_density(named.tempered(0.0), (), {}, VALUES)
+    np.testing.assert_allclose(at_prior, sum(named.log_prior(VALUES).values()), rtol=1e-12)
+    with pytest.raises(ValueError, match=r"'missing' is no factor of the model; its factors: interaction"):
+        Conditioned.of(counts, X, COUNTS, likelihood_factors=("missing",))
+
+
+def outputs(x, y=None):
+    """Two outputs per row and a second observed site of another length."""
+    w = numpyro.sample("w", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
+    numpyro.sample("y", dist.Normal(x * w, 0.5).to_event(1), obs=y)
+    numpyro.sample("extra", dist.Normal(w[0], 1.0).expand([3]), obs=jnp.zeros(3))
+
+
+def test_several_outputs_are_one_observation_and_other_sites_keep_their_shape():
+    y = np.stack([X[:, 0], -X[:, 0]], axis=1)
+    y[2, 1] = np.nan  # half a row is no observation
+    found = Conditioned.of(outputs, X, y).log_likelihood({"w": jnp.array([1.0, 2.0])})
+    expected = stats.norm.logpdf(y, X * [1.0, 2.0], 0.5).sum(axis=1)
+    np.testing.assert_allclose(found["y"], np.nan_to_num(expected), rtol=1e-12)
+    assert found["extra"].shape == (3,)
+
+
+def categories(x, y=None):
+    """Three categories, and no field of its own."""
+    w = numpyro.sample("w", dist.Normal(0.0, 1.0).expand([3]).to_event(1))
+    numpyro.sample("y", dist.Categorical(logits=x * w), obs=y)
+
+
+def test_the_field_of_categories_are_their_probabilities():
+    found = Conditioned.of(categories, X, np.array([0.0, 1, 2, 0, 1, 1])).field({"w": jnp.array([1.0, 0, 2])})
+    odds = np.exp(X * [1.0, 0.0, 2.0])
+    np.testing.assert_allclose(found, odds / odds.sum(axis=1, keepdims=True), rtol=1e-12)
+
+
+def noisy(x, y=None):
+    slope = numpyro.sample("slope", dist.Normal(0.0, 1.0))
+    noise = jax.random.normal(numpyro.prng_key(), (x.shape[0],))
+    numpyro.sample("y", dist.Normal(slope * x[:, 0] + noise, 1.0), obs=y)
+
+
+def mixture(x, y=None):
+    which = numpyro.sample("which", dist.Bernoulli(0.3))
+    numpyro.sample("y", dist.Normal(which * x[:, 0], 1.0), obs=y)
+
+
+def per_row(x, y=None):
+    u = numpyro.sample("u", dist.Normal(0.0, 1.0).expand([x.shape[0]]))
+    numpyro.sample("y", dist.Normal(u, 1.0), obs=y)
+
+
+@pytest.mark.parametrize(
+    ("model", "y", "message"),
+    [
+        (noisy, np.zeros(6), r"site 'y' changes with the random key at fixed latent sites"),
+        (mixture, np.zeros(6), r"site 'which' is discrete and latent.*MixtureSameFamily"),
+        (counts, np.full(6, 0.5), r"site 'y' takes whole numbers, but y has 0.5"),
+        (counts, np.full(6, np.nan), r"none of the 6 rows has an observation"),
+    ],
+)
+def test_what_cannot_be_conditioned_is_refused_by_the_name_of_its_site(model, y, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        Conditioned.of(model, X, y)
+    assert "\n" not in str(caught.value)
+
+
+def test_latent_variables_per_row_say_nothing_of_other_rows():
+    with pytest.raises(ValueError, match=r"site 'u' has shape \(6,\).*--held-out none"):
+        Conditioned.of(per_row, X, np.zeros(6)).at(X[:2], np.zeros(2))
+    assert Conditioned.of(counts, X, COUNTS).at(X[:3], COUNTS[:3]).n == 3
