@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import xarray as xr
 from jax import Array
 
+from brg_prob.geometry.model_metric import ModelMetric, model_metric
 from brg_prob.geometry.spectrum import ReadoutModes, diagonal_information, readout_modes
 from brg_prob.network import Hidden, LinearReadout, require
 from brg_prob.notebook import one_line, quantity, table_html
@@ -145,14 +146,21 @@ def _hidden_at(network: LinearReadout, at: Any) -> tuple[tuple[Hidden, ...], str
 
 
 def fisher_metric(
-    network: Any, x: Any, *, at: Any = None, sites: tuple[str, ...] | None = None, noise: float | None = None
-) -> FisherMetric:
-    """Return the whitened Fisher metric of a network's readout (T5).
+    network: Any,
+    x: Any,
+    *,
+    at: Any = None,
+    sites: tuple[str, ...] | None = None,
+    noise: float | None = None,
+    y: Any = None,
+    **options: Any,
+) -> FisherMetric | ModelMetric:
+    """Return the whitened Fisher metric of a network's readout, or of any NumPyro model (T5).
 
     Parameters
     ----------
     network
-        A network with the capability LinearReadout.
+        A network with the capability LinearReadout; or any NumPyro model.
     x
         Inputs to average over, (n, d).
     at
@@ -161,12 +169,17 @@ def fisher_metric(
     sites
         Restrict to these sites; a linear readout has the one site ``readout``.
     noise
-        σ, default the posterior's, else the network's.
+        σ, default the posterior's, else the network's. A linear readout's alone.
+    y, options
+        Of a metric over all latent sites alone, see :func:`~brg_prob.geometry.model_metric.model_metric`: the
+        targets, ``at_draws``, ``method``, ``leading``, ``expectation``, ``samples``, ``key``.
 
     Returns
     -------
-    FisherMetric
-        Per observation; eigenvalues in units of the prior-whitened readout.
+    FisherMetric or ModelMetric
+        Per observation; eigenvalues in units of the prior-whitened readout. Where ``at`` is a tree
+        of draws of all latent sites (``kind = "model"``), where the network has no linear readout, or where
+        ``y`` or an option is given, a ModelMetric over all sites.
 
     Raises
     ------
@@ -180,7 +193,11 @@ def fisher_metric(
     Cost min(n, P)³ + n² P. "Empirical Fisher" with observed y is another thing and is
     never substituted.
     """
-    network = require(network, LinearReadout, "fisher_metric")
+    of_draws = isinstance(at, xr.DataTree) and at.attrs.get("kind") == "model"
+    if of_draws or options or y is not None or not isinstance(network, LinearReadout):
+        if noise is not None:
+            raise ValueError(f"noise={noise!r} is for linear readouts; this model states its own noise")
+        return model_metric(network, x, y, at=at, sites=sites, **options)
     if sites is not None and tuple(sites) != ("readout",):
         raise ValueError(f"sites={sites!r}: the metric of a linear readout covers the site 'readout' alone")
     x = jnp.atleast_2d(jnp.asarray(x, dtype=float))

@@ -1,0 +1,147 @@
+"""The whitened score Jacobian A of a model: I = AᵀA is its Fisher matrix in coordinates z (T5).
+
+A has a row for each parameter of each observation, A = √(weight/n) · R · ∂η/∂z
+(:mod:`brg_prob.geometry.observation`), or, where no closed form is known, for each simulated observation: its
+score, divided by √(n·samples). Products with A and Aᵀ are forward and reverse differentiation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from brg_prob.geometry.observation import embedded, unwrapped
+from brg_prob.network.conditioned import Conditioned
+
+Expectation = Literal["auto", "closed", "monte_carlo"]
+
+
+class Rows(NamedTuple):
+    """Rows of A, or of a product with it: in closed form (N,), scores of simulated observations (S, M)."""
+
+    closed: Array
+    simulated: Array
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreJacobian:
+    """A at one or several points, as products.
+
+    Attributes
+    ----------
+    conditioned
+        The model with its data.
+    coordinates
+        z, see :class:`~brg_prob.geometry.coordinates.StandardNormalCoordinates`.
+    kept
+        Indices of the coordinates that are not held fixed, (d,).
+    expectation
+        "auto": closed form where it is known; "closed": refuse others; "monte_carlo": for every site.
+    samples
+        S, simulated observations per observation.
+    key
+        Random key of these.
+    """
+
+    conditioned: Conditioned
+    coordinates: Any
+    kept: Array
+    expectation: Expectation
+    samples: int
+    key: Array
+
+    def embed(self, reference: Array, z: Array) -> Rows:
+        """Return functions of z whose Jacobian at ``reference`` is A times √n; one site after the other."""
+        n = self.conditioned.n
+        here, there = self._trace(reference), self._trace(z)
+        closed, simulated = [], []
+        for number, site in enumerate(self.conditioned.sites.observed):
+            fixed, moving, scale = here[site.name]["fn"], there[site.name]["fn"], here[site.name]["scale"]
+            rows = None if self.expectation == "monte_carlo" else embedded(fixed, moving, scale)
+            if rows is not None:
+                closed.append(jnp.ravel(rows))
+                continue
+            if self.expectation == "closed":
+                raise ValueError(
+                    f"site {site.name!r}: {type(unwrapped(fixed)).__name__} has no expected information in "
+                    "closed form here; use expectation='auto'"
+                )
+            y = jax.lax.stop_gradient(fixed.sample(jax.random.fold_in(self.key, number), (self.samples,)))
+            root = 1.0 if scale is None else jnp.sqrt(jnp.asarray(scale))
+            simulated.append((root * moving.log_prob(y)).reshape(self.samples, -1) / self.samples**0.5)
+        empty = jnp.zeros((0,), z.dtype)
+        return Rows(
+            jnp.concatenate([empty, *closed]) / n**0.5,
+            jnp.concatenate([jnp.zeros((self.samples, 0), z.dtype), *simulated], axis=1) / n**0.5,
+        )
+
+    def _trace(self, z: Array) -> Any:
+        values = self.coordinates.inverse(self.coordinates.unflatten(z))
+        return self.conditioned.trace(values)
+
+    def function(self, point: Array) -> Any:
+        """Return the embedding as a flat function of the kept coordinates about a point, (d,) → (N,)."""
+
+        def rows(change: Array) -> Array:
+            z = point.at[self.kept].add(change)
+            closed, simulated = self.embed(jax.lax.stop_gradient(z), z)  # compiled, the model runs once
+            return jnp.concatenate([closed, jnp.ravel(simulated)])
+
+        return rows
+
+    @cached_property
+    def shapes(self) -> Rows:
+        """Shapes of the rows, without computing them."""
+        z = jnp.zeros((self.coordinates.dimension,))
+        return jax.eval_shape(self.embed, z, z)
+
+    @property
+    def rows(self) -> int:
+        """Number N of rows at one point."""
+        return self.shapes.closed.size + self.shapes.simulated.size
+
+    @property
+    def columns(self) -> int:
+        """Number d of coordinates that are not held fixed."""
+        return self.kept.size
+
+    def times(self, points: Array, vector: Array) -> Array:
+        """Return A v at each of K points over √K, (K, N), v (d,)."""
+
+        def one(point: Array) -> Array:
+            return jax.jvp(self.function(point), (jnp.zeros_like(vector),), (vector,))[1]
+
+        return jax.lax.map(one, points) / points.shape[0] ** 0.5
+
+    def transposed_times(self, points: Array, rows: Array) -> Array:
+        """Return Aᵀ u over √K, summed over the points, (d,), u (K, N)."""
+
+        def add(total: Array, pair: tuple[Array, Array]) -> tuple[Array, None]:
+            point, own = pair
+            pull = jax.vjp(self.function(point), jnp.zeros_like(total))[1]
+            return total + pull(own)[0], None
+
+        start = jnp.zeros((self.columns,), rows.dtype)
+        return jax.lax.scan(add, start, (points, rows))[0] / points.shape[0] ** 0.5
+
+    def matrix(self, points: Array, *, batch: int = 32) -> Array:
+        """Return A over √K, (K, N, d), column by column or row by row, whichever are fewer."""
+
+        def one(point: Array) -> Array:
+            zero = jnp.zeros((self.columns,), point.dtype)
+            if self.columns <= self.rows:
+                push = jax.linearize(self.function(point), zero)[1]
+                return jax.lax.map(push, jnp.eye(self.columns, dtype=point.dtype), batch_size=batch).T
+            pull = jax.vjp(self.function(point), zero)[1]
+            units = jnp.eye(self.rows, dtype=point.dtype)
+            return jax.lax.map(lambda row: pull(row)[0], units, batch_size=batch)
+
+        return jax.lax.map(one, points) / points.shape[0] ** 0.5
+
+
+__all__ = ["Expectation", "Rows", "ScoreJacobian"]
