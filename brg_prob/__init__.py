@@ -21,6 +21,7 @@ _HOMES = {
     "FisherMetric": "geometry",
     "Flow": "flow",
     "GradientFlow": "posterior",
+    "Laplace": "posterior",
     "Run": "pipeline",
     "SgdExact": "posterior",
     "Shell": "flow",
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
     from brg_prob.geometry import FisherMetric, fisher_metric
     from brg_prob.kernels import nngp_kernel, ntk_kernel
     from brg_prob.pipeline import Run, load_run, run
-    from brg_prob.posterior import Ensemble, Exact, GradientFlow, SgdExact, fit
+    from brg_prob.posterior import Ensemble, Exact, GradientFlow, Laplace, SgdExact, fit
     from brg_prob.posterior.tuning import tune
     from brg_prob.prior import sample_prior
     from brg_prob.report import write_report
@@ -72,6 +73,7 @@ __all__ = [
     "FisherMetric",
     "Flow",
     "GradientFlow",
+    "Laplace",
     "Run",
     "SgdExact",
     "Shell",

@@ -5,6 +5,7 @@ from brg_prob.posterior.ensemble import Ensemble
 from brg_prob.posterior.exact import Exact
 from brg_prob.posterior.gaussian import gaussian_posterior, infinite_width_flow
 from brg_prob.posterior.gradient_flow import GradientFlow
+from brg_prob.posterior.laplace import Laplace
 from brg_prob.posterior.members import readout_weights
 from brg_prob.posterior.sgd_exact import SgdExact
 
@@ -14,6 +15,7 @@ __all__ = [
     "Ensemble",
     "Exact",
     "GradientFlow",
+    "Laplace",
     "SgdExact",
     "as_data",
     "fit",
