@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -115,12 +116,21 @@ def _at_draws(conditioned: Conditioned, values: Values, *, predictive: Array | N
     chains, draws = next(iter(values.values())).shape[:2]
     flat = {name: jnp.asarray(v).reshape(chains * draws, *v.shape[2:]) for name, v in values.items()}
     size = max(1, _BATCH_ELEMENTS // max(1, conditioned.x.shape[0] * 64))
-    one = _one_draw(conditioned, predictive)
-    numbered = (jnp.arange(chains * draws), flat)
-    mapped = jax.jit(lambda at: jax.lax.map(one, at, batch_size=even_batch(chains * draws, size)))
-    return jax.tree.map(
-        lambda leaf: np.asarray(leaf).reshape(chains, draws, *leaf.shape[1:]), mapped(numbered)
-    )
+    mapped = _mapped(conditioned, even_batch(chains * draws, size))
+    found = mapped(jnp.arange(chains * draws), flat, predictive)
+    return jax.tree.map(lambda leaf: np.asarray(leaf).reshape(chains, draws, *leaf.shape[1:]), found)
+
+
+@lru_cache(maxsize=32)
+def _mapped(conditioned: Conditioned, batch: int) -> Callable[[Array, Any, Array | None], dict[str, Any]]:
+    """Return the compiled function of numbered draws; one program serves all trees of the same model."""
+
+    def all_draws(numbers: Array, values: Any, predictive: Array | None) -> dict[str, Any]:
+        one = _one_draw(conditioned, predictive)
+        found: dict[str, Any] = jax.lax.map(one, (numbers, values), batch_size=batch)
+        return found
+
+    return jax.jit(all_draws)
 
 
 def _one_draw(
