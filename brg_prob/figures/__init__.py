@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import xarray as xr
 
+from brg_prob.figures.contraction import contraction_picture
 from brg_prob.figures.convergence import convergence_picture
 from brg_prob.figures.cutoff import cutoff_picture
 from brg_prob.figures.data_spectrum import data_spectrum_picture
@@ -15,6 +16,7 @@ from brg_prob.figures.information import information_picture
 from brg_prob.figures.propagators import propagator_picture
 from brg_prob.figures.running import running_picture
 from brg_prob.figures.score import score_picture
+from brg_prob.figures.sloppiness import participation_picture, sloppiness_picture
 from brg_prob.figures.spectrum import spectrum_picture
 from brg_prob.figures.style import Picture, Section
 from brg_prob.figures.theories import theories_picture
@@ -24,16 +26,19 @@ from brg_prob.figures.vector import svg
 __all__ = [
     "Picture",
     "Section",
+    "contraction_picture",
     "convergence_picture",
     "cutoff_picture",
     "data_spectrum_picture",
     "evidence_picture",
     "field_picture",
     "information_picture",
+    "participation_picture",
     "pictures",
     "propagator_picture",
     "running_picture",
     "score_picture",
+    "sloppiness_picture",
     "spectrum_picture",
     "svg",
     "theories_picture",
@@ -42,6 +47,9 @@ __all__ = [
 
 _IN_READING_ORDER: tuple[Callable[[xr.DataTree], Picture | None], ...] = (
     field_picture,
+    sloppiness_picture,
+    participation_picture,
+    contraction_picture,
     spectrum_picture,
     cutoff_picture,
     propagator_picture,
@@ -60,7 +68,7 @@ def pictures(tree: xr.DataTree) -> list[Picture]:
     """Return all pictures that a run's tree has the groups for, in reading order.
 
     Each names the part of the report it belongs to (``section``); parts come in the order ``field``,
-    ``correspondence``, ``flow``, ``theories``, ``data``, ``trust``, ``sampling``.
+    ``determined``, ``correspondence``, ``flow``, ``theories``, ``data``, ``trust``, ``sampling``.
     """
     drawn = (draw(tree) for draw in _IN_READING_ORDER)
     return [picture for picture in drawn if picture is not None]

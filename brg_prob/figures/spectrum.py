@@ -36,12 +36,13 @@ def spectrum_picture(tree: xr.DataTree) -> Picture | None:
     """Draw the eigenvalues of the whitened Fisher metric at their momenta, on the predicted line.
 
     Reads ``theory`` (momentum, fisher_measured, fisher_predicted) and the root's number of
-    observations; without a prediction, the eigenvalues of ``fisher`` against their rank. None without either.
+    observations; without a prediction, the eigenvalues of ``fisher`` against their rank. None without either,
+    or where ``directions`` shows the latter in words.
     """
     observations = float(tree.attrs["observations"])
     if "theory" in tree.children and "fisher_measured" in tree["theory"].data_vars:
         return _against_momentum(tree, observations, *new_figure())
-    if "fisher" not in tree.children:
+    if "fisher" not in tree.children or "directions" in tree.children:
         return None
     values = np.sort(np.asarray(tree["fisher"]["eigenvalue"].values, dtype=float))[::-1]
     return _by_rank(values, observations, *new_figure()) if (values > 0).any() else None

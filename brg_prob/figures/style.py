@@ -38,7 +38,9 @@ THEME = {
 SERIES = ((BLUE, "o"), (GREEN, "s"), (ORANGE, "^"), (VERMILION, "D"))
 """Colour and marker of up to four series, in the order of the flow."""
 
-Section = Literal["field", "correspondence", "flow", "theories", "data", "trust", "sampling", "comparison"]
+Section = Literal[
+    "field", "determined", "correspondence", "flow", "theories", "data", "trust", "sampling", "comparison"
+]
 """Parts of a report in which a picture can stand."""
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

@@ -188,19 +188,23 @@ def phrase(direction: ArrayLike, labels: Sequence[str]) -> str:
     --------
     >>> phrase([0.0, -0.7071, 0.7071], ["scale", "a", "b"])
     '0.71·a − 0.71·b'
+    >>> phrase([0.1, -0.995, 0.0], ["scale", "a", "b"])
+    'a'
     >>> phrase(np.full(100, 0.1), [f"w[{i}]" for i in range(75)] + [f"v[{i}]" for i in range(25)])
-    '75 % w + 25 % v, over about 100 parameters'
+    '75 % w + 25 % v (≈ 100 parameters)'
     """
     row = np.asarray(direction, dtype=float)
     many = float(participation_ratio(row))
     if many > _FEW:
         sites, shares = _by_site(row**2, labels)
         order = np.argsort(-shares, kind="stable")[:_TERMS]
-        terms = [f"{100 * shares[at]:.0f} % {sites[at]}" for at in order if shares[at] >= 0.01]
-        return f"{' + '.join(terms)}, over about {many:.0f} parameters"
+        terms = [f"{100 * shares[at]:.0f} % {sites[at]}" for at in order if shares[at] >= 0.05]
+        return f"{' + '.join(terms)} (≈ {many:.0f} parameters)"
     order = np.argsort(-np.abs(row).round(9), kind="stable")[:_TERMS]
     held = np.cumsum(row[order] ** 2)
     last = int(np.searchsorted(held, _PRECISE)) + 1
+    if last == 1:
+        return labels[order[0]]
     row = row * np.sign(row[order[0]])
     text = ""
     for at in order[:last]:

@@ -21,7 +21,7 @@ from brg_prob.report import page
 from brg_prob.report.interactive import slider, slider_scripts
 from brg_prob.report.page import Drawing, number
 from brg_prob.report.statements import inline_options, statements, subject
-from brg_prob.summary import branches, data_sentence, deciding_columns, verdict_sentence
+from brg_prob.summary import branches, data_sentence, deciding_columns, held_against, verdict_sentence
 
 _ROLES = {
     "correspondence": "decide the verdict",
@@ -32,6 +32,7 @@ _ROLES = {
 
 _PARTS = {
     "field": "The data and the field",
+    "determined": "What the data determine",
     "correspondence": "Is the flow the exact renormalization group?",
     "flow": "Along the flow",
     "theories": "Prior against posterior field theory",
@@ -70,7 +71,7 @@ def render_report(run: Reportable) -> str:
     tree, summary = run.tree, run.summary
     drawn = page.drawings(figures.pictures(tree), prefix=summary["model"]["name"])
     moving = slider(tree)
-    parts = _parts(drawn)
+    parts = _parts(drawn, against=held_against(summary))
     return page.render_page(
         "report.html.jinja",
         scripts=slider_scripts() if moving else (),
@@ -93,13 +94,14 @@ def render_report(run: Reportable) -> str:
     )
 
 
-def _parts(drawn: Sequence[Drawing]) -> list[dict[str, Any]]:
+def _parts(drawn: Sequence[Drawing], *, against: str) -> list[dict[str, Any]]:
     """Return the drawings by part of the report, in the order in which one reads."""
+    titles = _PARTS | {"correspondence": f"Is the flow {against}?"}
     known = [*_PARTS, *sorted({drawing.section for drawing in drawn} - set(_PARTS))]
     parts = [
         {
             "anchor": f"part-{section or 'more'}",
-            "title": _PARTS.get(section, "More"),
+            "title": titles.get(section, "More"),
             "drawings": [drawing for drawing in drawn if drawing.section == section],
         }
         for section in known
@@ -127,13 +129,15 @@ def _contents(parts: Sequence[dict[str, Any]], *, moving: bool) -> list[tuple[st
 def _facts(tree: xr.DataTree, summary: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Return the key numbers: value, name, explanation."""
     kl = summary["flow"]["kl_to_prior"]
+    size = int(tree.attrs.get("parameters", len(summary["fisher"]["eigenvalues"])))
+    what = "parameters" if summary.get("kind") == "model" else "modes"
     critical = summary["critical_scale"]
     return [
         (number(tree.attrs["n"], 6), "observations", f"trained at T = {number(summary['observations'], 6)}"),
         (
             number(summary["fisher"]["effective_dimension"]),
             "effective dimension",
-            f"of {len(summary['fisher']['eigenvalues'])} modes",
+            f"of {size} {what}",
         ),
         (f"{number(kl[0])} nats", "KL from prior", "relative entropy of posterior to prior"),
         (
@@ -196,7 +200,7 @@ def _options(tree: xr.DataTree, summary: dict[str, Any]) -> list[tuple[str, str]
         ("held out", record.get("held_out", "")),
         ("engine", f"{summary['engine']} {inline_options(tree.attrs.get('engine_options', '{}'))}"),
         ("draws", tree.attrs.get("draws", "")),
-        ("noise σ that enters λ", number(tree.attrs["noise"], 4)),
+        *([("noise σ that enters λ", number(tree.attrs["noise"], 4))] if "noise" in tree.attrs else []),
         ("metric", tree["fisher"].attrs.get("status", "")),
         ("tolerance", f"{100 * float(tree.attrs.get('tolerance', math.nan)):g} %"),
         ("seed", "a key was passed" if summary["seed"] is None else summary["seed"]),

@@ -109,7 +109,7 @@ def test_a_direction_of_which_the_data_see_nothing_is_named(report):
     assert table.attrs["undetermined"] == 2
     assert table.attrs["stiff"] == 3
     assert table["stiff"].values.tolist() == [1, 1, 1, 0, 0]
-    assert table["phrase"].values[3:].tolist() == ["1.00·unused", "0.89·b − 0.45·a"]
+    assert table["phrase"].values[3:].tolist() == ["unused", "0.89·b − 0.45·a"]
     np.testing.assert_allclose(table["participation"][4], [0.2, 0.8, 0, 0, 0], atol=1e-10)
     np.testing.assert_allclose(table["participation_ratio"][3:], [1, 1 / (0.2**2 + 0.8**2)], rtol=1e-9)
 
@@ -255,6 +255,6 @@ def test_participation_is_written_in_few_columns_and_loses_nothing(sites, entrie
 def test_directions_of_many_parameters_are_said_by_site():
     labels = [f"w[{i}]" for i in range(900)] + [f"v[{i}]" for i in range(100)]
     row = np.full(1000, 1000**-0.5)
-    assert phrase(row, labels) == "90 % w + 10 % v, over about 1000 parameters"
+    assert phrase(row, labels) == "90 % w + 10 % v (≈ 1000 parameters)"
     assert phrase([0.6, 0.0, -0.8], ["a", "b", "c"]) == "0.80·c − 0.60·a"
     assert phrase([0.5, 0.5, 0.5, 0.4, 0.3], list("abcde")).endswith(" + …")
