@@ -5,12 +5,17 @@ import io
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import xarray as xr
 from rich.console import Console
 
 from brg_prob.comparison import compare, headline
+from brg_prob.geometry.contraction import contraction
+from brg_prob.geometry.sloppiness import direction_table
 from brg_prob.summary import check_rows, summarise
 from brg_prob.terminal import Stages, print_comparison, print_result
+from brg_prob.terminal.sloppiness import sloppiness_blocks
 
 
 def load(path):
@@ -76,6 +81,72 @@ def test_progress_is_drawn_only_where_somebody_looks(terminal, quiet, shown):
             progress._bar.refresh()
     assert ("posterior [x]" in out.file.getvalue()) is shown
     assert bool(out.file.getvalue()) is shown
+
+
+# --- what the data determine ---------------------------------------------------------------------
+
+
+def sloppy_tree(labels, conflicting, loo=True):
+    """Groups directions and parameters of random directions; a flow with leave-one-out scores."""
+    rng = np.random.default_rng(0)
+    size = len(labels)
+    values = np.geomspace(1, 1e-6, size)
+    values[-1] = 0
+    rows = np.linalg.qr(np.eye(size) + 0.1 * rng.standard_normal((size, size)))[0]
+    metric = SimpleNamespace(eigenvalues=values, directions=rows, labels=labels, observations=100)
+    draws = np.where(np.arange(size) < conflicting, 9.0, 0.0) + 0.1 * rng.standard_normal((1, 400, size))
+    table = xr.Dataset(
+        {name: ("parameter", value) for name, value in contraction(draws, independent=True).items()},
+        coords={"parameter": list(labels)},
+        attrs={"status": "as it is"},
+    )
+    tree = xr.DataTree.from_dict(
+        {"directions": direction_table(metric, observations=100), "parameters": table}
+    )
+    if loo:
+        scores = {"loo": [-39.0, -88.0], "loo_se": [4.0, 6.0], "loo_difference": [0.0, -49.0]}
+        scores |= {
+            "loo_difference_se": [0.0, 6.0],
+            "pareto_k_max": [0.91, np.nan],
+            "pareto_k_bad": [2.0, 0.0],
+        }
+        flow = xr.Dataset({name: ("scale", value) for name, value in scores.items()})
+        tree["tempering/flow"] = xr.DataTree(flow.assign_coords(scale=[100.0, 0.5]))
+    return tree
+
+
+def blocks(tree, width=80):
+    out = console(width)
+    for block in sloppiness_blocks(tree):
+        out.print(block)
+    return out.file.getvalue()
+
+
+def test_directions_and_parameters_fit_eighty_columns_and_say_what_they_leave_out():
+    labels = tuple(f"county_effect[{i}]" for i in range(40))
+    said = blocks(sloppy_tree(labels, conflicting=2))
+    assert max(map(len, said.splitlines())) <= 80
+    starts = [line.split()[0] for line in said.splitlines() if line.strip()]
+    assert all(starts.count(rank) == 1 for rank in ("1", "5", "38", "40"))
+    assert "6" not in starts
+    assert sum(line.startswith("county_effect") for line in said.splitlines()) == 12
+    assert said.count("conflict") == 2
+    assert "as it is; 28 parameters not shown" in said
+    assert "not determined" in said
+    assert "-88.0 ± 6.0" in said
+    assert "0.91" in said
+
+
+def test_every_parameter_is_shown_where_there_are_few_and_names_are_no_markup():
+    said = blocks(sloppy_tree(("[red]x[/y]", "b"), conflicting=0, loo=False))
+    assert said.count("[red]x[/y]") >= 2
+    assert "conflict" not in said
+    assert "not shown" not in said
+    assert "leave-one-out" not in said
+
+
+def test_a_linear_readout_has_no_such_tables():
+    assert sloppiness_blocks(example.example_tree()) == []
 
 
 # --- comparisons ---------------------------------------------------------------------------------

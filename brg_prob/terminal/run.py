@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from brg_prob.summary import branches, data_sentence, deciding_columns, verdict_sentence
+from brg_prob.terminal.sloppiness import sloppiness_blocks
 
 COLOURS = {"consistent": "green", "inconsistent": "red", "undetermined": "yellow"}
 WIDEST = 100
@@ -80,6 +81,9 @@ def print_result(run: Any, folder: Path, console: Console | None = None) -> None
     console = console or Console(highlight=False, width=min(Console().width, WIDEST))
     for branch in branches(run.tree):
         console.print(_scale_table(branch))
+        console.print()
+    for block in sloppiness_blocks(run.tree):
+        console.print(block)
         console.print()
     if run.summary["checks"]:
         console.print(_check_table(run.summary["checks"]))

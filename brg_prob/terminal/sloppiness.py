@@ -1,0 +1,139 @@
+"""What the data determine, in the terminal: directions of parameter space, parameters, scales."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import xarray as xr
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from brg_prob.flow.prediction import compare_scales
+
+_STIFF, _SLOPPY, _PARAMETERS = 5, 3, 12
+_LOO = ("elpd_loo", "se", "difference", "dse", "worst_k")
+
+
+def sloppiness_blocks(tree: xr.DataTree) -> list[RenderableType]:
+    """Return the tables of directions, parameters and leave-one-out scores that a run's tree has groups for.
+
+    Parameters
+    ----------
+    tree
+        With ``directions`` and ``parameters`` (:func:`brg_prob.geometry.sloppiness.sloppiness`), and ``flow``
+        with ``loo`` (:mod:`brg_prob.flow.prediction`), in the root or a branch.
+
+    Returns
+    -------
+    list
+        Blocks to be printed with an empty line behind each; none without any of these groups.
+    """
+    found: list[RenderableType] = []
+    if "directions" in tree.children and tree["directions"].sizes.get("mode", 0):
+        found.append(_directions(tree["directions"].to_dataset()))
+    if "parameters" in tree.children and tree["parameters"].sizes.get("parameter", 0):
+        found.append(_parameters(tree["parameters"].to_dataset()))
+    for branch in (tree, *(tree.children[name] for name in tree.children)):
+        if "flow" in branch.children and "loo" in branch["flow"].data_vars:
+            found.append(_left_out(branch["flow"].to_dataset()))
+    return found
+
+
+def _directions(table: xr.Dataset) -> Group:
+    """Return the stiffest and the sloppiest directions, and a sentence."""
+    size = table.sizes["mode"]
+    rows = np.arange(size)
+    if size > _STIFF + _SLOPPY:
+        rows = np.r_[0:_STIFF, size - _SLOPPY : size]
+    seen = float(table.attrs["observations"])
+    out = _table(f"directions of parameter space, T = {seen:.3g}", "", "λ", "Tλ", "")
+    out.add_column("direction", overflow="fold")
+    before = -1
+    for row in rows:
+        if row != before + 1:
+            out.add_row("…")
+        before = int(row)
+        value = float(table["eigenvalue"].values[row])
+        kind = "stiff" if table["stiff"].values[row] else "sloppy" if value > 0 else "not determined"
+        cells = (str(row + 1), _number(value), _number(seen * value), kind)
+        out.add_row(*cells, Text(str(table["phrase"].values[row])))
+    attrs = table.attrs
+    text = (
+        f"{int(attrs['stiff'])} of {int(attrs['parameters'])} directions are stiff; effective number of "
+        f"parameters {float(attrs['effective_parameters']):.3g}"
+    )
+    return Group(out, Text(text))
+
+
+def _parameters(table: xr.Dataset) -> Group:
+    """Return the parameters, most contracted first, conflicts always among them, and a sentence."""
+    order = np.argsort(-np.asarray(table["contraction"].values, dtype=float), kind="stable")
+    conflict = np.asarray(table["conflict"].values)[order] == 1
+    places = np.arange(order.size)
+    if order.size > _PARAMETERS:
+        first = np.flatnonzero(conflict)[: _PARAMETERS // 3]
+        others = np.setdiff1d(places, first)
+        tail = min(_PARAMETERS // 4, _PARAMETERS - first.size)
+        kept = np.concatenate([others[: _PARAMETERS - first.size - tail], others[-tail:]])
+        places = np.union1d(first, kept)
+    own = "prior_median" in table
+    heads = ("prior", "posterior") if own else ("posterior z",)
+    out = Table(title="parameters", box=None, title_justify="left", title_style="bold", pad_edge=False)
+    out.add_column("parameter", overflow="fold", min_width=9)
+    for name in (*heads, "contraction", ""):
+        out.add_column(name, justify="right", no_wrap=True)
+    for place in places:
+        at = order[place]
+        out.add_row(
+            Text(str(table["parameter"].values[at])),
+            *(_laws(table, int(at)) if own else [_pair(table, "z_mean", "z_sd", int(at))]),
+            f"{float(table['contraction'].values[at]):.2f}",
+            Text("conflict", style="yellow") if conflict[place] else "",
+        )
+    rest = order.size - places.size
+    text = str(table.attrs.get("status", "")) + (f"; {rest} parameters not shown" if rest else "")
+    return Group(out, Text(text))
+
+
+def _left_out(flow: xr.Dataset) -> Table:
+    """Return the leave-one-out comparison of scales."""
+    table = compare_scales(flow)
+    name = str(table.columns[0])
+    scheme = str(flow.attrs.get("scheme", "")).lower()
+    title = ", ".join(word for word in ("leave-one-out", scheme) if word)
+    out = _table(title, name, "elpd ± s.e.", "difference ± s.e.", "worst k")
+    for row in table.to_dict("records"):
+        elpd, se, difference, dse, k = (float(row.get(key, math.nan)) for key in _LOO)
+        out.add_row(
+            _number(float(row[name])),
+            f"{elpd:.1f} ± {se:.1f}",
+            f"{difference:.1f} ± {dse:.1f}" if dse > 0 else "–",
+            Text(f"{k:.2f}" if math.isfinite(k) else "–", style="yellow" if row.get("bad_k", 0) else ""),
+        )
+    return out
+
+
+def _table(title: str, *heads: str) -> Table:
+    """Return an empty table in the style of the terminal."""
+    table = Table(title=title, box=None, title_justify="left", title_style="bold", pad_edge=False)
+    for name in heads:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _laws(table: xr.Dataset, at: int) -> list[str]:
+    """Return prior and posterior of a parameter in its own unit, median ± width."""
+    return [_pair(table, f"{word}_median", f"{word}_width", at) for word in ("prior", "posterior")]
+
+
+def _pair(table: xr.Dataset, centre: str, width: str, at: int) -> str:
+    """Return a value with its width."""
+    middle, spread = (float(table[name].values[at]) for name in (centre, width))
+    return f"{middle:.3g} ± {spread:.2g}" if math.isfinite(middle) else "–"
+
+
+def _number(value: float) -> str:
+    """Return three significant digits; a dash for what does not exist."""
+    return f"{value:.3g}" if math.isfinite(value) else "–"
