@@ -2,6 +2,8 @@
 
 from brg_prob.flow.diffusion import Diffusion, diffuse, transition
 from brg_prob.flow.flow import Flow, coarse_grain
+from brg_prob.flow.leave_one_out import LooScore, loo_at
+from brg_prob.flow.prediction import Predictions, compare_scales, loo_of, predictions_along
 from brg_prob.flow.scales import default_scales, fisher_cutoffs
 from brg_prob.flow.score import critical_scale
 from brg_prob.flow.shell import Shell
@@ -9,11 +11,17 @@ from brg_prob.flow.shell import Shell
 __all__ = [
     "Diffusion",
     "Flow",
+    "LooScore",
+    "Predictions",
     "Shell",
     "coarse_grain",
+    "compare_scales",
     "critical_scale",
     "default_scales",
     "diffuse",
     "fisher_cutoffs",
+    "loo_at",
+    "loo_of",
+    "predictions_along",
     "transition",
 ]

@@ -11,7 +11,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from arviz_stats.base import array_stats
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 
@@ -177,6 +176,8 @@ def _relative_efficiency(logs: Floats, *, independent: bool) -> float:
     ratio = ratio[..., np.ptp(ratio, axis=(0, 1)) > 0]
     if not ratio.size:
         return 1.0
+    from arviz_stats.base import array_stats  # a second to import, and not always needed
+
     ess = np.asarray(array_stats.ess(ratio, chain_axis=0, draw_axis=1, method="mean"), dtype=float)
     mean = float(np.nanmean(ess)) / (chains * length)
     # the tail may not be longer than the draws, nor have none
@@ -190,5 +191,7 @@ def _left_out(logs: Floats, power: float, r_eff: float) -> tuple[float, float]:
     if np.ptp(tail) <= 1e-12 * max(1.0, abs(float(tail[0]))):  # no tail to be smoothed
         weights, k = -ratios - logsumexp(-ratios), math.nan
     else:
+        from arviz_stats.base import array_stats
+
         weights, k = array_stats.psislw(ratios, r_eff=r_eff)
     return float(logsumexp(weights + logs.ravel())), float(k)

@@ -11,19 +11,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from arviz_stats import psense
-from arviz_stats.base import array_stats
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy.special import ndtr
 
 Floats = NDArray[np.float64]
 
 _LEVEL = 0.05
-_PRIOR_DRAWS, _ELEMENTS = 4000, 1 << 22
+_FEWEST = 25  # draws without which a Pareto tail has none
 _PROBED = 200  # parameters whose effective number of draws is found one by one
 _MOST_SENSITIVE = 60  # parameters up to which the sensitivities are computed
 
@@ -40,8 +36,8 @@ def parameter_table(
     Parameters
     ----------
     metric
-        Gives ``labels`` (D,) and ``coordinates``, of :class:`~brg_prob.geometry.StandardNormalCoordinates` or
-        with the same face; sites without a label were held fixed and are left out.
+        :class:`~brg_prob.geometry.ModelMetric`, or what has its ``labels`` (D,), ``coordinates``, ``whiten``
+        and ``unwhiten``. Sites without a label are left out.
     posterior
         Draws of the latent sites, with attributes ``observations``, ``n`` and ``independent``.
     observations
@@ -70,11 +66,11 @@ def parameter_table(
     labels = [str(label) for label in metric.labels]
     values = _site_draws(metric.coordinates, posterior)
     kept = _Kept(metric.coordinates, labels)
-    z = standard_normal_draws(metric.coordinates, values)[..., kept.entries]
+    z = standard_normal_draws(metric, values)[..., kept.entries]
     seen = posterior.attrs.get("observations") if observations is None else observations
     full = seen is None or "n" not in posterior.attrs or float(seen) == float(posterior.attrs["n"])
     columns = contraction(z, independent=bool(posterior.attrs.get("independent", 0)), conflicts=full)
-    columns |= _own_units(metric.coordinates, values, kept.names)
+    columns |= _own_units(metric, values, kept.names)
     if stiff_share is not None:
         columns["stiff_share"] = np.asarray(stiff_share, dtype=float)
     if full and len(labels) <= _MOST_SENSITIVE:
@@ -92,12 +88,11 @@ def parameter_table(
     )
 
 
-def standard_normal_draws(coordinates: Any, values: dict[str, Any]) -> Floats:
+def standard_normal_draws(metric: Any, values: dict[str, Any]) -> Floats:
     """Return draws in standard-normal coordinates, (chain, draw, D), of site → (chain, draw, *shape)."""
     chains, length = next(iter(values.values())).shape[:2]
-    flat = {name: jnp.asarray(v).reshape(chains * length, *v.shape[2:]) for name, v in values.items()}
-    mapped = jax.jit(jax.vmap(lambda one: coordinates.flatten(coordinates.forward(one))))(flat)
-    return np.asarray(mapped, dtype=float).reshape(chains, length, -1)
+    flat = {name: value.reshape(chains * length, *value.shape[2:]) for name, value in values.items()}
+    return np.asarray(metric.whiten(flat), dtype=float).reshape(chains, length, -1)
 
 
 def contraction(
@@ -137,7 +132,7 @@ def contraction(
     effective = _effective(draws, independent=independent)
     error = np.sqrt(squares.var(axis=(0, 1)) / _effective(squares, independent=independent))
     law = np.clip(1 - variance + 2 * error, 0, 1) + variance / effective
-    p_value = 2 * stats.norm.sf(np.abs(mean) / np.sqrt(law)) if conflicts else np.full(mean.size, math.nan)
+    p_value = 2 * ndtr(-np.abs(mean) / np.sqrt(law)) if conflicts else np.full(mean.size, math.nan)
     return {
         "z_mean": mean,
         "z_sd": np.sqrt(variance),
@@ -153,6 +148,8 @@ def _effective(draws: Floats, *, independent: bool) -> Floats:
     chains, length, size = draws.shape
     if independent or length < 4:
         return np.full(size, float(chains * length))
+    from arviz_stats.base import array_stats  # a second to import, and not always needed
+
     probed = np.unique(np.linspace(0, size - 1, min(size, _PROBED)).astype(int))
     found = np.asarray(
         array_stats.ess(draws[..., probed], chain_axis=0, draw_axis=1, method="mean"), dtype=float
@@ -181,19 +178,20 @@ class _Kept:
         self.entries = np.flatnonzero(np.concatenate(kept))
 
 
-def _own_units(coordinates: Any, values: dict[str, Any], names: list[str]) -> dict[str, Floats]:
+def _own_units(metric: Any, values: dict[str, Any], names: list[str]) -> dict[str, Floats]:
     """Return medians and widths of prior and posterior in the parameters' own units, (D,) each."""
+    coordinates = metric.coordinates
     size = sum(math.prod(shape) for shape in coordinates.shapes.values())
-    half = int(np.clip(_ELEMENTS // max(size, 1), 200, _PRIOR_DRAWS)) // 2
-    normal = np.random.default_rng(0).standard_normal((half, size))
-    both = jnp.asarray(np.concatenate([normal, -normal]))  # antithetic: medians of symmetric laws are exact
-    prior = jax.jit(jax.vmap(lambda one: coordinates.inverse(coordinates.unflatten(one))))(both)
+    chains, length = next(iter(values.values())).shape[:2]
+    count = chains * length  # as many as there are posterior draws: one compiled program for both
+    normal = np.random.default_rng(0).standard_normal((-(-count // 2), size))
+    prior = metric.unwhiten(np.concatenate([normal, -normal])[:count])  # antithetic: medians are sharp
     found: dict[str, list[Floats]] = {}
     for name in names:
         entries, width = math.prod(values[name].shape[2:]), math.prod(coordinates.shapes[name])
         for word, draws in (("prior", prior[name]), ("posterior", values[name])):
             flat = np.asarray(draws, dtype=float).reshape(-1, entries)
-            low, middle, high = np.quantile(flat, stats.norm.cdf([-1, 0, 1]), axis=0)
+            low, middle, high = np.quantile(flat, ndtr([-1, 0, 1]), axis=0)
             unknown = np.full(width, math.nan)
             found.setdefault(f"{word}_median", []).append(middle if entries == width else unknown)
             found.setdefault(f"{word}_width", []).append((high - low) / 2 if entries == width else unknown)
@@ -204,16 +202,30 @@ def _sensitivities(coordinates: Any, posterior: xr.DataTree, names: list[str]) -
     """Return the power-scaling sensitivities of each parameter to prior and likelihood, where they exist."""
     if not {"log_prior", "log_likelihood"} <= set(posterior.children):
         return {}
+    sizes = posterior["posterior"].sizes
+    if sizes["chain"] * sizes["draw"] < _FEWEST:
+        return {}
+    from arviz_stats import psense
+
     found = {}
     for word in ("prior", "likelihood"):
+        widths = [math.prod(coordinates.shapes[name]) for name in names]
+        if _constant(posterior[f"log_{word}"].to_dataset()):  # to raise it to a power changes nothing
+            found[f"{word}_sensitivity"] = np.zeros(sum(widths))
+            continue
         table = psense(posterior, var_names=names, group=word)
-        parts = []
-        for name in names:
-            values = np.ravel(np.asarray(table[name].values, dtype=float))
-            width = math.prod(coordinates.shapes[name])
-            parts.append(values if values.size == width else np.full(width, math.nan))
+        parts = [np.ravel(np.asarray(table[name].values, dtype=float)) for name in names]
+        unknown = [np.full(width, math.nan) for width in widths]
+        parts = [p if p.size == u.size else u for p, u in zip(parts, unknown, strict=True)]
         found[f"{word}_sensitivity"] = np.concatenate(parts)
     return found
+
+
+def _constant(logs: xr.Dataset) -> bool:
+    """Return whether a density is the same at all draws, such as that of uniform priors."""
+    each = (np.asarray(variable.values, dtype=float) for variable in logs.data_vars.values())
+    total = np.sum([values.reshape(*values.shape[:2], -1).sum(axis=-1) for values in each], axis=0)
+    return bool(np.ptp(total) <= 1e-12 * (1 + np.abs(total).max()))
 
 
 def _status(total: float, conflicts: int, size: int, *, full: bool) -> str:

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import arviz_stats as az
+import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
@@ -13,6 +14,7 @@ from scipy import stats
 
 from brg_prob.geometry import StandardNormalCoordinates
 from brg_prob.geometry.contraction import contraction, parameter_table
+from brg_prob.geometry.model_metric import model_metric
 from brg_prob.geometry.sloppiness import (
     direction_table,
     effective_parameters,
@@ -48,7 +50,15 @@ def stub(information=INFORMATION, labels=LABELS, coordinates=None):
     """A metric by numpy's eigenvectors, with what is read of a metric."""
     values, vectors = np.linalg.eigh(information)
     values = np.where(values > 1e-12 * values.max(), values, 0.0)
+    if coordinates is None:
+        maps = {}
+    else:
+        maps = {
+            "whiten": jax.jit(jax.vmap(lambda one: coordinates.flatten(coordinates.forward(one)))),
+            "unwhiten": jax.jit(jax.vmap(lambda one: coordinates.inverse(coordinates.unflatten(one)))),
+        }
     return SimpleNamespace(
+        **maps,
         eigenvalues=values[::-1],
         directions=vectors.T[::-1],
         labels=labels,
@@ -112,6 +122,22 @@ def test_a_direction_of_which_the_data_see_nothing_is_named(report):
     assert table["phrase"].values[3:].tolist() == ["unused", "0.89·b − 0.45·a"]
     np.testing.assert_allclose(table["participation"][4], [0.2, 0.8, 0, 0, 0], atol=1e-10)
     np.testing.assert_allclose(table["participation_ratio"][3:], [1, 1 / (0.2**2 + 0.8**2)], rtol=1e-9)
+
+
+def test_the_metric_of_a_model_gives_the_same_report(report):
+    found = model_metric(line, jnp.asarray(X), y=jnp.zeros(N), at=posterior())
+    ours = sloppiness(found, posterior())
+    for group, name in (
+        ("directions", "eigenvalue"),
+        ("parameters", "z_mean"),
+        ("parameters", "prior_width"),
+    ):
+        np.testing.assert_allclose(ours[group][name], report[group][name], atol=1e-12)
+    assert ours["directions"]["phrase"].values.tolist() == report["directions"]["phrase"].values.tolist()
+    part = model_metric(line, jnp.asarray(X), y=jnp.zeros(N), at=posterior(), sites=("slope",))
+    table = sloppiness(part)
+    assert "parameters" not in table.children
+    assert all("slope" in phrase and "a" not in phrase for phrase in table["directions"]["phrase"].values)
 
 
 def test_effective_number_of_parameters_is_the_trace_of_what_was_learnt(report):
@@ -212,6 +238,15 @@ def test_sensitivities_are_arvizs_in_the_order_of_the_labels(report):
     expected = [float(theirs["a"]), float(theirs["b"]), *theirs["slope"].values, float(theirs["unused"])]
     np.testing.assert_allclose(ours, expected, rtol=1e-12)
     assert ours[2] > 0.05 > ours[4]
+
+
+def test_a_flat_prior_has_no_sensitivity_and_few_draws_have_none(metric):
+    tree = posterior()
+    tree["log_prior"] = xr.DataTree(tree["log_prior"].to_dataset() * 0)
+    table = parameter_table(metric, tree)
+    np.testing.assert_array_equal(table["prior_sensitivity"], 0)
+    assert table["likelihood_sensitivity"][2] > 0.05
+    assert "prior_sensitivity" not in parameter_table(metric, posterior().isel(draw=slice(5)))
 
 
 def test_held_fixed_sites_are_left_out(metric):
