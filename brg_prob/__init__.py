@@ -20,8 +20,10 @@ _HOMES = {
     "Exact": "posterior",
     "FisherMetric": "geometry",
     "Flow": "flow",
+    "Given": "posterior",
     "GradientFlow": "posterior",
     "Laplace": "posterior",
+    "NUTS": "posterior",
     "Run": "pipeline",
     "SgdExact": "posterior",
     "Shell": "flow",
@@ -59,19 +61,21 @@ if TYPE_CHECKING:
     from brg_prob.geometry import FisherMetric, fisher_metric
     from brg_prob.kernels import nngp_kernel, ntk_kernel
     from brg_prob.pipeline import Run, load_run, run
-    from brg_prob.posterior import Ensemble, Exact, GradientFlow, Laplace, SgdExact, fit
+    from brg_prob.posterior import NUTS, Ensemble, Exact, Given, GradientFlow, Laplace, SgdExact, fit
     from brg_prob.posterior.tuning import tune
     from brg_prob.prior import sample_prior
     from brg_prob.report import write_report
     from brg_prob.theory import infinite_width
 
 __all__ = [
+    "NUTS",
     "Checks",
     "Diffusion",
     "Ensemble",
     "Exact",
     "FisherMetric",
     "Flow",
+    "Given",
     "GradientFlow",
     "Laplace",
     "Run",

@@ -4,21 +4,27 @@ from brg_prob.posterior.engine import Data, Engine, as_data, fit
 from brg_prob.posterior.ensemble import Ensemble
 from brg_prob.posterior.exact import Exact
 from brg_prob.posterior.gaussian import gaussian_posterior, infinite_width_flow
+from brg_prob.posterior.given import Given
 from brg_prob.posterior.gradient_flow import GradientFlow
+from brg_prob.posterior.ladder import fit_ladder
 from brg_prob.posterior.laplace import Laplace
 from brg_prob.posterior.members import readout_weights
+from brg_prob.posterior.nuts import NUTS
 from brg_prob.posterior.sgd_exact import SgdExact
 
 __all__ = [
+    "NUTS",
     "Data",
     "Engine",
     "Ensemble",
     "Exact",
+    "Given",
     "GradientFlow",
     "Laplace",
     "SgdExact",
     "as_data",
     "fit",
+    "fit_ladder",
     "gaussian_posterior",
     "infinite_width_flow",
     "readout_weights",

@@ -26,7 +26,7 @@ class Data:
     x
         Inputs, (n, d).
     y
-        Targets, (n, o).
+        Targets, (n, o); a row with a NaN is missing, for engines that take any model.
     held_out
         Inputs and targets (h, d), (h, o) that are not conditioned on, or None.
     """
@@ -37,8 +37,13 @@ class Data:
 
     @property
     def n(self) -> int:
-        """Number of observations."""
+        """Number of rows."""
         return self.y.shape[0]
+
+    @property
+    def observed(self) -> int:
+        """Number of rows with an observation."""
+        return int(np.sum(~np.isnan(np.asarray(self.y)).any(axis=1)))
 
     @property
     def all_inputs(self) -> Array:
@@ -55,21 +60,26 @@ class Engine(Protocol):
         ...
 
 
-def as_data(x: Any, y: Any, held_out: Any = None) -> Data:
+def as_data(x: Any, y: Any, held_out: Any = None, *, missing: bool = False) -> Data:
     """Return checked arrays: x (n, d), y (n, o), in the default float type.
+
+    Parameters
+    ----------
+    missing
+        Whether a NaN in y stands for an observation that is missing, as engines for any model take it.
 
     Raises
     ------
     ValueError
         Rows of x and y differ, or a value is not finite; names the offending count.
     """
-    pair = None if held_out is None else _checked_pair(held_out[0], held_out[1], "held-out ")
-    inputs, targets = _checked_pair(x, y, "")
+    pair = None if held_out is None else _checked_pair(held_out[0], held_out[1], "held-out ", missing)
+    inputs, targets = _checked_pair(x, y, "", missing)
     return Data(inputs, targets, pair)
 
 
-def _checked_pair(x: Any, y: Any, label: str) -> tuple[Array, Array]:
-    """Return inputs (n, d) and targets (n, o), finite and of one length."""
+def _checked_pair(x: Any, y: Any, label: str, missing: bool) -> tuple[Array, Array]:
+    """Return inputs (n, d) and targets (n, o), finite (or missing) and of one length."""
     x, y = jnp.asarray(x, dtype=float), jnp.asarray(y, dtype=float)
     x = x[:, None] if x.ndim == 1 else x
     y = y[:, None] if y.ndim == 1 else y
@@ -78,7 +88,9 @@ def _checked_pair(x: Any, y: Any, label: str) -> tuple[Array, Array]:
             f"{label}x has shape {x.shape} and y {y.shape}; give x (n, d) and y (n,) or (n, outputs)"
         )
     for name, array in (("x", x), ("y", y)):
-        bad = int(np.sum(~np.isfinite(np.asarray(array)).all(axis=1)))
+        host = np.asarray(array)
+        fine = np.isfinite(host) | (np.isnan(host) & (missing and name == "y"))
+        bad = int(np.sum(~fine.all(axis=1)))
         if bad:
             raise ValueError(f"{label}{name} has {bad} rows that are not finite; remove them first")
     if x.shape[0] == 0 or y.shape[0] == 0:
@@ -104,7 +116,7 @@ def fit(
     network
         A NumPyro model ``network(x, y=None)`` with what the engine needs.
     x, y
-        Inputs (n, d) and targets (n,) or (n, o).
+        Inputs (n, d) and targets (n,) or (n, o). Engines for any model take a NaN in y as missing.
     engine
         Default ``Exact()``.
     key
@@ -112,7 +124,7 @@ def fit(
     draws
         Draws in all.
     observations
-        T: the weight of the data in observations, default n; 0 is the prior.
+        T: the weight of the data in observations, default n (of rows with one); 0 is the prior.
     held_out
         Inputs and targets for predictive scores; never conditioned on.
 
@@ -137,12 +149,13 @@ def fit(
     """
     from brg_prob.posterior.exact import Exact
 
-    data = as_data(x, y, held_out)
+    engine = engine or Exact()
+    data = as_data(x, y, held_out, missing=getattr(engine, "any_model", False))
     if draws < 1:
         raise ValueError(f"draws = {draws} is too few; ask for at least 1")
-    weight = float(data.n if observations is None else observations)
+    weight = float(data.observed if observations is None else observations)
     if not weight >= 0:
         raise ValueError(
-            f"observations = {observations} is negative; T runs from 0 (the prior) to n = {data.n}"
+            f"observations = {observations} is negative; T runs from 0 (the prior) to n = {data.observed}"
         )
-    return (engine or Exact()).fit(network, data, key=key, draws=draws, observations=weight)
+    return engine.fit(network, data, key=key, draws=draws, observations=weight)
