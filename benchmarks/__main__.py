@@ -19,6 +19,7 @@ CASES = (
     "stepped_sgd",
     "fisher_diagonal",
     "readout_posterior",
+    "nuts_overhead",
     "import_time",
     "demo",
 )

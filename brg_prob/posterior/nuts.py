@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import jax
 import numpy as np
@@ -26,9 +26,11 @@ from brg_prob.posterior.model_tree import held_out_data, model_tree
 from brg_prob.posterior.reparam import REPARAMS, reparametrised, reparams, sampled_names
 from brg_prob.results import key_to_json
 
-Init = Literal["median", "mean", "prior", "uniform", "feasible"]
-ChainMethod = Literal["vectorized", "sequential", "parallel"]
-Reparametrisation = Literal["none", "loc_scale", "standard_normal"]
+_CHOICES = {
+    "init": ("median", "mean", "prior", "uniform", "feasible"),
+    "chain_method": ("vectorized", "sequential", "parallel"),
+    "reparam": REPARAMS,
+}
 
 STATISTICS = ("potential_energy", "energy", "num_steps", "accept_prob", "adapt_state.step_size")
 """What NumPyro keeps of each step beside positions and divergences."""
@@ -105,7 +107,7 @@ class NUTS:
     max_tree_depth: int = 10
     dense_mass: bool = False
     dense_sites: tuple[str, ...] = ()
-    init: Init = "median"
+    init: Literal["median", "mean", "prior", "uniform", "feasible"] = "median"
     init_radius: float = 2.0
     step_size: float = 1.0
     heuristic_step_size: bool = False
@@ -113,9 +115,9 @@ class NUTS:
     adapt_mass: bool = True
     regularise_mass: bool = True
     forward_mode: bool = False
-    chain_method: ChainMethod = "vectorized"
+    chain_method: Literal["vectorized", "sequential", "parallel"] = "vectorized"
     thinning: int = 1
-    reparam: Reparametrisation = "none"
+    reparam: Literal["none", "loc_scale", "standard_normal"] = "none"
     likelihood_factors: tuple[str, ...] = ()
     warm_warmup: int = 300
     progress: bool = False
@@ -136,8 +138,7 @@ class NUTS:
         for name in ("init_radius", "step_size"):
             if not 0 < getattr(self, name) < np.inf:
                 raise ValueError(f"{name} = {getattr(self, name)} must be positive and finite")
-        choices = {"init": get_args(Init), "chain_method": get_args(ChainMethod), "reparam": REPARAMS}
-        for name, words in choices.items():
+        for name, words in _CHOICES.items():
             if (word := getattr(self, name)) not in words:
                 raise ValueError(
                     f"{name} = {word!r} is unknown; use {' or '.join(words)}{nearest(str(word), words)}"
