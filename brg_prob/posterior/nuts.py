@@ -182,7 +182,13 @@ class NUTS:
         return nuts_tree(conditioned, held_out, values, stats, key, observations, seconds)
 
     def sample(self, conditioned: Conditioned, *, key: Array, draws: int, observations: float) -> infer.MCMC:
-        """Return the finished NumPyro run, nothing else computed; what :meth:`fit` times as sampling."""
+        """Return the finished NumPyro run, nothing else computed; what :meth:`fit` times as sampling.
+
+        Raises
+        ------
+        ValueError
+            No start with a finite density and gradient was found.
+        """
         each = self.per_chain(draws)
         model = reparametrised(conditioned.tempered(observations), reparams(conditioned, self.reparam))
         mcmc = infer.MCMC(
@@ -194,7 +200,15 @@ class NUTS:
             chain_method=self.chain_method,
             progress_bar=self.progress,
         )
-        mcmc.run(key, extra_fields=STATISTICS)
+        try:
+            mcmc.run(key, extra_fields=STATISTICS)
+        except RuntimeError as reason:
+            if "initial parameters" not in str(reason):
+                raise
+            raise ValueError(
+                f"no start with a finite density was found by init = {self.init!r}; use another init "
+                f"({', '.join(_CHOICES['init'])}), and check that y lies in the support of its distribution"
+            ) from None
         return mcmc
 
     def along(

@@ -234,6 +234,17 @@ def test_options_out_of_range_are_refused(options, said):
         NUTS(**options)
 
 
+def test_a_model_without_a_possible_start_is_refused_in_one_line():
+    def impossible(x, y=None):
+        rate = numpyro.sample("rate", dist.Exponential(1.0))
+        numpyro.sample("y", dist.Exponential(rate).expand([x.shape[0]]), obs=y)
+        numpyro.factor("never", jnp.log(0.0 * rate))
+
+    engine = NUTS(init="mean", chains=1)
+    with pytest.raises(ValueError, match=r"no start .* init = 'mean'; use another init \(median, mean"):
+        fit(impossible, GROUPS, np.ones(4), engine=engine, key=jax.random.key(0), draws=10)
+
+
 def test_what_cannot_be_sampled_is_refused_in_one_line(line):
     options = {"key": line.key, "draws": 1000}
     with pytest.raises(ValueError, match=r"draws = 1001 do not divide among 4 chains; ask for 1000 or 1004"):
