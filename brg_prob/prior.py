@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import jax
@@ -13,8 +12,8 @@ import xarray as xr
 from jax import Array
 from numpyro import handlers
 
-from brg_prob.batching import even_batch
-from brg_prob.network.protocols import LinearReadout
+from brg_prob.batching import even_batch, map_batches
+from brg_prob.network.protocols import Hidden, LinearReadout
 from brg_prob.network.trace import Model, field, read_model
 from brg_prob.results import build_tree, key_to_json
 
@@ -73,14 +72,11 @@ def sample_prior(
         raise ValueError(f"x has shape {x.shape}; inputs are (n, d), so use x[:, None] for one dimension")
     if draws < 1 or (batch_size is not None and batch_size < 1):
         raise ValueError(f"draws = {draws} and batch_size = {batch_size} must be at least 1")
-    one = (
-        _readout_draw(network, x)
-        if _drawn_by_readout(network, covariates)
-        else _model_draw(network, x, covariates)
-    )
+    by_readout = _drawn_by_readout(network, covariates)
+    one = _readout_draw(network, x) if by_readout else _model_draw(network, x, covariates)
     size = even_batch(draws, _batch_size(one, key, draws) if batch_size is None else batch_size)
-    draw_all = jax.vmap(one) if size == draws else partial(jax.lax.map, one, batch_size=size)
-    values = jax.jit(draw_all)(jax.random.split(key, draws))
+    batch = _readout_batch(network, x) if by_readout else jax.vmap(one)
+    values = jax.jit(lambda keys: map_batches(batch, keys, size))(jax.random.split(key, draws))
     variables = {name: value[None] for name, value in values.items()}
     return build_tree(
         {"prior": variables, "constant_data": {"inputs": x}},
@@ -99,23 +95,38 @@ def _drawn_by_readout(network: Any, covariates: Mapping[str, Any] | None) -> boo
 
 def _readout_draw(network: Any, x: Array) -> Draw:
     """Return the function key → one draw of a linear readout: hidden layers, weights, noise."""
+    random, values = _readout_parts(network, x)
+    return lambda key: values(random(key))
 
-    def draw(key: Array) -> dict[str, Array]:
+
+def _readout_batch(network: Any, x: Array) -> Draw:
+    """Return the same for many keys, (S,)."""
+    random, values = _readout_parts(network, x)
+    # random numbers one by one: under vmap they take twice as long to compile
+    return lambda keys: jax.vmap(values)(jax.lax.map(random, keys))
+
+
+def _readout_parts(network: Any, x: Array) -> tuple[Callable[[Array], Any], Callable[[Any], Any]]:
+    """Return the random numbers of a key, and what a draw is made of them."""
+
+    def random(key: Array) -> tuple[Hidden, Array, Array]:
         hidden_key, weight_key, noise_key = jax.random.split(key, 3)
-        hidden = network.sample_hidden(hidden_key)
+        hidden = dict(network.sample_hidden(hidden_key))
+        dtype = jax.eval_shape(network.features, x, hidden).dtype
+        weights = jax.random.normal(weight_key, network.readout_prior(hidden).mean.shape, dtype)
+        return hidden, weights, jax.random.normal(noise_key, (), dtype)
+
+    def values(numbers: tuple[Hidden, Array, Array]) -> dict[str, Array]:
+        hidden, xi, log_noise = numbers
         features = network.features(x, hidden)
         prior = network.readout_prior(hidden)
-        xi = jax.random.normal(weight_key, prior.mean.shape, features.dtype)
         f = features @ (prior.mean + prior.covariance.sqrt_matmul(xi)).astype(features.dtype)
-        values = {name: value for name, value in hidden.items() if jnp.shape(value) == ()}
+        found = {name: value for name, value in hidden.items() if jnp.shape(value) == ()}
         if network.noise_spread > 0:
-            log_noise = jnp.log(network.noise) + network.noise_spread * jax.random.normal(
-                noise_key, (), f.dtype
-            )
-            values["noise"] = jnp.exp(log_noise)
-        return {"f": f[:, 0] if network.outputs == 1 else f, **values}
+            found["noise"] = jnp.exp(jnp.log(network.noise) + network.noise_spread * log_noise)
+        return {"f": f[:, 0] if network.outputs == 1 else f, **found}
 
-    return draw
+    return random, values
 
 
 def _model_draw(model: Model, x: Array, covariates: Mapping[str, Any] | None) -> Draw:

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from brg_prob.batching import even_batch
+from brg_prob.batching import even_batch, map_batches
 from brg_prob.posterior.members import prior_weights
 
 _ELEMENTS = 1 << 22
@@ -141,13 +141,21 @@ def shell_parameters(
     """
     n, shape = given.shape[1], (features.shape[1], given.shape[2])
 
-    def one(at: tuple[Array, Array]) -> Array:
-        index, old = at
-        if draw_key is not None:
-            old = prior_weights(draw_key, index, shape) + features[:n].T @ old
+    def random(index: Array) -> tuple[Array, Array]:
+        prior = jnp.zeros(shape) if draw_key is None else prior_weights(draw_key, index, shape)
         new = jnp.zeros(shape) if drop else jax.random.normal(jax.random.fold_in(key, index), shape)
+        return prior, new
+
+    def one(prior: Array, new: Array, old: Array) -> Array:
+        if draw_key is not None:
+            old = prior + features[:n].T @ old
         change = jnp.where(kept[:, :, None], 0, (new - old)[None])
         return jnp.einsum("mp,cpo->cmo", features, change)
 
-    batch = even_batch(indices.size, max(1, _ELEMENTS // kept.size))
-    return jnp.moveaxis(jax.lax.map(one, (indices, given), batch_size=batch), 0, 1)
+    def batch(at: tuple[Array, Array]) -> Array:
+        # random numbers one by one: see map_batches
+        prior, new = jax.lax.map(random, at[0])
+        return jax.vmap(one)(prior, new, at[1])
+
+    size = even_batch(indices.size, max(1, _ELEMENTS // kept.size))
+    return jnp.moveaxis(map_batches(batch, (indices, given), size), 0, 1)

@@ -108,7 +108,8 @@ def _matheron(
     prior, norm = prior_draws(features, key, indices, outputs)
     if solver is None:
         return assembled(features, mean, prior, norm, jnp.zeros((n, indices.size * outputs), y.dtype))
-    error = jax.vmap(lambda i: jax.random.normal(jax.random.fold_in(key, 2 * i + 1), y.shape))(indices)
+    # one by one: under vmap random numbers take twice as long to compile
+    error = jax.lax.map(lambda i: jax.random.normal(jax.random.fold_in(key, 2 * i + 1), y.shape), indices)
     residual = y - mean[:n] - prior[:, :n] - jnp.sqrt(ridges)[:, None, None] * error
     if isinstance(solver, SpectralSolver):  # a ridge per draw
         dual = columns(jax.vmap(solver.solve)(residual, ridges))

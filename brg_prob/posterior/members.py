@@ -19,7 +19,7 @@ import numpy as np
 import xarray as xr
 from jax import Array
 
-from brg_prob.batching import even_batch
+from brg_prob.batching import even_batch, map_batches
 from brg_prob.geometry.spectrum import prior_mean, whitened_features
 from brg_prob.network import Hidden, LinearReadout
 from brg_prob.posterior.engine import Data
@@ -160,11 +160,13 @@ def readout_weights(
 def prior_draws(features: Array, key: Array, indices: Array, outputs: int) -> tuple[Array, Array]:
     """Return prior fields less their mean, (S, m, o), and squared norms of their whitened weights, (S,)."""
 
-    def one(index: Array) -> tuple[Array, Array]:
-        weights = prior_weights(key, index, (features.shape[1], outputs))
-        return features @ weights, jnp.sum(jnp.square(weights))
+    def batch(some: Array) -> tuple[Array, Array]:
+        # random numbers one by one: see map_batches
+        weights = jax.lax.map(lambda index: prior_weights(key, index, (features.shape[1], outputs)), some)
+        return jax.vmap(lambda own: features @ own)(weights), jnp.sum(jnp.square(weights), axis=(1, 2))
 
-    return jax.lax.map(one, indices, batch_size=even_batch(indices.size, BATCH))
+    found: tuple[Array, Array] = map_batches(batch, indices, even_batch(indices.size, BATCH))
+    return found
 
 
 def columns(draws: Array) -> Array:
