@@ -5,16 +5,20 @@ from brg_prob.correspondence.correspondence import check_correspondence
 from brg_prob.correspondence.predictions import erg_prediction
 from brg_prob.correspondence.result import Check, Checks
 from brg_prob.correspondence.tempering import CLOSED_FORM, Tempered, check_tempering
+from brg_prob.correspondence.two_sample import TwoSample, check_against_tempering, energy_distance
 
 __all__ = [
     "CLOSED_FORM",
     "Check",
     "Checks",
     "Tempered",
+    "TwoSample",
+    "check_against_tempering",
     "check_convergence",
     "check_correspondence",
     "check_tempering",
     "convergence_check",
+    "energy_distance",
     "erg_prediction",
     "with_convergence",
 ]
