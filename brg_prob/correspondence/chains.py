@@ -64,11 +64,17 @@ def effective_sizes(draws: Floats) -> tuple[Floats, Floats]:
     tuple
         Two arrays (K,), split-chain estimates without rank normalisation (ArviZ's "mean").
     """
-    squares = np.square(draws - draws.mean(axis=(1, 2), keepdims=True))
-    return tuple(  # type: ignore[return-value]
-        np.asarray(array_stats.ess(a, chain_axis=1, draw_axis=2, method="mean"), dtype=float)
-        for a in (squares, draws)
-    )
+    return _effective_size(_squared_deviations(draws)), _effective_size(draws)
+
+
+def _squared_deviations(draws: Floats) -> Floats:
+    """Return the squared deviations of each mode from its mean, (K, C, D)."""
+    return np.asarray(np.square(draws - draws.mean(axis=(1, 2), keepdims=True)))
+
+
+def _effective_size(values: Floats) -> Floats:
+    """Return the ESS of values (K, C, D) themselves, (K,)."""
+    return np.asarray(array_stats.ess(values, chain_axis=1, draw_axis=2, method="mean"), dtype=float)
 
 
 def dependence(draws: Floats) -> Dependence:
@@ -108,9 +114,9 @@ def plug_in_variance_z(variance: Floats, predicted: Floats, ess: Floats) -> Floa
     return variance_z(variance, predicted, np.maximum(ess - 1, 1.0))
 
 
-@lru_cache(maxsize=128)
-def null_pool(index: int, chains: int, draws: int) -> tuple[Floats, Floats]:
-    """Return single-mode plug-in z of the variance and of the mean under the hypothesis.
+@lru_cache(maxsize=256)
+def null_pool(index: int, chains: int, draws: int, which: int) -> Floats:
+    """Return single-mode plug-in z of the variance or of the mean under the hypothesis.
 
     Parameters
     ----------
@@ -118,11 +124,14 @@ def null_pool(index: int, chains: int, draws: int) -> tuple[Floats, Floats]:
         Grid point of the autocorrelation, ρ = tanh(index/10).
     chains, draws
         C and D.
+    which
+        0 the variance, 1 the mean. The simulated chains are the same; the ESS, which takes most of the time,
+        is found for one alone.
 
     Returns
     -------
-    tuple
-        Two arrays (1000,). The simulated s² and means are moved, rank by rank, to the
+    Floats
+        (1000,). The simulated s² or means are moved, rank by rank, to the
         quantiles of the law that an AR(1) chain gives them (the mean: normal; s²: gamma with
         its exact mean and variance), each with the ESS estimated beside it. This removes the
         pool's own sampling error, which a sum over many modes would otherwise inherit.
@@ -130,17 +139,22 @@ def null_pool(index: int, chains: int, draws: int) -> tuple[Floats, Floats]:
     correlation = float(np.tanh(index * _STEP))
     rng = np.random.default_rng([20240517, index + _LARGEST, chains, draws])
     batch = max(1, min(_POOL, _CHUNK // (chains * draws)))
-    parts: list[tuple[Floats, ...]] = []
+    parts: list[tuple[Floats, Floats]] = []
     for start in range(0, _POOL, batch):
         sample = ar1_chains(correlation, (min(batch, _POOL - start), chains, draws), rng)
-        parts.append((sample.var(axis=(1, 2), ddof=1), sample.mean(axis=(1, 2)), *effective_sizes(sample)))
-    variance, mean, ess_variance, ess_mean = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        if which == 0:
+            parts.append((sample.var(axis=(1, 2), ddof=1), _effective_size(_squared_deviations(sample))))
+        else:
+            parts.append((sample.mean(axis=(1, 2)), _effective_size(sample)))
+    simulated, ess = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     expected, spread, mean_variance = _ar1_moments(correlation, chains, draws)
     levels = (np.arange(_POOL) + 0.5) / _POOL
     shape = expected**2 / spread
-    variance = stats.gamma.ppf(levels, shape, scale=expected / shape)[_ranks(variance)]
-    mean = np.sqrt(mean_variance) * stats.norm.ppf(levels)[_ranks(mean)]
-    return plug_in_variance_z(variance, np.ones(_POOL), ess_variance), mean_z(mean, 0.0, 1.0, ess_mean)
+    if which == 0:
+        variance = stats.gamma.ppf(levels, shape, scale=expected / shape)[_ranks(simulated)]
+        return plug_in_variance_z(variance, np.ones(_POOL), ess)
+    mean = np.sqrt(mean_variance) * stats.norm.ppf(levels)[_ranks(simulated)]
+    return mean_z(mean, 0.0, 1.0, ess)
 
 
 def _ranks(values: Floats) -> np.ndarray:
@@ -197,7 +211,7 @@ def null_sums(
     rng = np.random.default_rng(7)
     squares, linear = np.zeros(replicates), np.zeros(replicates)
     for point, count in zip(*np.unique(index, return_counts=True), strict=True):
-        pool = null_pool(int(point), chains, draws)[which]
+        pool = null_pool(int(point), chains, draws, which)
         picked = pool[rng.integers(0, pool.size, (replicates, int(count)))]
         squares += np.sum(np.square(picked), axis=1)
         linear += picked @ weights[index == point]
