@@ -18,6 +18,7 @@ CASES = (
     "tanh_kernel",
     "stepped_sgd",
     "fisher_diagonal",
+    "leading_spectrum",
     "readout_posterior",
     "nuts_overhead",
     "import_time",

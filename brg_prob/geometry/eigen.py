@@ -1,26 +1,21 @@
 """Spectra of I = AᵀA from the whitened score Jacobian A: dense, diagonal, or the leading part alone (T5).
 
 Dense: the smaller of AAᵀ and AᵀA, min(N, d)³. Leading: Lanczos with full reorthogonalisation (matfree) on
-products with A and Aᵀ, again on the smaller side; nothing larger than (N + d) × leading is stored. One
-Krylov sequence sees one direction of a degenerate eigenvalue; so converged directions are projected out and
-the rest is searched again, until it holds nothing that belongs among the leading ones.
+products with A and Aᵀ, again on the smaller side; nothing larger than d × leading is stored. At n = 1000
+and a million parameters the n products that AAᵀ itself would take cost several times as much.
 """
 
 from __future__ import annotations
 
-import itertools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from matfree import decomp
-from numpy.typing import NDArray
 
 from brg_prob.geometry.jacobian import ScoreJacobian
-
-Real = NDArray[np.floating]
+from brg_prob.geometry.lanczos import Operator, lanczos
 
 
 class Spectrum(NamedTuple):
@@ -121,133 +116,36 @@ def leading_spectrum(
     jacobian: ScoreJacobian, points: Array, *, leading: int, key: Array, tolerance: float = 1e-8
 ) -> Spectrum:
     """Return the leading eigenvalues without forming A, each to a relative ``tolerance`` by its residual."""
-    operator = _Operator(jacobian, points)
+    operator = Operator(jacobian, points)
     wanted = min(leading, operator.size)
-    values, vectors, bound = _lanczos(operator, wanted, key, tolerance)
+    values, vectors, bound = lanczos(operator, wanted, key, tolerance)
     largest = float(max(values[:1], default=0.0))
     floor = largest * float(jnp.finfo(points.dtype).eps) * max(operator.size, jacobian.columns)
     keep = int(np.sum(values > floor))
     values, vectors = values[:keep], vectors[:, :keep]
     if operator.dual:
-        rows = [operator.pull(points, jnp.asarray(u)) for u in vectors.T]
-        empty = jnp.zeros((0, jacobian.columns), points.dtype)
-        directions = jnp.stack(rows) / np.sqrt(values)[:, None] if rows else empty
+        directions = operator.pull(jnp.asarray(vectors.T)) / np.sqrt(values)[:, None]
     else:
         directions = jnp.asarray(vectors.T)
     diagonal, how = _estimated_diagonal(operator, jnp.asarray(values), directions, key)
-    error = _leading_error(jacobian, points, directions)
+    error = _leading_error(operator, directions)
     note = f"leading {keep} by Lanczos, relative error below {max(bound, 1e-15):.0e}; {how}"
     return Spectrum(jnp.asarray(values), directions, diagonal, floor, error, None, note)
 
 
-class _Operator:
-    """AAᵀ or AᵀA, the smaller, as compiled products; (N_all,) or (d,) vectors."""
-
-    def __init__(self, jacobian: ScoreJacobian, points: Array) -> None:
-        self.jacobian, self.points = jacobian, points
-        self.count = points.shape[0] * jacobian.rows
-        self.dual = self.count < jacobian.columns
-        self.size = min(self.count, jacobian.columns)
-        self.push = jax.jit(lambda at, v: jnp.ravel(jacobian.times(at, v)))
-        self.pull = jax.jit(self._pull)
-        self.search = jax.jit(self._search, static_argnums=3)
-
-    def _pull(self, at: Array, rows: Array) -> Array:
-        return self.jacobian.transposed_times(at, rows.reshape(at.shape[0], -1))
-
-    def apply(self, at: Array, vector: Array) -> Array:
-        """Return the product with the smaller Gram matrix."""
-        if self.dual:
-            return jnp.ravel(self.jacobian.times(at, self._pull(at, vector)))
-        return self._pull(at, self.jacobian.times(at, vector))
-
-    def _search(self, at: Array, locked: Array, start: Array, steps: int) -> tuple[Array, Array, Array]:
-        """Return Ritz values, vectors (size, steps) and residual norms outside the locked directions."""
-
-        def outside(v: Array) -> Array:
-            return v - locked @ (locked.T @ v)
-
-        tridiagonal = decomp.tridiag_sym(steps, reortho="full", custom_vjp=False)
-        found = tridiagonal(lambda v: outside(self.apply(at, outside(v))), outside(start))
-        values, vectors = jnp.linalg.eigh(found.J_small)
-        residuals = jnp.linalg.norm(found.residual) * jnp.abs(vectors[-1])
-        return values[::-1], (found.Q_tall.T @ vectors)[:, ::-1], residuals[::-1]
-
-
-def _lanczos(operator: _Operator, wanted: int, key: Array, tolerance: float) -> tuple[Real, Real, float]:
-    """Return the leading eigenvalues, vectors (size, r ≤ wanted), and the worst relative error bound."""
-    size, full, thorough = operator.size, 4 * wanted + 16, False
-    locked = _Locked(np.zeros((size, 6 * wanted)), np.zeros(0), np.zeros(0))
-    for number in itertools.count():
-        room = min(size, locked.vectors.shape[1]) - locked.values.size
-        enough = locked.values.size >= wanted
-        steps = min(wanted + 8 if enough and not thorough else full, size - locked.values.size)
-        if room <= 0 or steps <= 0:
-            break
-        start = jax.random.normal(jax.random.fold_in(key, number), (size,))
-        found = operator.search(operator.points, jnp.asarray(locked.vectors), start, steps)
-        ritz, vectors, residuals = (np.asarray(part) for part in found)
-        if not np.isfinite(ritz).all():  # the Krylov space was exhausted sooner
-            full = steps // 2
-            continue
-        errors = _bounds(ritz, residuals)
-        scale = max((ritz[0], *locked.values[:1]))
-        null = np.finfo(ritz.dtype).eps * size * scale
-        if ritz[0] <= null or (enough and ritz[0] <= locked.values[wanted - 1] * (1 + 1e-9)):
-            break
-        good = (errors <= tolerance * np.abs(ritz)) | (np.abs(ritz) <= null) | (steps == size)
-        if not good[0]:
-            full, thorough = (full, True) if enough and not thorough else (2 * full, True)
-            continue
-        count = good.size if good.all() else int(np.argmin(good))
-        count = min(count, room)
-        locked = locked.with_more(ritz[:count], vectors[:, :count], errors[:count])
-    values = locked.values[:wanted]
-    bounds = locked.errors[:wanted] / np.maximum(np.abs(values), np.finfo(float).tiny)
-    return values, locked.vectors[:, : values.size], float(bounds[values > 0].max(initial=0.0))
-
-
-class _Locked(NamedTuple):
-    """Converged directions, in the first columns of an array whose width does not change."""
-
-    vectors: Real
-    values: Real
-    errors: Real
-
-    def with_more(self, values: Real, vectors: Real, errors: Real) -> _Locked:
-        """Return these and some more, values descending."""
-        values = np.concatenate([self.values, values])
-        order = np.argsort(-values)
-        columns = np.concatenate([self.vectors[:, : self.values.size], vectors], axis=1)[:, order]
-        wide = np.zeros_like(self.vectors)
-        wide[:, : values.size] = columns
-        return _Locked(wide, values[order], np.concatenate([self.errors, errors])[order])
-
-
-def _bounds(ritz: Real, residuals: Real) -> Real:
-    """Return bounds on the errors of Ritz values: the residual, or its square over the gap, the smaller."""
-    gaps = np.abs(np.diff(ritz, append=0.0))
-    gaps = np.minimum(gaps, np.concatenate([[np.inf], gaps[:-1]]))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        squared = np.where(gaps > residuals, residuals**2 / gaps, residuals)
-    return np.minimum(residuals, squared)
-
-
 def _estimated_diagonal(
-    operator: _Operator, values: Array, directions: Array, key: Array
+    operator: Operator, values: Array, directions: Array, key: Array
 ) -> tuple[Array, str]:
     """Return the diagonal of I: exact where that is cheap, else the leading part and probes of the rest."""
     jacobian, points = operator.jacobian, operator.points
     least = min(jacobian.rows, jacobian.columns)
     if least <= 256:
         return jax.jit(lambda at: exact_diagonal(jacobian, at))(points), "diagonal exact"
-    probes = 16
-    total = jnp.zeros((jacobian.columns,), points.dtype)
-    for number in range(probes):
-        signs = jax.random.rademacher(jax.random.fold_in(key, 1000 + number), (operator.count,), points.dtype)
-        rest = operator.pull(points, signs)
-        rest = rest - directions.T @ (directions @ rest)
-        total = total + jnp.square(rest)
+    probes = 8
+    signs = jax.random.rademacher(jax.random.fold_in(key, 1000), (probes, operator.count), points.dtype)
+    rest = operator.pull(signs)
+    rest = rest - (rest @ directions.T) @ directions
+    total = jnp.sum(jnp.square(rest), axis=0)
     exact = jnp.sum(values[:, None] * jnp.square(directions), axis=0)
     error = (2 / probes) ** 0.5
     return exact + total / probes, (
@@ -255,11 +153,12 @@ def _estimated_diagonal(
     )
 
 
-def _leading_error(jacobian: ScoreJacobian, points: Array, directions: Array) -> Array | None:
+def _leading_error(operator: Operator, directions: Array) -> Array | None:
     """Return Monte-Carlo standard errors of eigenvalues, where observations were simulated."""
+    jacobian = operator.jacobian
     if jacobian.shapes.simulated.shape[1] == 0:
         return None
-    rows = jax.jit(lambda at, u: jax.lax.map(lambda v: jacobian.times(at, v), u))(points, directions)
+    rows = operator.push(directions).reshape(directions.shape[0], -1, jacobian.rows)
     return _simulation_error(jacobian, jnp.moveaxis(rows, 0, -1))
 
 

@@ -61,13 +61,10 @@ class GaussianCoordinates:
         Raises
         ------
         NoTransport
-            A site that cannot be drawn from (an improper prior), or moments that are not finite.
+            A site whose prior draws are not finite.
         """
         factors = [n for n in conditioned.sites.factors if n not in conditioned.likelihood_factors]
         names = conditioned.names
-        for site in conditioned.sites.latent:
-            if type(site.distribution).__name__.startswith("Improper"):
-                raise NoTransport(f"site {site.name!r} has an improper prior; give it a proper one")
 
         def draw(key: Array) -> tuple[dict[str, Array], Array]:
             trace = _run(conditioned, handlers.seed(WholePlates(conditioned.network), key))

@@ -7,6 +7,7 @@ score, divided by √(n·samples). Products with A and Aᵀ are forward and reve
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -18,6 +19,7 @@ from jax import Array
 from brg_prob.geometry.observation import embedded, unwrapped
 from brg_prob.network.conditioned import Conditioned
 
+Product = Callable[[Array], Array]
 Expectation = Literal["auto", "closed", "monte_carlo"]
 
 
@@ -110,24 +112,31 @@ class ScoreJacobian:
         """Number d of coordinates that are not held fixed."""
         return self.kept.size
 
-    def times(self, points: Array, vector: Array) -> Array:
-        """Return A v at each of K points over √K, (K, N), v (d,)."""
+    def products(self, points: Array) -> tuple[Product, Product]:
+        """Return v ↦ A v, (d,) → (K·N,), and u ↦ Aᵀu, over √K, to be used inside one compiled function.
 
-        def one(point: Array) -> Array:
-            return jax.jvp(self.function(point), (jnp.zeros_like(vector),), (vector,))[1]
+        At one point the model is run once and linearised; at several it is run again for each product.
+        """
+        zero = jnp.zeros((self.columns,), points.dtype)
+        if points.shape[0] == 1:
+            push = jax.linearize(self.function(points[0]), zero)[1]
+            transposed = jax.linear_transpose(push, zero)
+            return push, lambda rows: transposed(rows)[0]
+        scale = points.shape[0] ** 0.5
 
-        return jax.lax.map(one, points) / points.shape[0] ** 0.5
+        def times(vector: Array) -> Array:
+            def one(point: Array) -> Array:
+                return jax.jvp(self.function(point), (zero,), (vector,))[1]
 
-    def transposed_times(self, points: Array, rows: Array) -> Array:
-        """Return Aᵀ u over √K, summed over the points, (d,), u (K, N)."""
+            return jnp.ravel(jax.lax.map(one, points)) / scale
 
-        def add(total: Array, pair: tuple[Array, Array]) -> tuple[Array, None]:
-            point, own = pair
-            pull = jax.vjp(self.function(point), jnp.zeros_like(total))[1]
-            return total + pull(own)[0], None
+        def transposed_times(rows: Array) -> Array:
+            def add(total: Array, pair: tuple[Array, Array]) -> tuple[Array, None]:
+                return total + jax.vjp(self.function(pair[0]), zero)[1](pair[1])[0], None
 
-        start = jnp.zeros((self.columns,), rows.dtype)
-        return jax.lax.scan(add, start, (points, rows))[0] / points.shape[0] ** 0.5
+            return jax.lax.scan(add, zero, (points, rows.reshape(points.shape[0], -1)))[0] / scale
+
+        return times, transposed_times
 
     def matrix(self, points: Array, *, batch: int = 32) -> Array:
         """Return A over √K, (K, N, d), column by column or row by row, whichever are fewer."""
