@@ -108,7 +108,7 @@ def test_half_a_squared_length_is_the_divergence_of_the_predictions(metric_of):
 def everything(x, y=None):
     a = numpyro.sample("a", dist.Normal(0.0, 1.0))
     b = numpyro.sample("b", dist.Normal(0.0, 1.0))
-    numpyro.sample("ignored", dist.Gamma(2.0, 1.0))
+    numpyro.sample("ignored", dist.Exponential(1.0))
     sigma = numpyro.sample("sigma", dist.LogNormal(0.0, 0.5))
     numpyro.sample("y", dist.Normal((a + b) * jnp.ones(x.shape[0]), sigma), obs=y)
 
@@ -137,25 +137,22 @@ def test_spectrum_does_not_change_under_linear_reparameterisation():
         def model(x, y=None):
             moved = dist.MultivariateNormal(map_ @ jnp.ones(2), map_ @ covariance @ map_.T)
             v = numpyro.sample("v", moved)
-            numpyro.sample("y", dist.Poisson(jnp.exp(0.3 * x @ jnp.linalg.solve(map_, v))), obs=y)
+            numpyro.sample("y", dist.Bernoulli(logits=x @ jnp.linalg.solve(map_, v)), obs=y)
 
         return np.asarray(model_metric(model, X, at={"v": map_ @ np.array([0.2, 0.5])}).eigenvalues)
 
     np.testing.assert_allclose(spectrum(np.eye(2)), spectrum(change), rtol=1e-8)
 
 
-def test_metric_of_a_linear_readout_is_the_readout_metric_in_dual_and_primal(random_cosines):
+def test_metric_of_a_linear_readout_is_the_readout_metric(random_cosines):
     network = random_cosines(width=16)
-    for n in (7, 30):
-        x = jnp.linspace(0, 3, n)[:, None]
-        known = fisher_metric(network, x, at=network.sample_hidden(jax.random.key(7)))
-        metric = fisher_metric(network, x, method="dense")
-        rank = metric.rank
-        np.testing.assert_allclose(
-            metric.eigenvalues[:rank], known.eigenvalues[:rank], atol=1e-10 * known.eigenvalues[0]
-        )
-        np.testing.assert_allclose(metric.diagonal, network.variance * known.diagonal, rtol=1e-10)
-        assert ("dual" if n == 7 else "primal") in metric.status
+    x = jnp.linspace(0, 3, 7)[:, None]
+    known = fisher_metric(network, x, at=network.sample_hidden(jax.random.key(7)))
+    metric = fisher_metric(network, x, method="dense")
+    assert metric.rank == known.rank
+    np.testing.assert_allclose(metric.eigenvalues, known.eigenvalues, atol=1e-10 * known.eigenvalues[0])
+    np.testing.assert_allclose(metric.diagonal, network.variance * known.diagonal, rtol=1e-10)
+    assert "dual" in metric.status
 
 
 def test_dual_and_primal_matrices_have_one_spectrum(metric_of):
@@ -221,7 +218,7 @@ def test_leading_spectrum_finds_every_copy_of_a_degenerate_eigenvalue_and_stops_
 
     def model(x, y=None):
         w = numpyro.sample("w", dist.Normal(0.0, 1.0).expand([40]).to_event(1))
-        numpyro.sample("y", dist.Poisson(jnp.exp(x @ w)), obs=y)
+        numpyro.sample("y", dist.Normal(x @ w, 1.0), obs=y)
 
     metric = model_metric(model, design, method="leading", leading=15)
     np.testing.assert_allclose(metric.eigenvalues, np.repeat([9.0, 4.0, 1.0], 4) / 60, rtol=1e-10)
