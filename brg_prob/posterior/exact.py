@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -125,26 +126,41 @@ def _sampled_noise(
     modes = readout_modes(network, data.x, hidden, noise=1.0)
     values = data.n * modes.eigenvalues
     residual = data.y - prior_mean(network, data.x, hidden)
-    coefficients = modes.inputs.T @ residual
+    prior = float(network.noise), float(network.noise_spread)
+    sigma, log_noise = _noise_draws(values, modes.inputs, residual, key, observations, *prior, draws=draws)
+    return sigma, log_noise, SpectralSolver(values, modes.inputs)
+
+
+@partial(jax.jit, static_argnames="draws")
+def _noise_draws(
+    values: Array,
+    vectors: Array,
+    residual: Array,
+    key: Array,
+    observations: Array | float,
+    centre: Array | float,
+    spread: Array | float,
+    *,
+    draws: int,
+) -> tuple[Array, Array]:
+    """Return σ per draw and its log prior, (S,) each, from the kernel's eigensystem; a program per shape."""
+    n = residual.shape[0]
+    coefficients = vectors.T @ residual
     outside = jnp.sum(jnp.square(residual)) - jnp.sum(jnp.square(coefficients))
-    centre, spread = math.log(network.noise), network.noise_spread
 
     def log_prior(log_sigma: Array) -> Array:
-        return (
-            -0.5 * jnp.square((log_sigma - centre) / spread)
-            - log_sigma
-            - math.log(spread * math.sqrt(2 * math.pi))
-        )
+        z = (log_sigma - jnp.log(centre)) / spread
+        return -0.5 * jnp.square(z) - log_sigma - jnp.log(spread * math.sqrt(2 * math.pi))
 
     found = noise_posterior(
         values,
         coefficients,
-        data.n,
+        n,
         residual_sum_squares=jnp.maximum(outside, 0),
         log_prior=log_prior,
         observations=observations,
-        centre=network.noise,
+        centre=centre,
         spread=spread,
     )
     sigma = found.sample(key, draws)
-    return sigma, log_prior(jnp.log(sigma)), SpectralSolver(values, modes.inputs)
+    return sigma, log_prior(jnp.log(sigma))

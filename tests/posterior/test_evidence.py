@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -267,6 +268,26 @@ def test_what_cannot_be_tuned_is_refused():
 # --- the noise's posterior --------------------------------------------------------------------------
 
 
+@partial(jax.jit, static_argnames="n")
+def gaussian_noise_posterior(values, coefficients, n, squares, observations, centre, spread):
+    """Return the NoisePosterior under σ ~ LogNormal(log centre, spread); one program per shape."""
+
+    def log_prior(log_sigma):
+        z = (log_sigma - jnp.log(centre)) / spread
+        return -0.5 * z**2 - log_sigma - jnp.log(spread * np.sqrt(2 * np.pi))
+
+    return noise_posterior(
+        values,
+        coefficients,
+        n,
+        residual_sum_squares=squares,
+        log_prior=log_prior,
+        observations=observations,
+        centre=centre,
+        spread=spread,
+    )
+
+
 def noise_case(observations, *, centre=0.5, spread=0.8, rank=None, outputs=2, n=25, sigma=0.3):
     """Return a NoisePosterior and the unnormalised log density of log σ by another route: `log_evidence`."""
     rng = np.random.default_rng(7)
@@ -282,16 +303,8 @@ def noise_case(observations, *, centre=0.5, spread=0.8, rank=None, outputs=2, n=
         z = (log_sigma - np.log(centre)) / spread
         return -0.5 * z**2 - log_sigma - np.log(spread * np.sqrt(2 * np.pi))
 
-    found = noise_posterior(
-        jnp.asarray(values),
-        jnp.asarray(coefficients),
-        n,
-        residual_sum_squares=max(np.sum(y**2) - np.sum(coefficients**2), 0.0),
-        log_prior=log_prior,
-        observations=observations,
-        centre=centre,
-        spread=spread,
-    )
+    squares = max(np.sum(y**2) - np.sum(coefficients**2), 0.0)
+    found = gaussian_noise_posterior(values, coefficients, n, squares, observations, centre, spread)
 
     def log_density(log_sigma):
         evidence = log_evidence(jnp.asarray(kernel), jnp.asarray(y), np.exp(2 * log_sigma), observations / n)
@@ -379,10 +392,11 @@ def test_noise_posterior_under_jit_and_vmap_over_members(dtype):
         )
         return found.log_evidence, found.mean(jnp.log), found.quadrature_error
 
+    single = jax.jit(one)
     together = jax.jit(jax.vmap(one, in_axes=(0, 0, None)))(values, coefficients, jnp.asarray(6.0, dtype))
     assert together[0].dtype == dtype
     for k in range(3):
-        alone = one(values[k].astype(jnp.float64), coefficients[k].astype(jnp.float64), 6.0)
+        alone = single(values[k].astype(jnp.float64), coefficients[k].astype(jnp.float64), 6.0)
         tolerance = 1e-4 if dtype == jnp.float32 else 1e-10
         np.testing.assert_allclose(
             [together[0][k], together[1][k]], alone[:2], rtol=tolerance, atol=tolerance
