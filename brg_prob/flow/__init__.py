@@ -3,17 +3,21 @@
 from brg_prob.flow.diffusion import Diffusion, diffuse, transition
 from brg_prob.flow.flow import Flow, coarse_grain
 from brg_prob.flow.leave_one_out import LooScore, loo_at
+from brg_prob.flow.model_flow import ModelFlow
 from brg_prob.flow.prediction import Predictions, compare_scales, loo_of, predictions_along
 from brg_prob.flow.scales import default_scales, fisher_cutoffs
 from brg_prob.flow.score import critical_scale
 from brg_prob.flow.shell import Shell
+from brg_prob.flow.tempering import Tempering
 
 __all__ = [
     "Diffusion",
     "Flow",
     "LooScore",
+    "ModelFlow",
     "Predictions",
     "Shell",
+    "Tempering",
     "coarse_grain",
     "compare_scales",
     "critical_scale",

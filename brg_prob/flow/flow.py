@@ -15,8 +15,11 @@ from jax import Array
 
 from brg_prob.flow.diffusion import Diffusion
 from brg_prob.flow.member import MemberFlow, Start, member_starts
+from brg_prob.flow.model_flow import ModelFlow, model_flow
+from brg_prob.flow.scales import scale_index
 from brg_prob.flow.shell import Shell
-from brg_prob.geometry import FisherMetric
+from brg_prob.flow.tempering import Tempering
+from brg_prob.geometry import FisherMetric, ModelMetric
 from brg_prob.network import LinearReadout, require
 from brg_prob.notebook import one_line, quantity, table_html
 from brg_prob.posterior.schema import posterior_tree, trained_tree
@@ -124,11 +127,7 @@ class Flow:
 
     def _index(self, scale: float) -> int:
         """Return the position of a scale, or raise ValueError naming the nearest."""
-        distances = np.abs(np.asarray(self.scales) - scale)
-        index = int(distances.argmin())
-        if distances[index] > 1e-9 * max(1.0, abs(scale)):
-            raise ValueError(f"scale = {scale:g} is not in this flow; the nearest is {self.scales[index]!r}")
-        return index
+        return scale_index(self.scales, scale)
 
     def theory_at(self, scale: float, member: int = 0) -> ReadoutTheory:
         """Return the field theory left at a scale, again a network.
@@ -232,26 +231,26 @@ class Flow:
 def coarse_grain(
     network: Any,
     posterior: xr.DataTree,
-    metric: FisherMetric,
+    metric: FisherMetric | ModelMetric,
     *,
-    scheme: Scheme | None = None,
+    scheme: Scheme | Tempering | None = None,
     scales: Sequence[float],
     key: Array,
     held_out: tuple[Any, Any] | None = None,
     store_draws: int = 200,
-) -> Flow:
+) -> Flow | ModelFlow:
     """Flow a posterior's draws towards the prior along its Fisher metric.
 
     Parameters
     ----------
     network
-        The network that was fitted; capability LinearReadout.
+        The network that was fitted: with the capability LinearReadout, or any NumPyro model.
     posterior
         From :func:`brg_prob.fit`; with ``held_out`` there, scores are computed here.
     metric
         From :func:`brg_prob.fisher_metric` at the same inputs.
     scheme
-        ``Diffusion()`` (default) or ``Shell(...)``.
+        ``Diffusion()`` (default), ``Shell(...)`` or, for any model, ``Tempering(engine)``.
     scales
         Observations T, descending, or Fisher cutoffs Λ_I, ascending.
     key
@@ -263,7 +262,7 @@ def coarse_grain(
 
     Returns
     -------
-    Flow
+    Flow or ModelFlow
         Lazy: ``tree`` is computed once when asked for; ``fields()`` replays the draws.
 
     Raises
@@ -273,8 +272,21 @@ def coarse_grain(
     ValueError
         Scales that do not run towards the prior, or a metric at other inputs.
     """
+    if isinstance(metric, ModelMetric):
+        options: dict[str, Any] = {
+            "scales": scales,
+            "key": key,
+            "store_draws": store_draws,
+            "held_out": held_out,
+        }
+        return model_flow(network, posterior, metric, scheme=scheme or Diffusion(), **options)
     network = require(network, LinearReadout, "coarse_grain")
     scheme = scheme or Diffusion()
+    if isinstance(scheme, Tempering):
+        raise ValueError(
+            "Tempering() needs the posterior of an engine of any model, such as fit(engine=NUTS()); the "
+            "closed-form posterior of a linear readout is exact at every T: use Diffusion()"
+        )
     start = Start.of(posterior, metric.noise, held_out)
     if metric.observations != start.data.n:
         raise ValueError(

@@ -179,6 +179,12 @@ class Conditioned:
         names = [site.name for site in self.sites.observed] + list(self.likelihood_factors)
         return {name: self._by_row(_log_prob(trace[name])) for name in names}
 
+    def total_log_likelihood(self, values: Values) -> Array:
+        """Return ℓ of all data, nℓ̄ of T6: summed over sites, with the scales that the model gives them."""
+        trace = self.trace(values)
+        names = [site.name for site in self.sites.observed] + list(self.likelihood_factors)
+        return jnp.sum(jnp.stack([jnp.sum(_scaled(trace[name])) for name in names]))
+
     def log_prior(self, values: Values) -> dict[str, Array]:
         """Return the log density of each latent site and of each factor of the prior, summed to a scalar."""
         trace = self.trace(values)
