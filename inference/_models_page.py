@@ -129,9 +129,7 @@ def write(folder: Path, lines: Sequence[str], study: Study, figures: Figures, co
         "effective_parameters": figures.effective,
         "contraction": figures.contraction,
         "directions": list(figures.phrases),
-        "scales": {
-            name: [v if math.isfinite(v) else None for v in column] for name, column in numbers.items()
-        },
+        "scales": numbers,
         "printed": list(lines),
     }
     _page.write_results(folder, summary, page)

@@ -1,0 +1,151 @@
+"""The scripts on real data at toy size: printed numbers against algebra by hand and statsmodels."""
+
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+
+from inference import _models_page, bayesian_network, hierarchical, logistic_regression, poisson_regression
+
+SCRIPTS = {
+    "logistic": logistic_regression,
+    "poisson": poisson_regression,
+    "hierarchical": hierarchical,
+    "network": bayesian_network,
+}
+_done = {}
+
+
+def finished(name, tmp_path_factory):
+    """Return the study, its tree, what was printed and the summary of one small run of a script."""
+    if name not in _done:
+        script, folder, kept = SCRIPTS[name], tmp_path_factory.mktemp(name), []
+        with pytest.MonkeyPatch.context() as patch:
+            printed, sampled = [], _models_page.sampled
+            patch.setattr("builtins.print", lambda *t, **o: None if o else printed.append(*t))
+            patch.setattr(_models_page, "sampled", lambda *a, **o: kept.append(sampled(*a, **o)) or kept[0])
+            assert script.main(["--small", "--out", str(folder), "--seed", "1"]) == 0
+        summary = json.loads((folder / "summary.json").read_text())
+        assert "What the data determine" in (folder / "report.html").read_text()
+        _done[name] = (script.study(True), kept[0], "\n".join(printed), summary)
+    return _done[name]
+
+
+def numbers(printed, label):
+    """Return the numbers of a printed row, all lines of it."""
+    row = re.search(rf"^{label} +(.*(?:\n {{24}}.*)*)", printed, re.MULTILINE)[1]
+    return [float(word) for word in re.findall(r"-?\d+\.?\d*(?:e-?\d+)?", row)]
+
+
+def design(study, scales):
+    kept = ~study.held_out
+    return np.column_stack([np.ones(kept.sum()), study.x[kept]]) * scales, study.y[kept]
+
+
+def mean_of(tree, scales):
+    """Posterior mean in standard-normal coordinates, and its draws, intercept first."""
+    parts = [tree["posterior"][name].values.reshape(200, -1) for name in ("intercept", "slope")]
+    draws = np.column_stack(parts) / scales
+    return draws.mean(axis=0), draws
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["logistic", "poisson"])
+def test_regressions_agree_with_algebra_by_hand_and_with_statsmodels(name, tmp_path_factory):
+    study, tree, printed, summary = finished(name, tmp_path_factory)
+    network = study.network
+    scales = np.array([network.intercept_scale] + network.dim * [network.slope_scale])
+    matrix, y = design(study, scales)
+    mean, draws = mean_of(tree, scales)
+    family = sm.families.Binomial() if name == "logistic" else sm.families.Poisson()
+    weight = {"logistic": lambda f: 1 / (2 + 2 * np.cosh(f)), "poisson": np.exp}[name]
+    eigenvalues = np.linalg.eigvalsh(matrix.T @ (weight(matrix @ mean)[:, None] * matrix) / len(y))[::-1]
+    np.testing.assert_allclose(summary["eigenvalues"], eigenvalues, rtol=1e-6, atol=1e-10)
+    np.testing.assert_allclose(numbers(printed, "eigenvalues")[:4], eigenvalues[:4], rtol=6e-3)
+    gain = len(y) * eigenvalues / (1 + len(y) * eigenvalues)
+    assert numbers(printed, "effective parameters")[0] == pytest.approx(gain.sum(), abs=6e-3)
+    # the mode of the posterior by statsmodels: a ridge of weight 1 per coefficient in these units
+    model = sm.GLM(y, matrix, family=family)
+    mode = model.fit_regularized(alpha=1 / len(y), L1_wt=0.0).params
+    curvature = matrix.T @ (weight(matrix @ mode)[:, None] * matrix) + np.eye(len(mode))
+    covariance = np.linalg.inv(curvature)
+    distance = (mean - mode) @ curvature @ (mean - mode)
+    # Monte-Carlo error of a hundred effective draws and, at most, a third of a deviation of skewness each
+    assert distance < 2 * len(mode) * (1 / 50 + 1 / 9)
+    ratio = np.linalg.eigvalsh(np.cov(draws.T) @ curvature).real
+    assert 0.5 < np.median(ratio) < 2
+    # negative control: the unregularised fit is another point where directions are sloppy
+    if name == "logistic":
+        free = model.fit().params
+        assert (free - mode) @ curvature @ (free - mode) > 2 * len(mode) * (1 / 50 + 1 / 9)
+    assert covariance.shape == (len(mode), len(mode))
+
+
+@pytest.mark.slow
+def test_lines_are_pooled_and_the_columns_of_the_page_hold(tmp_path_factory):
+    study, tree, printed, summary = finished("hierarchical", tmp_path_factory)
+    assert max(map(len, printed.splitlines()[:-1])) <= 80
+    slopes = tree["posterior"]["slope"].values.reshape(200, -1).mean(axis=0)
+    kept = ~study.held_out
+    alone = []
+    for group in range(study.network.groups):
+        rows = kept & (study.x[:, 0] == group)
+        centred = study.x[rows, 1] - study.x[rows, 1].mean()
+        alone.append(centred @ study.y[rows] / (centred @ centred))
+    assert numbers(printed, "pooling")[0] == pytest.approx(100 * (1 - slopes.std() / np.std(alone)), abs=0.6)
+    assert sum(summary["contraction"].values()) == pytest.approx(
+        numbers(printed, "effective parameters")[1], abs=6e-3
+    )
+    losses = summary["scales"]["loss"]
+    assert losses[0] == 0 and all(math.isfinite(loss) for loss in losses)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*:RuntimeWarning:arviz_stats")
+def test_the_metric_at_the_mean_of_symmetric_weights_is_smaller_than_over_draws(tmp_path_factory):
+    _, tree, printed, _ = finished("network", tmp_path_factory)
+    over, at_mean = (numbers(printed, "metric over draws")[at] for at in (0, -1))
+    assert over > at_mean
+    assert at_mean == pytest.approx(numbers(printed, "effective parameters")[0])
+    share = (tree["posterior"]["A"].values.reshape(200, -1) > 0).mean(axis=0)
+    assert numbers(printed, "signs of the readout")[1] == pytest.approx(
+        100 * np.abs(share - 0.5).max(), abs=0.6
+    )
+
+
+def test_every_word_printed_of_the_data_comes_from_them():
+    study = logistic_regression.study(True)
+    assert study.in_words("0.71·slope[1] − 0.70·slope[0]") == "0.71·mean texture − 0.70·mean radius"
+    pairs, every = logistic_regression.collinear(study.x)
+    assert (pairs, every) == (3, 15)  # radius, perimeter and area
+    assert poisson_regression.dispersion(np.array([0.0, 2.0, 4.0]), np.log([2.0, 2.0, 2.0]), 1) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--draws", "150"], "--draws 150 must be at least 100, and a multiple of the 4 chains"),
+        (["--draws", "40"], "--draws 40 must be"),
+        (["--seed", "-1"], "--seed -1 is out of range"),
+        (["--out", "/dev/null/x"], "name a folder that can be written"),
+    ],
+)
+def test_bad_options_are_refused_in_one_line(options, message, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        logistic_regression.main(options)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_missing_package_is_named_with_its_remedy(capsys, monkeypatch):
+    def missing(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr("importlib.import_module", missing)
+    with pytest.raises(SystemExit) as stopped:
+        bayesian_network.main(["--small"])
+    assert stopped.value.code == 2
+    assert "pip install statsmodels" in capsys.readouterr().err.splitlines()[-1]
