@@ -25,6 +25,7 @@ _HOMES = {
     "Laplace": "posterior",
     "NUTS": "posterior",
     "Run": "pipeline",
+    "SVI": "posterior",
     "SgdExact": "posterior",
     "Shell": "flow",
     "check_correspondence": "correspondence",
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
     from brg_prob.geometry import FisherMetric, fisher_metric
     from brg_prob.kernels import nngp_kernel, ntk_kernel
     from brg_prob.pipeline import Run, load_run, run
-    from brg_prob.posterior import NUTS, Ensemble, Exact, Given, GradientFlow, Laplace, SgdExact, fit
+    from brg_prob.posterior import NUTS, SVI, Ensemble, Exact, Given, GradientFlow, Laplace, SgdExact, fit
     from brg_prob.posterior.tuning import tune
     from brg_prob.prior import sample_prior
     from brg_prob.report import write_report
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NUTS",
+    "SVI",
     "Checks",
     "Diffusion",
     "Ensemble",

@@ -11,9 +11,11 @@ from brg_prob.posterior.laplace import Laplace
 from brg_prob.posterior.members import readout_weights
 from brg_prob.posterior.nuts import NUTS
 from brg_prob.posterior.sgd_exact import SgdExact
+from brg_prob.posterior.variational import SVI
 
 __all__ = [
     "NUTS",
+    "SVI",
     "Data",
     "Engine",
     "Ensemble",

@@ -46,7 +46,9 @@ class Laplace:
         Precision of the Gaussian: ``hessian`` of the log density, or the expected information ``fisher``
         plus the prior's, positive definite wherever the mode is.
     iterations
-        Most steps of L-BFGS before Newton's method takes over.
+        Most steps of the optimiser.
+    likelihood_factors
+        ``numpyro.factor`` statements that belong to the likelihood.
 
     Raises
     ------
@@ -72,6 +74,7 @@ class Laplace:
 
     curvature: Literal["hessian", "fisher"] = "hessian"
     iterations: int = 500
+    likelihood_factors: tuple[str, ...] = ()
 
     any_model: ClassVar[bool] = True
 
@@ -103,7 +106,7 @@ class Laplace:
         ValueError
             A Hessian that is not positive definite where the optimiser ends, or no finite density there.
         """
-        conditioned = Conditioned.of(network, data.x, data.y)
+        conditioned = Conditioned.of(network, data.x, data.y, likelihood_factors=self.likelihood_factors)
         self._check(conditioned)
         model = WhitenedModel.of(conditioned, caller="Laplace()")
         start_key, draw_key = jax.random.split(key)
