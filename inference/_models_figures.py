@@ -238,8 +238,8 @@ class Figures:
         """Return sentences that hold for these numbers."""
         share = 100 * self.effective / self.parameters
         found = [
-            f"The data determine {self.stiff} of {self.parameters} directions; the effective number of "
-            f"parameters is {self.effective:.1f}, {share:.0f} % of their count."
+            f"At the posterior mean {self.stiff} of {self.parameters} directions are stiff; the effective "
+            f"number of parameters is {self.effective:.1f}, {share:.0f} % of their count."
         ]
         positive = self.eigenvalues[self.eigenvalues > 0]
         if positive.size > 1:
@@ -279,7 +279,7 @@ class Figures:
                 amount = f"{change:.1f} ± {s.loss_error[at]:.1f} nats"
                 found.append(f"T = {s.observations[at]:.3g} {word} {amount}.")
         if s.bad.any():
-            found.append(f"Up to {s.bad.max():.0f} rows cannot be left out by weights (Pareto k).")
+            found.append(f"Rows that weights cannot leave out (Pareto k): up to {s.bad.max():.0f}.")
         return " ".join(found)
 
     def _flow(self) -> str:

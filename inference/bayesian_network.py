@@ -1,9 +1,9 @@
 """A neural network on the Nile, every weight sampled: symmetries make directions that no data determine.
 
 Neurons may change their order and their sign without a change of the field, so the posterior of the
-weights is symmetric, its mean is no network of it, and a Fisher metric at that mean knows less than the
-draws do (T5). How far a Gaussian flow along such a metric may be trusted is measured against the
-posterior sampled anew at every T (T6). On a record that statsmodels carries:
+weights is symmetric, and neither its mean nor the spread of single weights says what was learnt (T5).
+How far a Gaussian flow may then be trusted is measured against the posterior sampled anew at every T
+(T6). On a record that statsmodels carries:
 
     python inference/bayesian_network.py [--small] [--out DIR] [--draws N] [--seed N]
 
@@ -53,6 +53,12 @@ def worst_r_hat(values: Floats) -> float:
     return float(np.max(array_stats.rhat(flat, chain_axis=0, draw_axis=1)))
 
 
+def predictive(tree: xr.DataTree) -> float:
+    """Return the effective number of parameters of prediction, Σ_i Var log p(y_i|θ) (arXiv:1004.2316)."""
+    logs = np.asarray(tree["log_likelihood"]["y"].values, dtype=float)
+    return float(np.sum(np.var(logs, axis=(0, 1), ddof=1)))
+
+
 def signs(readout: Floats) -> float:
     """Return how far the share of positive readout weights is from one half, the worst of the neurons."""
     return float(np.max(np.abs(np.mean(readout > 0, axis=0) - 0.5)))
@@ -78,16 +84,17 @@ def speak(chosen: Study, tree: xr.DataTree, figures: Figures) -> tuple[list[Row]
             f"{figures.effective:.2f}",
         ),
     ]
+    used = predictive(tree)
+    rows.append(("used in prediction", f"{used:.2f} effective parameters (variance of the log-likelihood)"))
     text = [
-        f"Of {figures.parameters} weights the draws determine {figures.learnt:.1f} by their contraction: the "
-        "data speak of the field, and many networks have the same one."
+        f"The weights' own spread shrinks by {figures.learnt:.1f} of {figures.parameters} parameters, and "
+        f"the metric at their mean finds {figures.effective:.1f}; prediction uses {used:.1f}. Width and mean are "
+        "taken over networks that differ by order and sign of their neurons."
     ]
     if averaged > 1.1 * figures.effective:
         text.append(
-            f"The mean of the weights is not a network that fits: the metric there finds "
-            f"{figures.effective:.1f} effective parameters. Averaged over draws it finds {averaged:.1f}, "
-            "for it adds up what every one of the equal modes tells apart. Neither is the posterior's "
-            f"contraction, {figures.learnt:.1f}, to which only sampling at each T is a guide."
+            f"Averaged over draws the metric finds {averaged:.1f}: what each of the equal modes tells apart "
+            "is added up. Diffusion along one metric for them all is an approximation, tempering its test."
         )
     if weights > 1.01 > field:
         text.append(

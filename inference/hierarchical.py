@@ -1,8 +1,8 @@
-"""Investment of eleven firms, partially pooled: the lines are stiff, the law of the lines is sloppy.
+"""Investment of eleven firms, partially pooled: more parameters than the likelihood has.
 
-Every firm has its own line, drawn from a law whose mean and spread are unknown too. Rows determine
-lines; of their law they say no more than eleven firms can (T5, T6). On Grunfeld's record, which
-statsmodels carries:
+Every firm has its own line, drawn from a law whose mean and spread are unknown too. The likelihood sees
+lines and noise only, so as many directions as the law has parameters carry no information at all: what a
+firm's departure takes, the law can give (T5, T6). On Grunfeld's record, which statsmodels carries:
 
     python inference/hierarchical.py [--small] [--out DIR] [--draws N] [--seed N]
 
@@ -81,9 +81,14 @@ def speak(chosen: Study, tree: xr.DataTree, figures: Figures) -> tuple[list[Row]
         ("pooling", f"the firms' slopes spread {100 * pooled:.0f} % less than by least squares alone"),
     ]
     least = min(of_law, key=lambda name: of_law[name])
+    seen = len(of_lines) + 1
+    hidden = figures.parameters - seen
     text = [
+        f"The likelihood sees {seen} of {figures.parameters} parameters, the lines and the noise; the law of "
+        f"the lines has {hidden}, and {figures.undetermined} directions carry no information at all"
+        + (": along them only the prior tells the law from what single firms do." if hidden else "."),
         f"Of the law of the firms' lines the {least} is learnt least (contraction {of_law[least]:.2f}); "
-        f"of {len(of_lines)} coefficients of lines, given that law, the data determine {sum(of_lines):.1f}."
+        f"of {len(of_lines)} coefficients of lines, given that law, the data determine {sum(of_lines):.1f}.",
     ]
     if pooled > 0:
         text.append(

@@ -1,8 +1,8 @@
 """A hierarchical regression: every group has its own line, and the groups' lines have a law of their own.
 
 y_i ~ N(f_i, σ²), f_i = a_g + x_i·b_g for the group g of row i; a_g ~ N(a, τ_a²), b_g ~ N(b, τ_b²), all
-five unknown. The spreads τ decide how far groups are pooled: the data determine the lines well, and of
-the law of lines they say no more than so many groups can (T5).
+five unknown. The spreads τ decide how far groups are pooled. The likelihood depends on the lines and on
+σ only: as many directions as their law has parameters carry no information (T5).
 
 Sources: Gelman, Bayesian Anal. 1 (2006) 515, doi:10.1214/06-BA117A; Betancourt, Girolami,
 arXiv:1312.0906 (the funnel).

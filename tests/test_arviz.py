@@ -159,3 +159,10 @@ def test_groups_of_this_project_are_plain_arrays(said, run, folder):
     with xr.open_datatree(folder / store.DRAWS, engine="h5netcdf") as plain:
         assert set(plain.children) == set(run.tree.children)
         assert plain["posterior"]["f"].dims == ("chain", "draw", "x")
+
+
+def test_arviz_may_be_imported_before_the_library():
+    """ArviZ puts a lazy numpyro in its place, which a first import of a submodule would run twice."""
+    code = "import arviz, brg_prob.posterior, numpyro; print(hasattr(numpyro.distributions, 'distribution'))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.split()[-1] == "True"

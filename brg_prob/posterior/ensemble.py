@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax import Array
-from numpyro.distributions import constraints
+from numpyro import distributions as dist
 
 from brg_prob.network import LinearReadout, Network, require
 from brg_prob.network.trace import run_trace
@@ -273,7 +273,7 @@ def _real(support: Any) -> bool:
     """Return whether a constraint admits all real numbers."""
     while hasattr(support, "base_constraint"):  # arrays of independent entries
         support = support.base_constraint
-    return support is constraints.real
+    return support is dist.constraints.real
 
 
 __all__ = ["Ensemble"]

@@ -107,6 +107,10 @@ def test_regressions_agree_with_algebra_by_hand_and_with_statsmodels(name, tmp_p
 def test_lines_are_pooled_and_the_columns_of_the_page_hold(tmp_path_factory):
     study, tree, printed, summary = finished("hierarchical", tmp_path_factory)
     assert max(map(len, printed.splitlines()[:-1])) <= 80
+    # the likelihood depends on lines and noise only: mean and spread of both laws leave four null directions
+    assert summary["eigenvalues"][-4:] == [0.0] * 4 and summary["eigenvalues"][-5] > 0
+    assert "eigenvalues" in printed and numbers(printed, "eigenvalues")[-1] == 4
+    assert numbers(printed, "parameters") == [2 * study.network.groups + 5]
     slopes = tree["posterior"]["slope"].values.reshape(200, -1).mean(axis=0)
     kept = ~study.held_out
     alone = []
@@ -127,6 +131,9 @@ def test_the_metric_at_the_mean_of_symmetric_weights_is_smaller_than_over_draws(
     over, at_mean = (numbers(printed, "metric over draws")[at] for at in (0, -1))
     assert over > at_mean
     assert at_mean == pytest.approx(numbers(printed, "effective parameters")[0])
+    logs = tree["log_likelihood"]["y"].values.reshape(200, -1)
+    used = (logs**2).mean(axis=0) - logs.mean(axis=0) ** 2
+    assert numbers(printed, "used in prediction")[0] == pytest.approx(used.sum() * 200 / 199, abs=6e-3)
     share = (tree["posterior"]["A"].values.reshape(200, -1) > 0).mean(axis=0)
     assert numbers(printed, "signs of the readout")[1] == pytest.approx(
         100 * np.abs(share - 0.5).max(), abs=0.6
