@@ -88,8 +88,8 @@ def speak(chosen: Study, tree: xr.DataTree, figures: Figures) -> tuple[list[Row]
     rows.append(("used in prediction", f"{used:.2f} effective parameters (variance of the log-likelihood)"))
     text = [
         f"The weights' own spread shrinks by {figures.learnt:.1f} of {figures.parameters} parameters, and "
-        f"the metric at their mean finds {figures.effective:.1f}; prediction uses {used:.1f}. Width and mean are "
-        "taken over networks that differ by order and sign of their neurons."
+        f"the metric at their mean finds {figures.effective:.1f}; prediction uses {used:.1f}. Width and mean "
+        "are taken over networks that differ by order and sign of their neurons."
     ]
     if averaged > 1.1 * figures.effective:
         text.append(
