@@ -20,9 +20,18 @@ ENGINES = {
     "ensemble": ("posterior/ensemble.py", "Ensemble"),
     "exact": ("posterior/exact.py", "Exact"),
     "gradient_flow": ("posterior/gradient_flow.py", "GradientFlow"),
+    "laplace": ("posterior/laplace.py", "Laplace"),
+    "nuts": ("posterior/nuts.py", "NUTS"),
     "sgd_exact": ("posterior/sgd_exact.py", "SgdExact"),
+    "svi": ("posterior/variational.py", "SVI"),
 }
-SCHEMES = {"diffusion": ("flow/diffusion.py", "Diffusion"), "shell": ("flow/shell.py", "Shell")}
+AUTOMATIC = "auto"
+"""No engine was named: ``exact`` for a linear readout, ``nuts`` for any other model."""
+SCHEMES = {
+    "diffusion": ("flow/diffusion.py", "Diffusion"),
+    "shell": ("flow/shell.py", "Shell"),
+    "tempering": ("flow/tempering.py", "Tempering"),
+}
 """Name on the command line → file of this package and class."""
 
 
@@ -59,7 +68,8 @@ def registered_options(kind: str, name: str) -> tuple[Option, ...]:
     """Return the fields of a registered engine or scheme, read off its source."""
     file, class_name = {"engine": ENGINES, "scheme": SCHEMES}[kind][name]
     tree = ast.parse((HERE / file).read_text(encoding="utf-8"))
-    return class_options(tree, class_name) or ()
+    # a scheme that runs an engine is given the run's own
+    return tuple(o for o in class_options(tree, class_name) or () if "Engine" not in o.annotation)
 
 
 def split_model(argument: str) -> tuple[Path, str | None]:

@@ -94,13 +94,15 @@ def _add_data(group: Any) -> None:
 def _add_computation(group: Any) -> None:
     """Flags that say what is computed."""
     group.add_argument(
-        "--engine", default="exact", metavar="NAME", help=f"{', '.join(ENGINES)} (default: exact)"
+        "--engine",
+        metavar="NAME",
+        help=f"{', '.join(ENGINES)} (default: exact for a linear readout, nuts for any other model)",
     )
     group.add_argument(
         "--scheme",
-        default="diffusion",
         metavar="NAME",
-        help=f"{', '.join(SCHEMES)}; diffusion is followed by a shell (default: diffusion)",
+        help=f"{', '.join(SCHEMES)}; diffusion is followed by a shell (default: diffusion, or tempering "
+        "where the prior has no map to the normal)",
     )
     group.add_argument(
         "--infinite-width",

@@ -64,11 +64,12 @@ def recorded(network: Any, posterior: xr.DataTree, record: Record, key: Array) -
     """
     held = "predictions" in posterior.children
     x = [_values(posterior, "constant_data/inputs")]
-    y = [_values(posterior, "observed_data/y")]
+    target = next(iter(posterior["observed_data"].data_vars))  # a model may call its observation otherwise
+    y = [_values(posterior, f"observed_data/{target}")]
     draws = [_values(posterior, "posterior/f")]
     if held:
         x.append(_values(posterior, "predictions_constant_data/inputs"))
-        y.append(_values(posterior, "predictions_data/y"))
+        y.append(_values(posterior, f"predictions_data/{target}"))
         draws.append(_values(posterior, "predictions/f"))
     inputs, targets = np.concatenate(x), np.concatenate(y)
     after = _flat(np.concatenate(draws, axis=2))
@@ -91,7 +92,9 @@ def recorded(network: Any, posterior: xr.DataTree, record: Record, key: Array) -
     variables["prior_draw"] = (("prior_draws", "row"), _first_output(restore(before[:_SHOWN_DRAWS]), 2))
     variables["training"] = ("row", (np.arange(len(inputs)) < len(x[0])).astype(int))
     variables["input"] = ("row", shown[:, 0]) if shown.shape[1] == 1 else (("row", "dim"), shown)
-    return xr.Dataset(variables, attrs=_record_attributes(record, factor * float(posterior.attrs["noise"])))
+    return xr.Dataset(
+        variables, attrs=_record_attributes(record, factor * float(posterior.attrs.get("noise", np.nan)))
+    )
 
 
 def _prior_moments(network: Any, inputs: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

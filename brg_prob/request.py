@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from brg_prob.arguments import (
+    AUTOMATIC,
     ENGINES,
     SCHEMES,
     ModelSource,
@@ -101,11 +102,11 @@ def parse_run(words: Sequence[str], elsewhere: Elsewhere | None = None) -> Reque
         arguments.data = str(elsewhere.data or arguments.data)
         arguments.out = str(elsewhere.out)
     source = None if arguments.model is None else read_model_source(arguments.model)
-    engine = known_choice("engine", arguments.engine, ENGINES)
-    scheme = known_choice("scheme", arguments.scheme, SCHEMES)
+    engine = _engine(arguments.engine, dotted)
+    scheme = known_choice("scheme", arguments.scheme or "diffusion", SCHEMES)
     fields = {
         "model": None if source is None else source.options,
-        "engine": registered_options("engine", engine),
+        "engine": registered_options("engine", "exact" if engine == AUTOMATIC else engine),
         "scheme": registered_options("scheme", scheme),
     }
     if source is None or wants_help:
@@ -129,6 +130,13 @@ def parse_run(words: Sequence[str], elsewhere: Elsewhere | None = None) -> Reque
         data_name=data_name,
         folder=str(source.path.parent) if elsewhere is None else elsewhere.folder,
     )
+
+
+def _engine(named: str | None, dotted: list[tuple[str, str, str]]) -> str:
+    """Return the engine; without a name the network decides, unless options of ``exact`` are given."""
+    if named is not None:
+        return known_choice("engine", named, ENGINES)
+    return "exact" if any(kind == "engine" for kind, _, _ in dotted) else AUTOMATIC
 
 
 def _take_dotted(words: list[str]) -> tuple[list[tuple[str, str, str]], list[str]]:

@@ -9,6 +9,8 @@ Tree of a run (groups as in :mod:`brg_prob.results`)::
     fisher, flow, theory, checks     the first flow and what it was held against
     shell/{flow, theory, checks}     the second flow, where there is one
     record                           the data as shown, in its own units
+    tempering/flow                   the posterior sampled anew at every T, for any model (T6)
+    directions, parameters           what the data determine, for any model
     tuning                           the evidence curve, where hyperparameters were tuned
 """
 
@@ -25,6 +27,8 @@ import xarray as xr
 CHECK_KEYS = ("name", "hypothesis", "statistic", "p_value", "smallest_detectable", "verdict", "detail")
 SECOND = "shell"
 """Name of the branch that holds the second flow."""
+TEMPERED = "tempering"
+"""Name of the branch that holds the posterior sampled anew at every T."""
 _TRAINED = frozenset({"gradient_flow", "sgd_exact", "ensemble"})  # engines that condition on nothing
 
 
@@ -44,8 +48,9 @@ def summarise(tree: xr.DataTree) -> dict[str, Any]:
         effective_dimension, kl_to_prior, test_score, test_score_se}, critical_scale, checks
         [{name, hypothesis, statistic, p_value, smallest_detectable, verdict, detail, role,
         flow}], verdict, versions, seconds`` and, beside these stable keys, ``flows`` (the
-        same as ``flow`` for each flow, by scheme), ``tolerance`` and ``no_prediction`` (why there is
-        no exact renormalization group to hold the flow against, or null). Only JSON types.
+        same as ``flow`` for each flow, by scheme), ``tolerance``, ``no_prediction`` (why there is
+        no exact renormalization group to hold the flow against, or null) and ``kind`` (``readout`` or
+        ``model``: what was sampled). Only JSON types.
     """
     attrs = tree.attrs
     observations = float(attrs["observations"])
@@ -70,14 +75,16 @@ def summarise(tree: xr.DataTree) -> dict[str, Any]:
         "flows": flows,
         "tolerance": _number(attrs.get("tolerance", math.nan)),
         "no_prediction": tree["flow"].attrs.get("no_prediction"),
+        "kind": str(attrs.get("kind", "readout")),
     }
 
 
 def branches(tree: xr.DataTree) -> Iterator[xr.DataTree]:
-    """Yield the branches of a run's tree that hold a flow: the root, then the second flow."""
+    """Yield the branches of a run's tree that hold a flow: the root, then the others."""
     yield tree
-    if SECOND in tree.children:
-        yield tree.children[SECOND]
+    for name in (TEMPERED, SECOND):
+        if name in tree.children and "flow" in tree.children[name].children:
+            yield tree.children[name]
 
 
 def check_rows(branch: xr.DataTree) -> list[dict[str, Any]]:
@@ -120,6 +127,9 @@ def draws_of(engine: str) -> str:
 
 def held_against(summary: dict[str, Any]) -> str:
     """Return what the flow was held against: T9, or T10 where there is no field theory."""
+    if summary.get("kind") == "model":
+        tempers = any(row["name"] != "convergence" for row in summary["checks"])
+        return "the posterior sampled anew at every T (T6)" if tempers else "its own convergence"
     if summary.get("no_prediction"):
         return "the closed-form posterior at every T (T10)"
     return "the exact renormalization group"

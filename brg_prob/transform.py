@@ -99,6 +99,12 @@ class Standardisation:
             )
         return cls(_floats(origin), _floats(slope), _floats(intercept), _floats(scale), single)
 
+    @classmethod
+    def identity(cls, inputs: int, y: ArrayLike) -> Self:
+        """Return the map that changes nothing, for d inputs and targets (n,) or (n, o)."""
+        outputs = 1 if np.ndim(y) == 1 else np.shape(y)[1]
+        return cls((0.0,) * inputs, (0.0,) * outputs, (0.0,) * outputs, (1.0,) * outputs, np.ndim(y) == 1)
+
     def forward_inputs(self, x: ArrayLike) -> np.ndarray:
         """Return the internal inputs (n, d), starting at 0, of original ones (n, d) or (n,)."""
         return _inputs(x, len(self.origin)) - np.asarray(self.origin)

@@ -90,7 +90,8 @@ def test_flags_read_off_the_source_are_the_fields_of_the_class(kind):
     registry = {"engine": arguments.ENGINES, "scheme": arguments.SCHEMES}[kind]
     for name, (file, class_name) in registry.items():
         module = importlib.import_module("brg_prob." + file.removesuffix(".py").replace("/", "."))
-        found = {f.name: f.default for f in dataclasses.fields(getattr(module, class_name))}
+        fields = dataclasses.fields(getattr(module, class_name))
+        found = {f.name: f.default for f in fields if "Engine" not in str(f.type)}  # the run's own, no flag
         read = arguments.registered_options(kind, name)
         assert [option.name for option in read] == list(found)
         for option in read:

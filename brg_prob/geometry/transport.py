@@ -1,9 +1,8 @@
 """Exact transport of one distribution to N(0, 1), and back: z = Φ⁻¹(F(θ)) (T7).
 
-Location-scale families and everything made from a transported distribution by a bijection
-are closed forms. Elsewhere the smaller of distribution and survival function is used, in
-logarithms, so that both tails keep their digits; without a closed inverse the map is
-inverted by bisection and one Newton step, and differentiated implicitly, to any order.
+Location-scale families and everything made from a transported distribution by a bijection are closed
+forms. Elsewhere the smaller of distribution and survival function is used, in logarithms, so that both
+tails keep their digits; without a closed inverse it is bisection, differentiated implicitly to any order.
 """
 
 from __future__ import annotations

@@ -149,6 +149,7 @@ def _computed(
     request: Request, problem: Problem, source: Source, key: Any, stages: Stages, progress: Progress
 ) -> Run:
     """Return the run that a request asks for."""
+    from brg_prob.loading.problem import engine_of
     from brg_prob.pipeline import run
 
     arguments = request.arguments
@@ -157,8 +158,10 @@ def _computed(
         problem.x,
         problem.y,
         key=key,
-        engine=_built("engine", ENGINES, request.engine.name, request.engine.options),
-        scheme=_built("scheme", SCHEMES, request.scheme.name, request.scheme.options),
+        engine=_built("engine", ENGINES, engine_of(request, problem.network), request.engine.options),
+        scheme=None
+        if arguments.scheme is None  # what suits the model
+        else _built("scheme", SCHEMES, request.scheme.name, request.scheme.options),
         scales=arguments.scales,
         draws=arguments.draws,
         observations=arguments.observations,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brg_prob.arguments import ModelSource
+from brg_prob.arguments import AUTOMATIC, ModelSource
 from brg_prob.loading.module import build_network, line_in
 from brg_prob.network.bind import split_rows
 from brg_prob.network.bound import bound, column_arguments
@@ -57,18 +57,34 @@ def problem_of(request: Request, module: ModuleType, table: Table | None, key: A
     return _recorded(request, module, table)
 
 
+def engine_of(request: Request, network: Any) -> str:
+    """Return the name of the engine: the one asked for, else the one that suits the network."""
+    if request.engine.name != AUTOMATIC:
+        return request.engine.name
+    return "exact" if _is_readout(network) else "nuts"
+
+
+def _is_readout(network: Any) -> bool:
+    """Return whether a network, or its class, has a linear readout."""
+    return all(hasattr(network, name) for name in ("features", "readout_prior", "sample_hidden"))
+
+
 def _recorded(request: Request, module: ModuleType, table: Table) -> Problem:
     """Return the problem that a table poses: split, standardised on its training rows."""
     arguments = request.arguments
     taken, names = _columns(request, module, table)
     own = taken.x.shape[1] - len(names)
     rows, held, how = split(arguments, taken.x)
-    prepare = Standardisation.fit(
-        taken.x[rows][:, :own],
-        taken.y[rows],
-        detrend=not arguments.no_detrend,
-        standardise=not arguments.no_standardise,
-    )
+    if not _is_readout(getattr(module, request.source.name, None)):
+        # a model of the user's own is written for the data as they are
+        prepare = Standardisation.identity(own, taken.y)
+    else:
+        prepare = Standardisation.fit(
+            taken.x[rows][:, :own],
+            taken.y[rows],
+            detrend=not arguments.no_detrend,
+            standardise=not arguments.no_standardise,
+        )
     # arguments of the model reach it as they stand in the table
     prepare = dataclasses.replace(prepare, origin=prepare.origin + (0.0,) * len(names))
 
@@ -220,7 +236,7 @@ def observation_of(network: Any, x: np.ndarray, source: ModelSource, y: np.ndarr
         raise UsageError(f"{where} fails on inputs of shape {x.shape}{line}: {error}") from error
     if sites.observation is None:
         raise UsageError(f"{where} observes nothing; add numpyro.sample('y', …, obs=y)")
-    has = math.prod(sites.field_shape[1:])
+    has = math.prod(next(site.shape for site in sites.observed if site.name == sites.observation)[1:])
     wanted = has if y is None else math.prod(y.shape[1:])
     if has != wanted:
         raise UsageError(

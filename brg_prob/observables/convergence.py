@@ -11,7 +11,7 @@ from brg_prob.geometry import FisherMetric
 from brg_prob.observables.units import Floats, field_factor, first_output, restored_inputs, values_of
 from brg_prob.transform import Standardisation
 
-_POINTS, _MODES = 5, 3
+_POINTS, _MODES, _ENTRIES = 5, 3, 12
 _PARTS = 4
 _RANK_BINS, _PER_BIN = 20, 5
 _TAIL = (0.05, 0.95)
@@ -19,7 +19,7 @@ _TAIL = (0.05, 0.95)
 
 def convergence_table(
     posterior: xr.DataTree,
-    metric: FisherMetric,
+    metric: FisherMetric | None,
     *,
     preparation: Standardisation | None = None,
     input_name: str = "x",
@@ -31,7 +31,8 @@ def convergence_table(
     posterior
         From :func:`brg_prob.fit`.
     metric
-        Its stiffest modes are followed: the field's projections on them.
+        Its stiffest modes are followed: the field's projections on them. None: the entries of the latent
+        sites are.
     preparation
         What was done to the record; names and errors are given in its units before that.
     input_name
@@ -80,7 +81,7 @@ def convergence_table(
 
 def _quantities(
     posterior: xr.DataTree,
-    metric: FisherMetric,
+    metric: FisherMetric | None,
     preparation: Standardisation | None,
     input_name: str,
     factor: float,
@@ -92,7 +93,9 @@ def _quantities(
     order = np.lexsort(x.T[::-1])
     chosen = order[np.unique(np.linspace(0, len(x) - 1, _POINTS).round().astype(int))]
     found = {f"f at {input_name} = {_place(shown[row])}": f[..., row] for row in chosen}
-    modes = np.asarray(metric.modes, dtype=float)[:, :_MODES]
+    modes = np.zeros((len(x), 0)) if metric is None else np.asarray(metric.modes, dtype=float)[:, :_MODES]
+    if metric is None:
+        found |= _entries(posterior)
     for number in range(modes.shape[1]):
         # root mean square of the mode's part of the field: in the field's unit whatever n
         found[f"mode {number + 1}"] = f @ modes[:, number] / np.sqrt(len(x))
@@ -103,6 +106,19 @@ def _quantities(
     if "log_likelihood" in posterior.children:
         each = np.asarray(next(iter(posterior["log_likelihood"].data_vars.values())).values, dtype=float)
         found["log likelihood"] = each.reshape(*each.shape[:2], -1).sum(axis=-1)
+    return found
+
+
+def _entries(posterior: xr.DataTree) -> dict[str, Floats]:
+    """Return the entries of the latent sites that are no scalars, the first few of each site."""
+    found = {}
+    for name, variable in posterior["posterior"].data_vars.items():
+        if name in ("f", "dual") or variable.ndim == 2:
+            continue
+        flat = variable.values.reshape(*variable.shape[:2], -1)
+        labels = list(np.ndindex(variable.shape[2:]))
+        for at in range(min(_ENTRIES, flat.shape[2])):
+            found[f"{name}[{', '.join(map(str, labels[at]))}]"] = np.asarray(flat[..., at], dtype=float)
     return found
 
 

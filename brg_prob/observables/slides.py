@@ -9,14 +9,16 @@ import numpy as np
 import xarray as xr
 
 from brg_prob.flow import Flow
+from brg_prob.flow.model_flow import ModelFlow
 from brg_prob.geometry.spectrum import prior_mean
 from brg_prob.observables.units import Floats, field_factor, restored, restored_inputs, with_output
+from brg_prob.prior import sample_prior
 from brg_prob.transform import Standardisation
 
-_BINS = 40
+_BINS, _PRIOR_DRAWS = 40, 4000
 
 
-def slides(flow: Flow, *, preparation: Standardisation | None = None) -> xr.Dataset:
+def slides(flow: Flow | ModelFlow, *, preparation: Standardisation | None = None) -> xr.Dataset:
     """Return mean and spread of the field at every scale, and its law at the input that data moved most.
 
     Parameters
@@ -73,8 +75,10 @@ def slides(flow: Flow, *, preparation: Standardisation | None = None) -> xr.Data
     )
 
 
-def _draws_at(flow: Flow, row: int) -> list[Floats]:
+def _draws_at(flow: Flow | ModelFlow, row: int) -> list[Floats]:
     """Return the draws (S, o) of the field at one training input, scale by scale."""
+    if isinstance(flow, ModelFlow):
+        return [np.asarray(field[:, row], dtype=float) for field in flow.fields()]
     start, n = flow.start, flow.start.data.n
     # the held-out inputs are not asked for here, and half of the work
     data = dataclasses.replace(start.data, held_out=None)
@@ -82,11 +86,16 @@ def _draws_at(flow: Flow, row: int) -> list[Floats]:
     return [np.asarray(field[:, row], dtype=float) for field in bare.fields()]
 
 
-def _prior_at(flow: Flow, row: int) -> tuple[Floats, float]:
+def _prior_at(flow: Flow | ModelFlow, row: int) -> tuple[Floats, float]:
     """Return mean (o,) and standard deviation (first output) of the prior field at one input.
 
-    At the posterior's hidden layers: for several members the moments of their mixture.
+    At the posterior's hidden layers: for several members the moments of their mixture. Of any other
+    model from draws.
     """
+    if isinstance(flow, ModelFlow):  # by draws: no closed form
+        one = sample_prior(flow.network, flow.x[row : row + 1], key=flow.key, draws=_PRIOR_DRAWS)
+        before = with_output(np.asarray(one["prior"]["f"].values)[0], 2)[:, 0]
+        return before.mean(axis=0), float(before[:, 0].std(ddof=1))
     means, variances = [], []
     for number in range(flow.metric.members):
         modes = flow.metric.member(number)

@@ -6,35 +6,23 @@ summary; :meth:`Run.save` writes a run folder and :func:`load_run` reads it back
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
-import jax
-import numpy as np
-import xarray as xr
 from jax import Array
 
-from brg_prob.correspondence import Checks, check_correspondence, check_tempering, erg_prediction
-from brg_prob.erg import FreeTheory
-from brg_prob.flow import Diffusion, Flow, Shell, coarse_grain, default_scales, fisher_cutoffs
-from brg_prob.geometry import FisherMetric, fisher_metric
-from brg_prob.observables import convergence_table, data_spectrum, field_theory, slides, trust
+from brg_prob.flow import Diffusion, Shell, Tempering
+from brg_prob.network import LinearReadout
 from brg_prob.pipeline.desk import Desk
-from brg_prob.pipeline.result import Run, Source, attributes, checks_of, described_model
-from brg_prob.posterior import Engine, Exact, fit
-from brg_prob.prediction import finite_size, tempered, with_running
-from brg_prob.record import Record, recorded
-from brg_prob.results import key_to_json, with_groups
+from brg_prob.pipeline.models import Judgement, run_model
+from brg_prob.pipeline.readouts import run_readout
+from brg_prob.pipeline.result import Run, Source
+from brg_prob.posterior import NUTS, Engine, Exact
+from brg_prob.record import Record
 from brg_prob.stages import Stages
-from brg_prob.summary import SECOND, combine_verdicts, summarise
-from brg_prob.theory import infinite_width as limit_of
 
-Scheme = Diffusion | Shell
+Scheme = Diffusion | Shell | Tempering
 
 
 def run(
@@ -65,14 +53,18 @@ def run(
     Parameters
     ----------
     network
-        A network with the capability LinearReadout; with FreeField it is held against T9, without
-        against the closed-form posterior at every T (T10).
+        With the capability LinearReadout: with FreeField it is held against T9, without against the
+        closed-form posterior at every T (T10). With an engine of any model (``NUTS()``, ``Laplace()``,
+        ``SVI()``, ``Given(...)``): any NumPyro model, held against the posterior sampled anew at every T
+        (T6).
     x, y
         Training inputs (n, d) and targets (n,) or (n, o), as the network sees them.
     key
         From ``jax.random.key``; the same key gives the same run.
     engine, scheme
-        Default ``Exact()`` and ``Diffusion()``.
+        Default ``Exact()`` for a linear readout, ``NUTS()`` for any other model; and ``Diffusion()``,
+        ``Tempering()`` for a model whose prior has no transport to
+        N(0, 1).
     second
         A second flow of the same posterior, stored under ``shell``; left out with None, or if
         ``scheme`` is itself a shell.
@@ -117,214 +109,35 @@ def run(
     """
     if not 0 < tolerance < 1:
         raise ValueError(f"tolerance = {tolerance} must lie between 0 and 1, e.g. 0.05")
-    scheme, engine, source = scheme or Diffusion(), engine or Exact(), source or Source()
+    chosen, scheme = scheme, scheme or Diffusion()
+    source = source or Source()
+    engine = engine or (Exact() if isinstance(network, LinearReadout) else NUTS())
     second = None if isinstance(scheme, Shell) else second
-    keys = dict(zip(("fit", "flow", SECOND, "prior"), jax.random.split(key, 4), strict=True))
+    any_model = getattr(engine, "any_model", False)
+    if any_model:
+        _refuse_readout_only(tune=tune, infinite_width=infinite_width)
     basis = (source.digest, x, y, held_out, tune, infinite_width)
     desk = Desk(progress, stages if source.digest else None, *basis)
-    desk.expect(3 + (second is not None) + bool(tune))
-    network, tuning = _tuned(network, x, y, desk) if tune else (network, None)
-    if infinite_width:
-        network = limit_of(network, x if held_out is None else np.concatenate([x, held_out[0]]))
-    options: dict[str, Any] = {"draws": draws, "observations": observations}
-    trained = _trained(desk, network, (x, y, held_out), engine, keys["fit"], options)
-    judge = _Judge(network, tolerance, level, controls, tuned=tune)
-    first = _Branch(trained, judge, scheme, scales, keys["flow"])
-    tree = with_groups(trained.posterior, found := first(desk))
-    found_all = [found]
-    if second is not None:
-        count = scales if isinstance(scales, int) else len(scales)
-        # the same data as before: their own spectrum was tested beside the first flow
-        judge = dataclasses.replace(judge, with_data=False)
-        found_all.append(_Branch(trained, judge, second, count, keys[SECOND], SECOND)(desk))
-        tree[SECOND] = found_all[-1]
-    tree.attrs.update(attributes(network, engine, trained.posterior, source, tolerance))
-    if tuning is not None:
-        tree["tuning"] = tuning["tuning"]
-    for name, group in _shown(desk, first, tree, record or Record(), keys["prior"]).children.items():
-        tree[name] = group
-    tree.attrs.update(
-        verdict=combine_verdicts([f["checks"].attrs["verdict"] for f in found_all if "checks" in f.children]),
-        seconds=json.dumps(desk.seconds),
-        key=key_to_json(key),
-    )
-    return Run(
-        tree, summarise(tree), described_model(tree, source, desk.described), network, checks_of(found)
-    )
-
-
-def _tuned(network: Any, x: Any, y: Any, desk: Desk) -> tuple[Any, xr.DataTree]:
-    """Return the network of greatest evidence, and the group ``tuning``."""
-    from brg_prob.posterior.tuning import FIELDS, tune
-
-    tree = desk("tuning", lambda: tune(network, x, y).tree)
-    best = tree["tuning"].attrs
-    return dataclasses.replace(network, **{name: float(best[name]) for name in FIELDS if name in best}), tree
-
-
-def _trained(
-    desk: Desk,
-    network: Any,
-    data: tuple[Any, Any, tuple[Any, Any] | None],
-    engine: Engine,
-    key: Array,
-    options: dict[str, Any],
-) -> _Trained:
-    """Return the trained network."""
-    x, y, held_out = data
-    depends = (engine, key, options)
-    posterior = desk(
-        "posterior",
-        lambda: fit(network, x, y, engine=engine, key=key, held_out=held_out, **options),
-        *depends,
-    )
-    return _Trained(network, posterior, depends)
-
-
-@dataclass(frozen=True)
-class _Trained:
-    """A trained network: what flows start from, and what it depends on."""
-
-    network: Any
-    posterior: xr.DataTree
-    depends: tuple[Any, ...]
-
-    @cached_property
-    def metric(self) -> FisherMetric:
-        """The Fisher metric at the training inputs; computed if any stage needs it."""
-        inputs = self.posterior["constant_data"]["inputs"].values
-        return fisher_metric(self.network, inputs, at=self.posterior)
-
-
-@dataclass(frozen=True)
-class _Branch:
-    """One flow of the posterior with its checks."""
-
-    trained: _Trained
-    judge: _Judge
-    scheme: Scheme
-    scales: int | Sequence[float]
-    key: Array
-    branch: str = ""
-
-    @property
-    def depends(self) -> tuple[Any, ...]:
-        """What the flow and its checks depend on."""
-        judge = self.judge
-        judged = (judge.tolerance, judge.level, judge.controls, judge.with_data)
-        return (*self.trained.depends, judged, self.scheme, self.scales, self.key)
-
-    @cached_property
-    def flow(self) -> Flow:
-        """The flow towards the prior."""
-        at = self.trained
-        scales = _scales(self.scheme, self.scales, float(at.posterior.attrs["observations"]))
-        return coarse_grain(
-            at.network, at.posterior, at.metric, scheme=self.scheme, scales=scales, key=self.key
-        )
-
-    def __call__(self, desk: Desk) -> xr.DataTree:
-        """Return the groups of the flow and its checks."""
-        name = self.branch or type(self.scheme).__name__.lower()
-        return desk(name, lambda: self.judge(self.flow), *self.depends, branch=self.branch)
-
-
-def _shown(desk: Desk, first: _Branch, tree: xr.DataTree, record: Record, key: Array) -> xr.DataTree:
-    """Return the groups that show the run: the record, and what is observed of the field theories."""
-
-    def compute() -> xr.DataTree:
-        network, posterior = first.trained.network, first.trained.posterior
-        metric = first.trained.metric
-        prepared: dict[str, Any] = {"preparation": record.preparation}
-        named: dict[str, Any] = prepared | {"units": _units(record)}
-        shown = tree.copy()
-        shown["record"] = xr.DataTree(recorded(network, posterior, record, key))
-        groups: dict[str, xr.Dataset | None] = {
-            "record": shown["record"].to_dataset(),
-            "field_theory": field_theory(network, posterior, metric, key=jax.random.fold_in(key, 1), **named),
-            "data_spectrum": _spectrum_of_data(first, named),
-            "trust": trust(shown, **prepared),
-            "diagnostics": convergence_table(posterior, metric, input_name=record.inputs[0], **prepared),
-            "slides": slides(first.flow, **prepared),
-        }
-        return xr.DataTree.from_dict({name: group for name, group in groups.items() if group is not None})
-
-    return desk("record", compute, *first.depends, record, key)
-
-
-def _spectrum_of_data(first: _Branch, named: dict[str, Any]) -> xr.Dataset | None:
-    """Return the data's own spectrum beside the prior predictive law; None without a prediction."""
-    try:
-        prediction = erg_prediction(first.trained.network, first.flow.x)
-    except (TypeError, ValueError):
-        return None
-    return data_spectrum(first.flow, prediction, **named)
-
-
-def _units(record: Record) -> dict[str, str]:
-    """Return the units of lengths and of the field."""
-    return {
-        "length": record.units.get(record.inputs[0], ""),
-        "field": record.units.get(record.targets[0], ""),
+    shared: dict[str, Any] = {
+        "key": key,
+        "engine": engine,
+        "scales": scales,
+        "options": {"draws": draws, "observations": observations},
+        "judgement": Judgement(tolerance, level),
+        "record": record or Record(),
+        "source": source,
+        "desk": desk,
     }
+    data = (x, y, held_out)
+    if any_model:
+        shell = second if isinstance(second, Shell) else None
+        return run_model(network, data, scheme=chosen, second=shell, **shared)
+    asked: dict[str, Any] = {"controls": controls, "tune": tune, "infinite_width": infinite_width}
+    return run_readout(network, data, scheme=scheme, second=second, **asked, **shared)
 
 
-@dataclass(frozen=True)
-class _Judge:
-    """Holds a flow against the exact renormalization group."""
-
-    network: Any
-    tolerance: float
-    level: float
-    controls: bool
-    tuned: bool
-    with_data: bool = True
-
-    def __call__(self, flow: Flow) -> xr.DataTree:
-        """Return the groups of a flow and of its checks."""
-        tree = flow.tree
-        try:
-            prediction = erg_prediction(self.network, flow.x)
-            checks = self._checks(flow, prediction)
-        except (TypeError, ValueError) as error:  # no free field, or inputs on which T9 says nothing
-            tree["flow"].attrs["no_prediction"] = str(error)
-            return self._tempered(flow, tree)
-        tree = with_groups(tree, checks.tree)
-        tree["theory"] = xr.DataTree(with_running(tree["theory"].to_dataset(), flow, prediction))
-        return tree
-
-    def _tempered(self, flow: Flow, tree: xr.DataTree) -> xr.DataTree:
-        """Return the groups with the checks of T10, which needs no field theory, where it applies."""
-        closed_form = tempered(self.network, flow)
-        if closed_form is None:
-            return tree
-        found = check_tempering(
-            flow, closed_form, tolerance=self.tolerance, level=self.level, controls=self.controls
-        )
-        return with_groups(tree, found.tree)
-
-    def _checks(self, flow: Flow, prediction: FreeTheory) -> Checks:
-        """Return the checks; those of the data alone are left out where another flow has them."""
-        found = check_correspondence(
-            flow,
-            prediction,
-            tolerance=self.tolerance,
-            level=self.level,
-            controls=self.controls,
-            finite_size=finite_size(self.network, flow),
-            tuned=self.tuned and self.with_data,
-        )
-        if self.with_data:
-            return found
-        kept = [number for number, check in enumerate(found.checks) if check.role != "data"]
-        tree = found.tree.copy()
-        tree["checks"] = xr.DataTree(found.tree["checks"].to_dataset().isel(check=kept))
-        return Checks(tree, found.verdict, tuple(found.checks[number] for number in kept))
-
-
-def _scales(scheme: Scheme, scales: int | Sequence[float], observations: float) -> tuple[float, ...]:
-    """Return the scales in a scheme's coordinate: those given, or log-spaced from T towards 1."""
-    if not isinstance(scales, int):
-        return tuple(float(s) for s in scales)
-    values = default_scales(observations, scales)
-    return values if isinstance(scheme, Diffusion) else fisher_cutoffs(values)
+def _refuse_readout_only(**asked: bool) -> None:
+    """Raise ValueError for an option that only linear readouts have."""
+    for name, given in asked.items():
+        if given:
+            raise ValueError(f"{name} = True needs a linear readout and its engines; leave it out")

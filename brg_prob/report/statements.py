@@ -82,6 +82,9 @@ def _hypothesis(summary: dict[str, Any]) -> str:
         why = summary.get("no_prediction")
         return f"None was tested{f': {why}' if why else ''}."
     first = judged[0]["flow"]
+    if summary.get("kind") == "model":
+        claims = "; ".join(f"{row['name']}: {row['hypothesis']}" for row in judged)
+        return f"The flow ({first}) is held against {held_against(summary)} – {claims}."
     claims = "; ".join(f"{row['name']}: {row['hypothesis']}" for row in judged if row["flow"] == first)
     others = list(dict.fromkeys(row["flow"] for row in judged if row["flow"] != first))
     also = f" The {' and '.join(others)} is held against its own prediction." if others else ""
@@ -93,13 +96,15 @@ def _hypothesis(summary: dict[str, Any]) -> str:
 def _metric(tree: xr.DataTree, summary: dict[str, Any]) -> str:
     """Return the point, the number of observations and the noise of the Fisher metric."""
     fisher = tree["fisher"].attrs
-    count, noise = int(fisher.get("n", tree.attrs["n"])), float(fisher.get("noise", tree.attrs["noise"]))
+    count = int(fisher.get("n", tree.attrs["n"]))
+    noise = fisher.get("noise", tree.attrs.get("noise"))  # only a readout has one
     seen = float(summary["observations"])
     status = str(fisher.get("status", "")).strip().rstrip(".")
+    known = "" if noise is None else f" with noise σ = {number(float(noise), 4)}"
     return (
-        f"In units of the prior and per observation, from n = {count} observations with noise σ = "
-        f"{number(noise, 4)}; a mode is distinguishable at T where Tλ ≥ 1, here at T = {number(seen, 6)} "
-        f"where λ ≥ {number(1 / seen)}. Point: {status or 'not recorded'}."
+        f"In units of the prior and per observation, from n = {count} observations{known}; a mode is "
+        f"distinguishable at T where Tλ ≥ 1, here at T = {number(seen, 6)} where λ ≥ {number(1 / seen)}. "
+        f"Point: {status or 'not recorded'}."
     )
 
 

@@ -1,0 +1,246 @@
+"""The stages of a run for any NumPyro model: sample, temper, flow, compare, and say what the data determine.
+
+There is no exact renormalization group to hold such a flow against. The ground truth is the
+posterior itself at every T, sampled anew (T6), and the question is where the Gaussian flow
+follows it. Where the prior has no transport to N(0, 1) the tempered posterior is the flow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import xarray as xr
+from jax import Array
+
+from brg_prob.correspondence import Checks, check_against_tempering, check_convergence, with_convergence
+from brg_prob.flow import Diffusion, Shell, Tempering, coarse_grain, default_scales, fisher_cutoffs
+from brg_prob.flow.model_flow import ModelFlow
+from brg_prob.geometry import (
+    ModelMetric,
+    NoTransport,
+    StandardNormalCoordinates,
+    fisher_metric,
+)
+from brg_prob.geometry.sloppiness import sloppiness
+from brg_prob.network import read_model
+from brg_prob.observables import convergence_table, slides
+from brg_prob.pipeline.desk import Desk
+from brg_prob.pipeline.result import Run, attributes, checks_of, described_model
+from brg_prob.posterior import Engine, Given, fit
+from brg_prob.record import Record, recorded
+from brg_prob.results import key_to_json, with_groups
+from brg_prob.summary import SECOND, TEMPERED, combine_verdicts, summarise
+
+Scheme = Diffusion | Shell | Tempering
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a verdict demands: the deviation that must be detectable, and the level of the test."""
+
+    tolerance: float
+    level: float
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A posterior of any model, its flows, and what they depend on.
+
+    Attributes
+    ----------
+    network, posterior, engine
+        What was conditioned on what, and how it was sampled.
+    scheme
+        Of the first flow.
+    scales
+        Number of scales, or the scales T (cutoffs for a shell) themselves.
+    key
+        Of the flows.
+    depends
+        What the posterior depends on, by content.
+    """
+
+    network: Any
+    posterior: xr.DataTree
+    engine: Engine
+    scheme: Scheme
+    scales: int | Sequence[float]
+    key: Array
+    depends: tuple[Any, ...]
+
+    @cached_property
+    def metric(self) -> ModelMetric:
+        """The Fisher metric at the posterior's mean."""
+        y = next(iter(self.posterior["observed_data"].data_vars.values())).values
+        inputs = self.posterior["constant_data"]["inputs"].values
+        found = fisher_metric(self.network, inputs, at=self.posterior, y=y)
+        assert isinstance(found, ModelMetric)
+        return found
+
+    def flow(self, scheme: Scheme, number: int) -> ModelFlow:
+        """Return the flow by a scheme; ``number`` tells its key from the others'."""
+        found = coarse_grain(
+            self.network,
+            self.posterior,
+            self.metric,
+            scheme=scheme,
+            scales=self.scales_of(scheme),
+            key=jax.random.fold_in(self.key, number),
+        )
+        assert isinstance(found, ModelFlow)
+        return found
+
+    def scales_of(self, scheme: Scheme) -> tuple[float, ...]:
+        """Return the scales in a scheme's coordinate; one that was not asked for has 1/T of the other."""
+        if not isinstance(self.scales, int) and scheme == self.scheme:
+            return tuple(float(s) for s in self.scales)
+        count = self.scales if isinstance(self.scales, int) else len(self.scales)
+        values = default_scales(float(self.posterior.attrs["observations"]), count)
+        return fisher_cutoffs(values) if isinstance(scheme, Shell) else values
+
+    @cached_property
+    def first(self) -> ModelFlow:
+        """The first flow."""
+        return self.flow(self.scheme, 0)
+
+    @cached_property
+    def truth(self) -> ModelFlow:
+        """The posterior sampled anew at every T."""
+        return self.flow(Tempering(engine=self.engine), 1)
+
+
+def run_model(
+    network: Any,
+    data: tuple[Any, Any, Any],
+    *,
+    key: Array,
+    engine: Engine,
+    scheme: Scheme | None,
+    second: Shell | None,
+    scales: int | Sequence[float],
+    options: dict[str, Any],
+    judgement: Judgement,
+    record: Record,
+    source: Any,
+    desk: Desk,
+) -> Run:
+    """Return the run of any NumPyro model; :func:`brg_prob.run` calls it.
+
+    Parameters
+    ----------
+    network, data
+        The model; x, y and the held-out rows or None.
+    options
+        ``draws`` and ``observations`` of :func:`brg_prob.fit`.
+    desk
+        Where stages are computed and found again.
+    """
+    keys = dict(zip(("fit", "flow", "prior"), jax.random.split(key, 3), strict=True))
+    x, y, held_out = data
+    depends = (engine, keys["fit"], options)
+    posterior = desk(
+        "posterior",
+        lambda: fit(network, x, y, engine=engine, key=keys["fit"], held_out=held_out, **options),
+        *depends,
+    )
+    scheme, remark = _possible(scheme, network, posterior, engine)
+    sampled = Sampled(network, posterior, engine, scheme, scales, keys["flow"], depends)
+    tempers = isinstance(scheme, Diffusion) and not isinstance(engine, Given)
+    second = second if isinstance(scheme, Diffusion) else None
+    desk.expect(4 + tempers + (second is not None))
+    tree = posterior
+    if tempers:
+        tree[TEMPERED] = desk("tempering", lambda: sampled.truth.tree, *_flowed(sampled), branch=TEMPERED)
+    first = desk(
+        type(scheme).__name__.lower(),
+        lambda: _judged(sampled, judgement, remark, against=tempers),
+        *_flowed(sampled),
+        judgement.tolerance,
+        judgement.level,
+        tempers,
+    )
+    tree = with_branches(tree, first)
+    if second is not None:
+        tree[SECOND] = desk(
+            SECOND, lambda: sampled.flow(second, 2).tree, *_flowed(sampled), second, branch=SECOND
+        )
+    shown = desk("record", lambda: _shown(sampled, record, keys["prior"]), *_flowed(sampled), record)
+    tree = with_branches(tree, shown)
+    tree.attrs.update(attributes(network, engine, posterior, source, judgement.tolerance))
+    tree.attrs.update(
+        verdict=combine_verdicts([first["checks"].attrs["verdict"]]),
+        seconds=json.dumps(desk.seconds),
+        key=key_to_json(key),
+    )
+    described = described_model(tree, source, desk.described)
+    return Run(tree, summarise(tree), described, network, checks_of(first))
+
+
+def _possible(
+    scheme: Scheme | None, network: Any, posterior: xr.DataTree, engine: Engine
+) -> tuple[Scheme, str]:
+    """Return the scheme, diffusion where the prior has a transport, and why there is no other prediction."""
+    remark = "a general model states no exact renormalization group (capability FreeField)"
+    if scheme is not None:
+        if isinstance(scheme, Tempering) and scheme.engine is None:
+            scheme = dataclasses.replace(scheme, engine=engine)
+        return scheme, remark
+    inputs = posterior["constant_data"]["inputs"].values
+    try:
+        StandardNormalCoordinates(network, inputs)
+    except NoTransport as reason:
+        return Tempering(engine=engine), f"{remark}; {reason}"
+    factors = read_model(network, inputs).factors
+    if factors:
+        return Tempering(
+            engine=engine
+        ), f"{remark}; its prior has the factor {factors[0]!r}, so it is tempered"
+    return Diffusion(), remark
+
+
+def with_branches(tree: xr.DataTree, other: xr.DataTree) -> xr.DataTree:
+    """Return a tree with the groups of another, branches of the first kept."""
+    merged = tree.copy()
+    for name, group in other.children.items():
+        merged[name] = group
+    merged.attrs.update(other.attrs)
+    return merged
+
+
+def _flowed(sampled: Sampled) -> tuple[Any, ...]:
+    """Return what the flows depend on."""
+    return (*sampled.depends, sampled.scheme, sampled.scales, sampled.key)
+
+
+def _judged(sampled: Sampled, judgement: Judgement, remark: str, *, against: bool) -> xr.DataTree:
+    """Return the groups of the first flow, of its checks, and what the data determine."""
+    demands = {"tolerance": judgement.tolerance, "level": judgement.level}
+    tree = sampled.first.tree
+    scales = sampled.first.scales
+    found: Checks
+    if against:
+        key = jax.random.fold_in(sampled.key, 3)
+        found = check_against_tempering(sampled.first, sampled.truth, key=key, **demands)
+        found = with_convergence(found, sampled.posterior, scales)
+    else:
+        found = check_convergence(sampled.posterior, scales, **demands)
+    tree["flow"].attrs["no_prediction"] = remark
+    determined = sloppiness(sampled.metric, sampled.posterior)
+    return with_groups(with_groups(tree, found.tree), determined)
+
+
+def _shown(sampled: Sampled, record: Record, key: Array) -> xr.DataTree:
+    """Return the groups that show the run: the record, convergence, and what the slider moves."""
+    prepared: dict[str, Any] = {"preparation": record.preparation}
+    groups = {
+        "record": recorded(sampled.network, sampled.posterior, record, key),
+        "diagnostics": convergence_table(sampled.posterior, None, input_name=record.inputs[0], **prepared),
+        "slides": slides(sampled.first, **prepared),
+    }
+    return xr.DataTree.from_dict(groups)
