@@ -13,6 +13,7 @@ from brg_prob.figures.data_spectrum import data_spectrum_picture
 from brg_prob.figures.evidence import evidence_picture
 from brg_prob.figures.field import field_picture
 from brg_prob.figures.information import information_picture
+from brg_prob.figures.leave_one_out import loo_picture
 from brg_prob.figures.propagators import propagator_picture
 from brg_prob.figures.running import running_picture
 from brg_prob.figures.score import score_picture
@@ -33,6 +34,7 @@ __all__ = [
     "evidence_picture",
     "field_picture",
     "information_picture",
+    "loo_picture",
     "participation_picture",
     "pictures",
     "propagator_picture",
@@ -56,6 +58,7 @@ _IN_READING_ORDER: tuple[Callable[[xr.DataTree], Picture | None], ...] = (
     running_picture,
     information_picture,
     score_picture,
+    loo_picture,
     theories_picture,
     data_spectrum_picture,
     evidence_picture,

@@ -157,6 +157,40 @@ def test_data_that_determine_nothing_are_drawn_too():
     assert figures.svg(picture)
 
 
+def loo_tree(difference, bad=0.0, branch="flow"):
+    """A flow of three scales with the given differences of leave-one-out scores, standard error 1."""
+    seen = np.array([200.0, 20.0, 2.0])
+    columns = {
+        "loo": -40.0 + np.array(difference),
+        "loo_se": np.full(3, 4.0),
+        "loo_difference": np.array(difference),
+        "loo_difference_se": np.array([0.0, 1.0, 1.0]),
+        "pareto_k_max": np.array([0.9 if bad else 0.6, 0.3, np.nan]),
+        "pareto_k_bad": np.array([bad, 0.0, 0.0]),
+        "observations": seen,
+    }
+    flow = xr.Dataset({name: ("scale", value) for name, value in columns.items()}, coords={"scale": seen})
+    return xr.DataTree.from_dict({branch: flow.assign_attrs(scheme="Tempering")})
+
+
+def test_leave_one_out_is_drawn_with_what_cannot_be_relied_on():
+    fine = figures.loo_picture(loo_tree([0.0, -0.5, -9.0], branch="tempering/flow"))
+    assert fine.title == (
+        "Down to T = 20 what is left out is predicted no worse; one scale further 9.0 ± 1.0 nats are lost"
+    )
+    assert "no scale predicts what is left out worse" in figures.loo_picture(loo_tree([0.0, 0.5, -0.9])).title
+    shaky = figures.loo_picture(loo_tree([0.0, -0.5, -9.0], bad=3.0))
+    assert shaky.title.endswith("1 of 3 scales cannot be relied on")
+    assert "3 observations are above the limit" in shaky.alt
+    crosses = [line for line in shaky.figure.axes[0].lines if line.get_marker() == "x"]
+    assert [float(x) for line in crosses for x in line.get_xdata()] == [200.0]
+    assert not [line for line in fine.figure.axes[0].lines if line.get_marker() == "x"]
+    np.testing.assert_array_equal(fine.numbers["elpd [nats]"], [-40.0, -40.5, -49.0])
+    assert not re.search(r"\bnan\b|\{|  ", fine.title + fine.caption + fine.alt + shaky.alt)
+    assert figures.svg(shaky)
+    assert figures.loo_picture(TREES["few"]) is None
+
+
 def test_any_name_of_a_site_can_stand_in_the_figures():
     tree = model_tree(HOSTILE, conflicting=3)
     for draw in DRAWN:
