@@ -88,7 +88,7 @@ def test_the_wheels_networks_come_first(tmp_path, monkeypatch):
     ("name", "target", "value", "remedy"),
     [
         ("cosnt", "a.py", "'cosnt'", "did you mean 'cosnet'?"),
-        ("../cosnet", "a.py", "'../cosnet'", "use cosnet or mlp"),
+        ("../cosnet", "a.py", "'../cosnet'", "use bnn or cosnet or hierarchical"),
         ("cosnet", "a.txt", "a.txt", "does not end in .py"),
         ("cosnet", "nowhere/a.py", "nowhere", "create it"),
         ("cosnet", "mine.py", "mine.py", "choose another path"),
