@@ -49,6 +49,8 @@ def finished(data):
 
 
 def test_every_group_is_there_and_the_truth_stands_beside_the_flow(finished):
+    # the control of the run below that did not converge: independent draws did
+    assert [r["verdict"] for r in finished.summary["checks"] if r["name"] == "convergence"] == ["consistent"]
     groups = {"posterior", "log_likelihood", "log_prior", "posterior_predictive", "fisher", "flow", "checks"}
     assert groups | {"directions", "parameters", "record", "diagnostics", "slides"} <= set(
         finished.tree.children
@@ -78,7 +80,7 @@ def test_a_run_that_did_not_converge_is_never_consistent(data):
     found = run(data, engine=short, draws=40, scales=2, second=None)
     rows = {row["name"]: row for row in found.summary["checks"]}
     assert rows["convergence"]["verdict"] == "undetermined"
-    assert found.summary["verdict"] != "consistent"
+    assert found.summary["verdict"] == "undetermined"
     assert (
         "R-hat" in rows["convergence"]["detail"] or "effective sample size" in rows["convergence"]["detail"]
     )
@@ -87,7 +89,7 @@ def test_a_run_that_did_not_converge_is_never_consistent(data):
 def test_a_prior_without_transport_is_tempered(data):
     found = run(data, network=tilted, scales=2, second=None, engine=NUTS(chains=2, warmup=200), draws=200)
     assert found.summary["flow"]["scheme"] == "tempering"
-    assert [row["name"] for row in found.summary["checks"]] == ["convergence"]
+    assert [row["name"] for row in found.summary["checks"]] == ["convergence", "leave-one-out"]
     assert "'tilt'" in found.summary["no_prediction"]
     assert "its own convergence" in verdict_sentence(found.summary)
 

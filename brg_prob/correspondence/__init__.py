@@ -1,6 +1,6 @@
 """Where flow and prediction meet: the test of BRG = ERG, which can fail (T9, T18)."""
 
-from brg_prob.correspondence.convergence import check_convergence, convergence_check, with_convergence
+from brg_prob.correspondence.convergence import convergence_check, leave_one_out_check, with_convergence
 from brg_prob.correspondence.correspondence import check_correspondence
 from brg_prob.correspondence.predictions import erg_prediction
 from brg_prob.correspondence.result import Check, Checks
@@ -15,11 +15,11 @@ __all__ = [
     "Tempered",
     "TwoSample",
     "check_against_tempering",
-    "check_convergence",
     "check_correspondence",
     "check_tempering",
     "convergence_check",
     "energy_distance",
     "erg_prediction",
+    "leave_one_out_check",
     "with_convergence",
 ]

@@ -1,7 +1,7 @@
 """Whether draws may be trusted at all, as a check: chains, divergences, guides, weights (T18).
 
-It can make a verdict undetermined, never inconsistent: draws that did not converge say nothing
-about the hypothesis.
+Draws that did not converge say nothing about a hypothesis: whatever the other checks found of them,
+the verdict is undetermined. Leave-one-out weights that cannot be relied on only forbid "consistent".
 """
 
 from __future__ import annotations
@@ -52,22 +52,63 @@ def convergence_check(posterior: xr.DataTree, *, scales: int = 1) -> Check:
     )
 
 
-def check_convergence(
-    posterior: xr.DataTree, scales: tuple[float, ...], *, tolerance: float = 0.05, level: float = 0.05
+def leave_one_out_check(flow: xr.Dataset) -> Check:
+    """Return the check that leave-one-out prediction can be relied on at every scale of a flow.
+
+    Parameters
+    ----------
+    flow
+        A group ``flow`` with ``pareto_k_max`` and ``pareto_k_bad`` by scale.
+
+    Returns
+    -------
+    Check
+        Name ``leave-one-out``; statistic the largest Pareto k, no p-value. Consistent if none exceeds its
+        bound for this number of draws (:func:`brg_prob.flow.leave_one_out.good_k`), else undetermined.
+    """
+    bad = np.asarray(flow["pareto_k_bad"].values, dtype=float)
+    largest = np.asarray(flow["pareto_k_max"].values, dtype=float)
+    worst = float(np.nanmax(largest)) if np.isfinite(largest).any() else math.nan
+    where = f"{int(bad.max())} observations above it at the worst of {int((bad > 0).sum())} scales"
+    return Check(
+        name="leave-one-out",
+        hypothesis="no Pareto k of the leave-one-out weights exceeds its bound at any scale",
+        role="correspondence",
+        statistic=worst,
+        p_value=math.nan,
+        smallest_detectable=math.nan,
+        verdict="undetermined" if bad.any() else "consistent",
+        detail=f"largest Pareto k {worst:.2f}; {where if bad.any() else 'none above its bound'}",
+        scale_p_values=np.full(flow.sizes["scale"], math.nan),
+    )
+
+
+def with_convergence(
+    found: Checks | None,
+    posterior: xr.DataTree,
+    flow: xr.Dataset,
+    *,
+    tolerance: float = 0.05,
+    level: float = 0.05,
 ) -> Checks:
-    """Return the convergence of a posterior as all there is to judge a run by."""
-    check = convergence_check(posterior, scales=len(scales))
-    attrs = {"verdict": check.verdict, "tolerance": tolerance, "level": level}
-    return Checks(check_tree([check], scales, attrs), check.verdict, (check,), "its own convergence")
+    """Return checks with those of convergence and of leave-one-out weights beside them.
 
-
-def with_convergence(found: Checks, posterior: xr.DataTree, scales: tuple[float, ...]) -> Checks:
-    """Return checks with that of convergence beside them."""
-    checks = (*found.checks, convergence_check(posterior, scales=len(scales)))
-    attrs = dict(found.tree["checks"].attrs) | {"verdict": overall(checks)}
-    tree = found.tree.copy()
+    Parameters
+    ----------
+    found
+        What the flow was held against; None: its own convergence is all there is to judge by.
+    posterior, flow
+        The draws, and the group ``flow`` made of them.
+    """
+    scales = tuple(float(scale) for scale in flow["scale"].values)
+    converged = convergence_check(posterior, scales=len(scales))
+    own = [converged, *([leave_one_out_check(flow)] if "pareto_k_bad" in flow else [])]
+    checks = (*(found.checks if found else ()), *own)
+    verdict = overall(checks) if converged.verdict == "consistent" else "undetermined"
+    attrs = {"tolerance": tolerance, "level": level, "verdict": verdict}
+    tree = check_tree(checks, scales, attrs) if found is None else found.tree.copy()
     tree["checks"] = check_tree(checks, scales, attrs)["checks"]
-    return Checks(tree, overall(checks), checks, found.against)
+    return Checks(tree, verdict, checks, found.against if found else "its own convergence")
 
 
 def _reasons(found: Convergence, posterior: xr.DataTree) -> list[str]:

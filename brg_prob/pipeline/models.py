@@ -18,7 +18,7 @@ import jax
 import xarray as xr
 from jax import Array
 
-from brg_prob.correspondence import Checks, check_against_tempering, check_convergence, with_convergence
+from brg_prob.correspondence import Checks, check_against_tempering, with_convergence
 from brg_prob.flow import Diffusion, Shell, Tempering, coarse_grain, default_scales, fisher_cutoffs
 from brg_prob.flow.model_flow import ModelFlow
 from brg_prob.geometry import (
@@ -154,7 +154,7 @@ def run_model(
     tempers = isinstance(scheme, Diffusion) and not isinstance(engine, Given)
     second = second if isinstance(scheme, Diffusion) else None
     desk.expect(4 + tempers + (second is not None))
-    tree = posterior
+    tree = posterior.copy()  # what the flows start from stays as it was fitted
     if tempers:
         tree[TEMPERED] = desk("tempering", lambda: sampled.truth.tree, *_flowed(sampled), branch=TEMPERED)
     first = desk(
@@ -222,14 +222,11 @@ def _judged(sampled: Sampled, judgement: Judgement, remark: str, *, against: boo
     """Return the groups of the first flow, of its checks, and what the data determine."""
     demands = {"tolerance": judgement.tolerance, "level": judgement.level}
     tree = sampled.first.tree
-    scales = sampled.first.scales
-    found: Checks
+    found: Checks | None = None
     if against:
         key = jax.random.fold_in(sampled.key, 3)
         found = check_against_tempering(sampled.first, sampled.truth, key=key, **demands)
-        found = with_convergence(found, sampled.posterior, scales)
-    else:
-        found = check_convergence(sampled.posterior, scales, **demands)
+    found = with_convergence(found, sampled.posterior, tree["flow"].to_dataset(), **demands)
     tree["flow"].attrs["no_prediction"] = remark
     determined = sloppiness(sampled.metric, sampled.posterior)
     return with_groups(with_groups(tree, found.tree), determined)

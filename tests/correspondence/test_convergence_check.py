@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from brg_prob.correspondence.convergence import check_convergence, convergence_check
+from brg_prob.correspondence.convergence import convergence_check, leave_one_out_check, with_convergence
+from brg_prob.correspondence.result import Check, Checks, check_tree
 from brg_prob.results import build_tree
 
 
@@ -48,8 +49,40 @@ def test_each_reason_makes_it_undetermined(good, change, options, reason):
     assert reason in found.detail
 
 
+def flow(bad=0.0):
+    """Return a group ``flow`` of two scales."""
+    columns = {"pareto_k_max": [0.9 if bad else 0.3, 0.1], "pareto_k_bad": [bad, 0.0]}
+    return xr.Dataset(
+        {name: ("scale", np.array(values)) for name, values in columns.items()}, coords={"scale": [8.0, 1.0]}
+    )
+
+
+def held_against(verdict):
+    """Return checks with one row of this verdict."""
+    row = Check("flow", "it holds", "correspondence", 0.0, 0.5, 0.01, verdict, "", np.full(2, np.nan))
+    attrs = {"verdict": verdict, "tolerance": 0.05, "level": 0.05}
+    return Checks(check_tree([row], (8.0, 1.0), attrs), verdict, (row,))
+
+
 def test_it_can_stand_alone(good):
-    checks = check_convergence(tree(good), (8.0, 1.0))
+    checks = with_convergence(None, tree(good), flow())
     assert checks.verdict == "consistent"
-    assert isinstance(checks.tree, xr.DataTree)
-    assert checks.tree["checks"]["scale_p_value"].shape == (1, 2)
+    assert checks.tree["checks"]["scale_p_value"].shape == (2, 2)
+    assert with_convergence(None, tree(good[:1]), flow()).verdict == "undetermined"
+
+
+@pytest.mark.parametrize("verdict", ["consistent", "inconsistent", "undetermined"])
+def test_draws_that_did_not_converge_decide_nothing_and_good_ones_change_nothing(good, verdict):
+    assert with_convergence(held_against(verdict), tree(good), flow()).verdict == verdict
+    unmixed = with_convergence(held_against(verdict), tree(good + np.arange(4)[:, None]), flow())
+    assert unmixed.verdict == unmixed.tree["checks"].attrs["verdict"] == "undetermined"
+
+
+def test_a_bad_pareto_k_forbids_consistent_and_leaves_a_rejection():
+    good = np.random.default_rng(1).normal(size=(4, 1000))
+    assert leave_one_out_check(flow()).verdict == "consistent"
+    found = leave_one_out_check(flow(bad=2.0))
+    assert (found.verdict, found.statistic) == ("undetermined", 0.9)
+    assert "2 observations" in found.detail
+    assert with_convergence(held_against("consistent"), tree(good), flow(2.0)).verdict == "undetermined"
+    assert with_convergence(held_against("inconsistent"), tree(good), flow(2.0)).verdict == "inconsistent"
