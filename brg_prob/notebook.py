@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from brg_prob.wording import deviation
+
 MARKS = {"consistent": "✓", "inconsistent": "✗", "undetermined": "?"}
 """A verdict is told by sign and word, never by colour alone."""
 
@@ -121,7 +123,7 @@ def checks_html(rows: Sequence[Mapping[str, Any]], status: str) -> str:
             row["name"],
             verdict_text(row["verdict"]),
             quantity(row["p_value"]),
-            quantity(_percent(row["smallest_detectable"]), "%"),
+            deviation(row["smallest_detectable"], row.get("unit", "relative")),
             row["role"],
         )
         for row in rows
@@ -135,11 +137,6 @@ def _checks_text(judged: int, rejected: int) -> str:
     if not judged:
         return ""
     return f"{judged} decide the verdict, {rejected or 'none'} rejected"
-
-
-def _percent(value: Any) -> float | None:
-    """Return a relative size in per cent, or None."""
-    return None if value is None else 100 * float(value)
 
 
 def _row(cells: Sequence[Any]) -> str:

@@ -141,6 +141,13 @@ def _add_outcome(group: Any) -> None:
         metavar="X",
         help="deviation that must be detectable (default: 0.05)",
     )
+    group.add_argument(
+        "--shift-tolerance",
+        type=positive("shift-tolerance", below=10),
+        default=0.3,
+        metavar="X",
+        help="the same for draws against draws of any model, in their standard deviations (default: 0.3)",
+    )
     group.add_argument("--controls", action="store_true", help="also run checks that must be rejected")
     group.add_argument("--out", metavar="DIR", help="run folder (default: runs/MODEL-SEED)")
     group.add_argument(

@@ -24,6 +24,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from brg_prob.wording import detectable_deviation
+
 CHECK_KEYS = ("name", "hypothesis", "statistic", "p_value", "smallest_detectable", "verdict", "detail")
 SECOND = "shell"
 """Name of the branch that holds the second flow."""
@@ -46,11 +48,11 @@ def summarise(tree: xr.DataTree) -> dict[str, Any]:
         ``model{file, name, options, infinite_width}, engine, seed, observations, fisher{eigenvalues,
         effective_dimension}, flow{scheme, coordinate, scales, observations,
         effective_dimension, kl_to_prior, test_score, test_score_se}, critical_scale, checks
-        [{name, hypothesis, statistic, p_value, smallest_detectable, verdict, detail, role,
+        [{name, hypothesis, statistic, p_value, smallest_detectable, verdict, detail, role, unit,
         flow}], verdict, versions, seconds`` and, beside these stable keys, ``flows`` (the
-        same as ``flow`` for each flow, by scheme), ``tolerance``, ``no_prediction`` (why there is
-        no exact renormalization group to hold the flow against, or null) and ``kind`` (``readout`` or
-        ``model``: what was sampled). Only JSON types.
+        same as ``flow`` for each flow, by scheme), ``tolerance``, ``shift_tolerance``, ``no_prediction``
+        (why there is no exact renormalization group to hold the flow against, or null) and ``kind``
+        (``readout`` or ``model``: what was sampled). Only JSON types.
     """
     attrs = tree.attrs
     observations = float(attrs["observations"])
@@ -74,6 +76,7 @@ def summarise(tree: xr.DataTree) -> dict[str, Any]:
         "seconds": json.loads(attrs["seconds"]),
         "flows": flows,
         "tolerance": _number(attrs.get("tolerance", math.nan)),
+        "shift_tolerance": _number(attrs.get("shift_tolerance", math.nan)),
         "no_prediction": tree["flow"].attrs.get("no_prediction"),
         "kind": str(attrs.get("kind", "readout")),
     }
@@ -88,7 +91,7 @@ def branches(tree: xr.DataTree) -> Iterator[xr.DataTree]:
 
 
 def check_rows(branch: xr.DataTree) -> list[dict[str, Any]]:
-    """Return the checks of one flow: the stable keys, then ``role`` and ``flow`` (its scheme)."""
+    """Return the checks of one flow: the stable keys, then ``role``, ``unit`` and ``flow`` (its scheme)."""
     if "checks" not in branch.children:
         return []
     checks = branch["checks"].to_dataset()
@@ -96,7 +99,8 @@ def check_rows(branch: xr.DataTree) -> list[dict[str, Any]]:
     for index in range(checks.sizes["check"]):
         row = {key: _plain(checks[key].values[index]) for key in CHECK_KEYS}
         role = str(checks["role"].values[index]) if "role" in checks else "correspondence"
-        rows.append(row | {"role": role, "flow": _scheme(branch)})
+        unit = str(checks["unit"].values[index]) if "unit" in checks else "relative"
+        rows.append(row | {"role": role, "unit": unit, "flow": _scheme(branch)})
     return rows
 
 
@@ -140,12 +144,8 @@ def verdict_sentence(summary: dict[str, Any]) -> str:
     flows, drawn = " and ".join(summary["flows"]), draws_of(summary["engine"])
     count = len(summary["flow"]["scales"])
     judged = [row for row in summary["checks"] if row["role"] == "correspondence"]
-    size = [row["smallest_detectable"] for row in judged if row["smallest_detectable"] is not None]
-    power = (
-        f"a common deviation of {100 * max(size):.1f} % would have been found"
-        if size
-        else "their power is unknown"
-    )
+    found = detectable_deviation(judged)
+    power = f"{found} would have been found" if found else "their power is unknown"
     if not judged:
         return "There is no exact renormalization group to hold this flow against" + (
             f": {summary['no_prediction']}." if summary.get("no_prediction") else "."

@@ -162,6 +162,6 @@ def test_checks(tree):
     )
     found = Checks(tree, "inconsistent", checks)
     shown = safe(found._repr_html_()).cells
-    for text in ("propagator", "<b>mean</b>", "0.4", "1e−09", "✗ inconsistent", "2 %", found.status):
+    for text in ("propagator", "<b>mean</b>", "0.4", "1e−09", "✗ inconsistent", "2.0 %", found.status):
         assert text in shown
     assert "2 checks, inconsistent" in plain(repr(found))

@@ -41,11 +41,11 @@ def tree():
 
 def test_stable_keys_are_exactly_there(tree):
     summary = room.summarise(tree)
-    assert set(summary) == TOP | {"flows", "tolerance", "no_prediction", "kind"}
+    assert set(summary) == TOP | {"flows", "tolerance", "shift_tolerance", "no_prediction", "kind"}
     for name, keys in STABLE.items():
         assert set(summary[name]) == keys
     for row in summary["checks"]:
-        assert set(row) == CHECK | {"role", "flow"}
+        assert set(row) == CHECK | {"role", "unit", "flow"}
     assert set(summary["flows"]) == {"diffusion", "shell"}
 
 

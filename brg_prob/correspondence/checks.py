@@ -9,7 +9,7 @@ import numpy as np
 
 from brg_prob.correspondence.moments import ModeTest, mean_test, variance_test
 from brg_prob.correspondence.predictions import WRONG
-from brg_prob.correspondence.result import Check, Role
+from brg_prob.correspondence.result import Check, Role, Unit
 from brg_prob.correspondence.spectrum import data_spectrum, spectrum_test
 from brg_prob.correspondence.statistics import holm, judge
 from brg_prob.correspondence.survey import Draws, Survey
@@ -88,7 +88,9 @@ def across_scales(
         f"{modes} modes, {drawn}, {count} scales (Holm, level {level:.2g}); "
         f"smallest p = {p_values[worst]:.2g} at scale {samples.scales[worst]:.4g}{remark}"
     )
-    return Check(name, hypothesis, role, tests[worst].statistic, p_value, size, verdict, detail, p_values)
+    unit: Unit = "sd" if tests[worst].quantity == "mean" else "relative"
+    statistic = tests[worst].statistic
+    return Check(name, hypothesis, role, statistic, p_value, size, verdict, detail, p_values, unit)
 
 
 def variance_check(samples: Survey, demands: Demands) -> Check:

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from brg_prob.correspondence.result import Check, Checks, check_tree, overall
+from brg_prob.correspondence.sampled_anew import SHIFT_TOLERANCE
 from brg_prob.diagnostics import Convergence, convergence
 
 LARGEST_R_HAT, SMALLEST_ESS, LARGEST_K = 1.01, 400.0, 0.7
@@ -88,7 +89,7 @@ def with_convergence(
     posterior: xr.DataTree,
     flow: xr.Dataset,
     *,
-    tolerance: float = 0.05,
+    tolerance: float = SHIFT_TOLERANCE,
     level: float = 0.05,
 ) -> Checks:
     """Return checks with those of convergence and of leave-one-out weights beside them.

@@ -12,8 +12,10 @@ import xarray as xr
 from brg_prob.correspondence.statistics import Verdict
 from brg_prob.notebook import checks_html, one_line
 from brg_prob.results import build_tree
+from brg_prob.wording import detectable_deviation
 
 Role = Literal["correspondence", "data", "control"]
+Unit = Literal["relative", "sd"]
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,16 @@ class Check:
         At the scale that speaks loudest, and Holm's p-value over the scales; p is NaN for a
         comparison without chance.
     smallest_detectable
-        The deviation that would have been found with probability .8.
+        The deviation that would have been found with probability .8, in ``unit``.
     verdict
         T18's.
     detail
         A sentence.
     scale_p_values
         Before Holm's correction, (scales,); NaN where there is no such thing.
+    unit
+        Of ``smallest_detectable``: ``relative`` for variances and eigenvalues, ``sd`` for shifts, in
+        standard deviations of a draw.
     """
 
     name: str
@@ -47,6 +52,7 @@ class Check:
     verdict: Verdict
     detail: str
     scale_p_values: np.ndarray
+    unit: Unit = "relative"
 
     def row(self) -> dict[str, Any]:
         """Return the check under the keys of summary.json, and its role."""
@@ -59,6 +65,7 @@ class Check:
             "verdict": self.verdict,
             "detail": self.detail,
             "role": self.role,
+            "unit": self.unit,
         }
 
 
@@ -110,10 +117,8 @@ class Checks:
             )
             return f"inconsistent: the flow differs from {self.against} in {named}"
         if self.verdict == "consistent":
-            size = max(check.smallest_detectable for check in judged)
-            return (
-                f"consistent in {len(judged)} checks; a deviation of {100 * size:.2g} % would have been found"
-            )
+            found = detectable_deviation([check.row() for check in judged])
+            return f"consistent in {len(judged)} checks; {found} would have been found"
         if unruly:
             return f"undetermined: {', '.join(unruly)} was not rejected, the draws cannot tell"
         weak = ", ".join(check.name for check in judged if check.verdict == "undetermined")

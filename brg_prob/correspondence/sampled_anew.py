@@ -8,13 +8,16 @@ from typing import Any, Protocol
 
 import jax
 import numpy as np
+import xarray as xr
 from jax import Array
 
 from brg_prob.correspondence.result import Check, Checks, check_tree, overall
-from brg_prob.correspondence.statistics import holm, judge
+from brg_prob.correspondence.statistics import Floats, holm, judge
 from brg_prob.correspondence.two_sample import TwoSample, energy_distance
 from brg_prob.results import build_tree
 
+SHIFT_TOLERANCE = 0.3
+"""Shift, in standard deviations, that a flow may be off: a central 95 % interval then covers 94 %."""
 SAMPLED_ANEW = "the posterior sampled anew at every T (T6)"
 
 
@@ -42,7 +45,7 @@ class Drawn(Protocol):
 
 
 def check_against_tempering(
-    flow: Drawn, truth: Drawn, *, tolerance: float = 0.05, level: float = 0.05, key: Array
+    flow: Drawn, truth: Drawn, *, tolerance: float = SHIFT_TOLERANCE, level: float = 0.05, key: Array
 ) -> Checks:
     """Test whether a flow's draws have the law of the posterior at every T (T6, T18).
 
@@ -63,8 +66,9 @@ def check_against_tempering(
     -------
     Checks
         Never consistent where transitions diverged, R-hat ≥ 1.01 or an ESS ≤ 400.
-        ``tree`` with groups ``checks`` and ``distance``: size, equivalent_shift, null_size and p_value by
-        scale, NaN and zero size where both hold the very same draws.
+        ``tree`` with groups ``checks`` and ``distance``: size, equivalent_shift, null_size, null_shift
+        (that which equal laws stay below with probability .95), smallest_detectable, p_value and rejected
+        (0 or 1, by Holm) by scale; NaN and zero size where both hold the very same draws.
 
     Raises
     ------
@@ -93,17 +97,21 @@ def check_against_tempering(
     verdict = overall((check,))
     attrs = {"verdict": verdict, "tolerance": tolerance, "level": level}
     tree = check_tree([check], scales, attrs)
-    tree["distance"] = _table(found, scales)["distance"]
+    tree["distance"] = _table(found, scales, check.scale_p_values, level)["distance"]
     return Checks(tree, verdict, (check,), SAMPLED_ANEW)
 
 
-def _table(found: list[TwoSample | None], scales: tuple[float, ...]) -> Any:
+def _table(
+    found: list[TwoSample | None], scales: tuple[float, ...], p_values: Floats, level: float
+) -> xr.DataTree:
     """Return the group ``distance``."""
-    same = {"size": 0.0, "equivalent_shift": 0.0, "null_size": math.nan, "p_value": math.nan}
+    same = dict.fromkeys(("null_size", "null_shift", "smallest_detectable", "p_value"), math.nan)
+    same |= {"size": 0.0, "equivalent_shift": 0.0}
     columns = {
         name: np.array([value if test is None else getattr(test, name) for test in found])
         for name, value in same.items()
     }
+    columns["rejected"] = (holm(p_values) <= level).astype(int)
     dims = {name: ["scale"] for name in columns}
     return build_tree({"distance": columns}, dims=dims, coords={"scale": np.asarray(scales)})
 
@@ -152,4 +160,5 @@ def _judged(
         verdict=verdict,
         detail=detail,
         scale_p_values=p_values,
+        unit="sd",
     )

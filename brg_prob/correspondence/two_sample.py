@@ -47,8 +47,8 @@ class TwoSample:
         The shift of N(0, 1) in D dimensions with that coefficient, in standard deviations of a draw.
     p_value
         Of the hypothesis that both come from the same law, by permutation.
-    null_size
-        Size that equal laws stay below with probability .95.
+    null_size, null_shift
+        Size that equal laws stay below with probability .95, and its equivalent shift.
     ess1, ess2
         Effective sample size of the slowest coordinate, of draws and squared deviations; at most S.
     smallest_detectable
@@ -63,6 +63,7 @@ class TwoSample:
     equivalent_shift: float
     p_value: float
     null_size: float
+    null_shift: float
     ess1: float
     ess2: float
     smallest_detectable: float
@@ -127,11 +128,13 @@ def energy_distance(
     energies, sizes = _permuted(matrix, len(one), permutations, rng)
     beyond = np.sum(energies >= observed - 1e-12 * matrix.mean())
     size = max(float(coefficient), 0.0)
+    null_size = max(float(np.quantile(sizes, 0.95)), 0.0)
     return TwoSample(
         size=size,
         equivalent_shift=equivalent_shift(size, one.shape[1]),
         p_value=float((1 + beyond) / (1 + permutations)),
-        null_size=max(float(np.quantile(sizes, 0.95)), 0.0),
+        null_size=null_size,
+        null_shift=equivalent_shift(null_size, one.shape[1]),
         ess1=ess1,
         ess2=ess2,
         smallest_detectable=smallest_detectable_shift(len(one), len(two), one.shape[1], level),

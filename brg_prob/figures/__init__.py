@@ -10,6 +10,7 @@ from brg_prob.figures.contraction import contraction_picture
 from brg_prob.figures.convergence import convergence_picture
 from brg_prob.figures.cutoff import cutoff_picture
 from brg_prob.figures.data_spectrum import data_spectrum_picture
+from brg_prob.figures.distance import distance_picture
 from brg_prob.figures.evidence import evidence_picture
 from brg_prob.figures.field import field_picture
 from brg_prob.figures.information import information_picture
@@ -31,6 +32,7 @@ __all__ = [
     "convergence_picture",
     "cutoff_picture",
     "data_spectrum_picture",
+    "distance_picture",
     "evidence_picture",
     "field_picture",
     "information_picture",
@@ -52,6 +54,7 @@ _IN_READING_ORDER: tuple[Callable[[xr.DataTree], Picture | None], ...] = (
     sloppiness_picture,
     participation_picture,
     contraction_picture,
+    distance_picture,
     spectrum_picture,
     cutoff_picture,
     propagator_picture,

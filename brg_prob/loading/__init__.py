@@ -167,6 +167,7 @@ def _computed(
         observations=arguments.observations,
         held_out=problem.held_out,
         tolerance=arguments.tolerance,
+        shift_tolerance=arguments.shift_tolerance,
         controls=arguments.controls,
         tune=arguments.tune,
         infinite_width=arguments.infinite_width,

@@ -42,9 +42,20 @@ Scheme = Diffusion | Shell | Tempering
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a verdict demands: the deviation that must be detectable, and the level of the test."""
+    """What a verdict demands: the deviations that must be detectable, and the level of the test.
+
+    Attributes
+    ----------
+    tolerance
+        Relative, of variances.
+    shift
+        Of draws against draws, in their standard deviations.
+    level
+        Of the test, over all scales.
+    """
 
     tolerance: float
+    shift: float
     level: float
 
 
@@ -161,7 +172,7 @@ def run_model(
         type(scheme).__name__.lower(),
         lambda: _judged(sampled, judgement, remark, against=tempers),
         *_flowed(sampled),
-        judgement.tolerance,
+        judgement.shift,
         judgement.level,
         tempers,
     )
@@ -174,6 +185,7 @@ def run_model(
     tree = with_branches(tree, shown)
     tree.attrs.update(attributes(network, engine, posterior, source, judgement.tolerance))
     tree.attrs.update(
+        shift_tolerance=judgement.shift,
         verdict=combine_verdicts([first["checks"].attrs["verdict"]]),
         seconds=json.dumps(desk.seconds),
         key=key_to_json(key),
@@ -220,7 +232,7 @@ def _flowed(sampled: Sampled) -> tuple[Any, ...]:
 
 def _judged(sampled: Sampled, judgement: Judgement, remark: str, *, against: bool) -> xr.DataTree:
     """Return the groups of the first flow, of its checks, and what the data determine."""
-    demands = {"tolerance": judgement.tolerance, "level": judgement.level}
+    demands = {"tolerance": judgement.shift, "level": judgement.level}
     tree = sampled.first.tree
     found: Checks | None = None
     if against:

@@ -199,6 +199,7 @@ def checks_of(tree: xr.DataTree) -> Checks | None:
         Check(
             **{name: table[name].values[at].item() for name in names},
             scale_p_values=table["scale_p_value"].values[at],
+            unit=table["unit"].values[at].item() if "unit" in table else "relative",  # runs of 0.0 have none
         )
         for at in range(table.sizes["check"])
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 from jax import Array
 
+from brg_prob.correspondence import SHIFT_TOLERANCE
 from brg_prob.flow import Diffusion, Shell, Tempering
 from brg_prob.network import LinearReadout
 from brg_prob.pipeline.desk import Desk
@@ -39,6 +40,7 @@ def run(
     observations: float | None = None,
     held_out: tuple[Any, Any] | None = None,
     tolerance: float = 0.05,
+    shift_tolerance: float = SHIFT_TOLERANCE,
     level: float = 0.05,
     controls: bool = False,
     tune: bool = False,
@@ -77,6 +79,9 @@ def run(
         Inputs and targets for predictive scores.
     tolerance, level, controls
         Of :func:`brg_prob.check_correspondence`.
+    shift_tolerance
+        Of :func:`brg_prob.correspondence.check_against_tempering`, in standard deviations of a draw; for
+        any model.
     tune
         First maximise the evidence for mass, amplitude and noise.
     infinite_width
@@ -109,6 +114,10 @@ def run(
     """
     if not 0 < tolerance < 1:
         raise ValueError(f"tolerance = {tolerance} must lie between 0 and 1, e.g. 0.05")
+    if not 0 < shift_tolerance < 10:
+        raise ValueError(
+            f"shift_tolerance = {shift_tolerance} must lie between 0 and 10 standard deviations, e.g. 0.3"
+        )
     chosen, scheme = scheme, scheme or Diffusion()
     source = source or Source()
     engine = engine or (Exact() if isinstance(network, LinearReadout) else NUTS())
@@ -123,7 +132,7 @@ def run(
         "engine": engine,
         "scales": scales,
         "options": {"draws": draws, "observations": observations},
-        "judgement": Judgement(tolerance, level),
+        "judgement": Judgement(tolerance, shift_tolerance, level),
         "record": record or Record(),
         "source": source,
         "desk": desk,

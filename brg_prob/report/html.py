@@ -6,7 +6,6 @@ to say without scripts; with them, a slider moves four panels through the scales
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from brg_prob.report.interactive import slider, slider_scripts
 from brg_prob.report.page import Drawing, number
 from brg_prob.report.statements import inline_options, statements, subject
 from brg_prob.summary import branches, data_sentence, deciding_columns, held_against, verdict_sentence
+from brg_prob.wording import deviation
 
 _ROLES = {
     "correspondence": "decide the verdict",
@@ -78,6 +78,7 @@ def render_report(run: Reportable) -> str:
         data={"slides": moving.content()} if moving else {},
         contents=_contents(parts, moving=moving is not None),
         summary=summary,
+        tolerated=_tolerated(summary),
         model=run.model,
         title=f"{summary['model']['name']} trained on {subject(tree)}",
         sentence=verdict_sentence(summary),
@@ -150,6 +151,13 @@ def _facts(tree: xr.DataTree, summary: dict[str, Any]) -> list[tuple[str, str, s
     ]
 
 
+def _tolerated(summary: dict[str, Any]) -> str:
+    """Return the deviation that must be detectable, in words."""
+    if summary.get("shift_tolerance") is not None:
+        return f"a shift of {deviation(summary['shift_tolerance'], 'sd')}"
+    return f"a deviation of {deviation(summary.get('tolerance'))}"
+
+
 def _roles(summary: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the checks grouped by role, in the order in which they matter."""
     known = [*_ROLES, *sorted({row["role"] for row in summary["checks"]} - set(_ROLES))]
@@ -202,7 +210,7 @@ def _options(tree: xr.DataTree, summary: dict[str, Any]) -> list[tuple[str, str]
         ("draws", tree.attrs.get("draws", "")),
         *([("noise σ that enters λ", number(tree.attrs["noise"], 4))] if "noise" in tree.attrs else []),
         ("metric", tree["fisher"].attrs.get("status", "")),
-        ("tolerance", f"{100 * float(tree.attrs.get('tolerance', math.nan)):g} %"),
+        ("tolerance", _tolerated(summary)),
         ("seed", "a key was passed" if summary["seed"] is None else summary["seed"]),
         ("versions", ", ".join(f"{name} {version}" for name, version in summary["versions"].items())),
         ("seconds", ", ".join(f"{name} {seconds:.1f}" for name, seconds in summary["seconds"].items())),

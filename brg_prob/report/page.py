@@ -23,6 +23,7 @@ from markupsafe import Markup
 
 from brg_prob.figures import Picture, svg
 from brg_prob.report.download import csv_text, data_uri, standalone_svg
+from brg_prob.wording import deviation
 
 LIGHT = {
     "paper": "#fbfbfa",
@@ -200,7 +201,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(number=number, percent=percent, probability=probability, decimals=decimals)
+    made.filters.update(number=number, deviation=deviation, probability=probability, decimals=decimals)
     made.globals["style"] = Markup(style_sheet())  # our own file, trusted
     return made
 
@@ -254,13 +255,6 @@ def number(value: float | None, digits: int = 3) -> str:
     mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
     power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return f"{mantissa}·10{power}".replace("-", "−")
-
-
-def percent(value: float | None) -> str:
-    """Return a relative size in per cent; what is mere rounding as a bound."""
-    if value is None:
-        return "–"
-    return "< 0.1 %" if value < 1e-3 else f"{number(100 * value, 2)} %"
 
 
 def probability(value: float | None) -> str:

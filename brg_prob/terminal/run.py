@@ -19,6 +19,7 @@ from rich.text import Text
 
 from brg_prob.summary import branches, data_sentence, deciding_columns, verdict_sentence
 from brg_prob.terminal.sloppiness import sloppiness_blocks
+from brg_prob.wording import deviation
 
 COLOURS = {"consistent": "green", "inconsistent": "red", "undetermined": "yellow"}
 WIDEST = 100
@@ -133,7 +134,6 @@ def _check_table(rows: list[dict[str, Any]]) -> Table:
     table.add_column("detects", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for row in rows:
-        size = row["smallest_detectable"]
         colour = COLOURS[row["verdict"]] if row["role"] != "control" else "default"
         verdict = row["verdict"]
         if row["role"] == "control":
@@ -142,7 +142,7 @@ def _check_table(rows: list[dict[str, Any]]) -> Table:
             Text(row["name"]),
             Text(row["flow"]),
             _p_value(row["p_value"]),
-            "–" if size is None else _percent(size),
+            deviation(row["smallest_detectable"], row["unit"]),
             Text(verdict, style=colour),
         )
     return table
@@ -156,11 +156,6 @@ def _at(dataset: xr.Dataset, name: str, index: int) -> float:
 def _number(value: float) -> str:
     """Return three significant digits, or a dash."""
     return f"{value:.3g}" if math.isfinite(value) else "–"
-
-
-def _percent(size: float) -> str:
-    """Return a smallest detectable deviation; rounding errors as a bound."""
-    return "<0.1 %" if size < 1e-3 else f"{100 * size:.1f} %" if size < 0.995 else f"{100 * size:.0f} %"
 
 
 def _p_value(value: float | None) -> str:

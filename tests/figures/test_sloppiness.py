@@ -191,6 +191,44 @@ def test_leave_one_out_is_drawn_with_what_cannot_be_relied_on():
     assert figures.loo_picture(TREES["few"]) is None
 
 
+def distance_tree(shifts, rejected):
+    """A flow of four scales, the first with the same draws on both sides, and its distance from tempering."""
+    seen = np.array([200.0, 20.0, 2.0, 0.2])
+    p_values = np.where(rejected, 1e-3, 0.4)
+    columns = {
+        "equivalent_shift": np.array([0.0, *shifts]),
+        "null_shift": np.array([np.nan, 0.1, 0.1, 0.1]),
+        "null_size": np.array([np.nan, 0.01, 0.01, 0.01]),
+        "smallest_detectable": np.array([np.nan, 0.15, 0.15, 0.16]),
+        "size": np.array([0.0, 0.01, 0.02, 0.01]),
+        "p_value": np.array([np.nan, *p_values]),
+        "rejected": np.array([0, *rejected]),
+    }
+    distance = xr.Dataset(
+        {name: ("scale", values) for name, values in columns.items()}, coords={"scale": seen}
+    )
+    flow = xr.Dataset({"observations": ("scale", seen)}, coords={"scale": seen})
+    tree = xr.DataTree.from_dict({"distance": distance, "flow": flow.assign_attrs(scheme="Diffusion")})
+    tree.attrs["shift_tolerance"] = 0.3
+    return tree
+
+
+def test_the_distance_from_tempering_is_drawn_and_said_at_the_scales_where_it_was_found():
+    apart = figures.distance_picture(distance_tree([0.42, 0.2, 0.05], [1, 1, 0]))
+    assert apart.title.startswith("The flow leaves the posterior sampled anew at 2 of 4 scales")
+    assert apart.title.endswith("by up to 0.42 standard deviations at T = 20")
+    assert "Dotted: the shift that may go unseen, 0.3." in apart.caption
+    assert "T = 200: the same draws; T = 20: 0.42 (p = 0.001)" in apart.alt
+    squares = [line for line in apart.figure.axes[0].lines if line.get_marker() == "s"]
+    assert [line.get_xdata().tolist() for line in squares] == [[20.0, 2.0]]
+    near = figures.distance_picture(distance_tree([0.02, 0.0, 0.05], [0, 0, 0]))
+    assert near.title.endswith("at every scale; a shift of 0.16 sd would be seen")
+    assert not [line for line in near.figure.axes[0].lines if line.get_marker() == "s"]
+    np.testing.assert_array_equal(apart.numbers["equivalent shift [sd]"], [0, 0.42, 0.2, 0.05])
+    assert figures.svg(apart)
+    assert figures.distance_picture(TREES["few"]) is None
+
+
 def test_any_name_of_a_site_can_stand_in_the_figures():
     tree = model_tree(HOSTILE, conflicting=3)
     for draw in DRAWN:

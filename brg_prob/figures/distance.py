@@ -1,0 +1,115 @@
+"""How far a Gaussian flow's draws are from the posterior sampled anew at every scale (T6, T18)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+
+from brg_prob.figures.axes import FlowAxis, flow_axis
+from brg_prob.figures.style import (
+    BLUE,
+    GRID,
+    MUTED,
+    VERMILION,
+    Picture,
+    frame,
+    label_axes,
+    legend_above,
+    new_figure,
+    short,
+)
+
+
+def distance_picture(tree: xr.DataTree) -> Picture | None:
+    """Draw the energy distance of flow and tempering, as a shift, against scale; None without ``distance``.
+
+    Reads ``equivalent_shift``, ``null_shift``, ``smallest_detectable``, ``p_value`` and ``rejected`` of
+    ``distance``, ``observations`` of ``flow``, and ``shift_tolerance`` where the run states one.
+    """
+    if "distance" not in tree.children or "flow" not in tree.children:
+        return None
+    axis = flow_axis(tree["flow"].to_dataset())
+    table = tree["distance"].to_dataset().isel(scale=axis.shown)
+    columns = {str(name): np.asarray(table[name].values, dtype=float) for name in table.data_vars}
+    tolerance = float(tree.attrs.get("shift_tolerance", math.nan))
+    fig, ax = new_figure()
+    _draw(ax, axis, columns, tolerance)
+    axis.draw(ax)
+    label_axes(ax, y="distance as a shift\n(standard deviations of a draw)")
+    legend_above(ax, 2)
+    return Picture(
+        "distance",
+        fig,
+        _message(axis, columns),
+        "Energy distance between the draws of the flow and the posterior sampled anew at the same T, over "
+        "all parameters together, as the shift of a normal law of as many dimensions that has it. Grey: what "
+        "equal laws stay below with probability 0.95 at this number of draws. "
+        + (f"Dotted: the shift that may go unseen, {short(tolerance)}. " if math.isfinite(tolerance) else "")
+        + "Filled squares: rejected, over all scales together at the level of the test. Where both hold the "
+        f"very same draws nothing can be tested. {axis.direction}",
+        _words(axis, columns),
+        _numbers(axis, columns),
+        "correspondence",
+    )
+
+
+def _draw(ax: Axes, axis: FlowAxis, columns: dict[str, np.ndarray], tolerance: float) -> None:
+    """Draw the shifts, what chance gives, and the tolerance."""
+    shift, rejected = columns["equivalent_shift"], columns["rejected"] > 0
+    tested = np.isfinite(columns["p_value"])
+    ax.fill_between(
+        axis.values, 0, columns["null_shift"], color=GRID, lw=0, label="equal laws, 95 %", zorder=1
+    )
+    if math.isfinite(tolerance):
+        ax.axhline(tolerance, color=MUTED, ls=":", lw=1.3, label="tolerance", zorder=2)
+    ax.plot(axis.values, shift, "-", color=BLUE, lw=1.1, zorder=3)
+    style: dict[str, Any] = {"ls": "none", "zorder": 4}
+    kept = tested & ~rejected
+    ax.plot(axis.values[kept], shift[kept], "o", ms=5, mfc="none", mew=1.2, color=BLUE, label="kept", **style)
+    if rejected.any():
+        ax.plot(
+            axis.values[rejected], shift[rejected], "s", ms=5, color=VERMILION, label="told apart", **style
+        )
+    ax.set_ylim(bottom=0)
+
+
+def _message(axis: FlowAxis, columns: dict[str, np.ndarray]) -> str:
+    """Return where the flow departs from the posterior."""
+    rejected = np.flatnonzero(columns["rejected"] > 0)
+    shift = columns["equivalent_shift"]
+    if not rejected.size:
+        found = columns["smallest_detectable"]
+        power = f" of {short(float(np.nanmax(found)), 2)} sd" if np.isfinite(found).any() else ""
+        return f"The flow follows the posterior sampled anew at every scale; a shift{power} would be seen"
+    worst = int(rejected[np.argmax(shift[rejected])])
+    many = f"{rejected.size} of {shift.size} scales"
+    return (
+        f"The flow leaves the posterior sampled anew at {many}, by up to {short(shift[worst], 2)} standard "
+        f"deviations at {axis.at(worst)}"
+    )
+
+
+def _words(axis: FlowAxis, columns: dict[str, np.ndarray]) -> str:
+    """Return the curve in words."""
+    parts = []
+    for at, (shift, p_value) in enumerate(zip(columns["equivalent_shift"], columns["p_value"], strict=True)):
+        what = f"{short(shift, 2)} (p = {short(p_value, 2)})" if math.isfinite(p_value) else "the same draws"
+        parts.append(f"{axis.at(at)}: {what}")
+    return f"Shift in standard deviations by scale – {'; '.join(parts)}."
+
+
+def _numbers(axis: FlowAxis, columns: dict[str, np.ndarray]) -> Any:
+    """Return what is drawn."""
+    labels = {
+        "equivalent_shift": ("equivalent shift", "sd"),
+        "null_shift": ("shift that equal laws stay below", "sd"),
+        "smallest_detectable": ("smallest detectable shift", "sd"),
+        "size": ("energy coefficient", ""),
+        "p_value": ("p-value", ""),
+        "rejected": ("told apart", ""),
+    }
+    return frame({axis.column: axis.values} | {label: columns[name] for name, label in labels.items()})
