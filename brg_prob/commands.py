@@ -114,14 +114,14 @@ def compare(words: list[str]) -> int:
 
 def new(words: list[str]) -> int:
     """``brg-prob new``."""
+    from brg_prob.scaffold import copy_network, network_files
+
     parser = Parser(
         prog="brg-prob new", description="Copy one of the networks of brg_prob to a file of your own."
     )
-    parser.add_argument("network", metavar="NETWORK", help="cosnet or mlp")
+    parser.add_argument("network", metavar="NETWORK", help=", ".join(network_files()))
     parser.add_argument("file", metavar="FILE", nargs="?", help="the copy (default: NETWORK.py here)")
     arguments = parser.parse_args(words)
-    from brg_prob.scaffold import copy_network
-
     copy = copy_network(arguments.network, Path(arguments.file or f"{arguments.network}.py"))
     sys.stdout.write(f"{copy}\nrun it: brg-prob run {shlex.quote(str(copy))}\n")
     return DONE

@@ -23,6 +23,7 @@ from numpyro.distributions import (
     CategoricalProbs,
     Distribution,
     ExpandedDistribution,
+    ImproperUniform,
     Independent,
     MaskedDistribution,
     Unit,
@@ -126,16 +127,39 @@ def _observation_name(names: Collection[str]) -> str | None:
 def run_trace(
     model: Model, x: Any, y: Any = None, *, key: Array, covariates: Mapping[str, Any] | None = None
 ) -> Trace:
-    """Run the model once under a key and return NumPyro's trace of it (pure: no state is kept)."""
-    call = handlers.trace(handlers.seed(model, key))
+    """Run the model once under a key and return NumPyro's trace of it (pure: no state is kept).
+
+    Raises
+    ------
+    ValueError
+        A latent site has an improper prior: it cannot be drawn, and no flow can end there.
+    """
+    call = handlers.trace(handlers.seed(_ProperPriors(model), key))
     return call.get_trace(x, y, **dict(covariates or {}))
 
 
 def is_factor(distribution: Any) -> bool:
     """Return whether a site's distribution is that of ``numpyro.factor``, plates and masks seen through."""
+    return isinstance(_base(distribution), Unit)
+
+
+def _base(distribution: Any) -> Any:
+    """Return a distribution without plates and masks."""
     while isinstance(distribution, ExpandedDistribution | Independent | MaskedDistribution):
         distribution = distribution.base_dist
-    return isinstance(distribution, Unit)
+    return distribution
+
+
+class _ProperPriors(Messenger):
+    """Refuses latent sites that have no prior to draw from."""
+
+    def process_message(self, msg: Any) -> None:
+        """Raise ValueError at an improper latent site without a value."""
+        if msg["type"] == "sample" and msg["value"] is None and isinstance(_base(msg["fn"]), ImproperUniform):
+            raise ValueError(
+                f"site {msg['name']!r} has an improper prior, so no flow can end there; give it a proper "
+                "one, such as a wide Normal"
+            )
 
 
 def field(trace: Trace, observation: str | None = None) -> Array:

@@ -118,9 +118,16 @@ def per_row(x, y=None):
     numpyro.sample("y", dist.Normal(u, 1.0), obs=y)
 
 
+def improper(x, y=None):
+    with numpyro.plate("rows", 3, dim=-1):
+        numpyro.sample("level", dist.ImproperUniform(dist.constraints.real, (), ()))
+    numpyro.sample("y", dist.Normal(x[:, 0], 1.0), obs=y)
+
+
 @pytest.mark.parametrize(
     ("model", "y", "message"),
     [
+        (improper, np.zeros(6), r"site 'level' has an improper prior.*such as a wide Normal"),
         (noisy, np.zeros(6), r"site 'y' changes with the random key at fixed latent sites"),
         (mixture, np.zeros(6), r"site 'which' is discrete and latent.*MixtureSameFamily"),
         (counts, np.full(6, 0.5), r"site 'y' takes whole numbers, but y has 0.5"),
