@@ -14,14 +14,22 @@ from numpy.typing import NDArray
 
 import brg_prob
 from brg_prob import NUTS
+from brg_prob.correspondence.statistics import holm
 from brg_prob.diagnostics import convergence
+from brg_prob.record import Record
+from brg_prob.summary import TEMPERED, check_rows
 
 Floats = NDArray[np.float64]
 Row = tuple[str, str]
 """A label and what is printed beside it."""
 
 _COLUMNS = (8, 12, 19, 11, 10, 9, 7)
-_EVERY, _OFFSET = 5, 4
+_EVERY, _OFFSET, HELD_OUT = 5, 4, "every fifth row held out"
+_LEVEL = 0.05
+
+
+TOY = NUTS(chains=2, warmup=200, warm_warmup=100, chain_method="sequential")
+"""How toy sizes are sampled: a program for one chain is compiled in half the time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +38,10 @@ class Study:
 
     Attributes
     ----------
-    title, source
-        What is studied, and where the data come from.
+    title
+        What is studied.
+    record
+        Where the data come from, and how they are shown.
     network
         The NumPyro model.
     x, y
@@ -43,7 +53,7 @@ class Study:
     """
 
     title: str
-    source: str
+    record: Record
     network: Any
     x: Floats
     y: Floats
@@ -60,7 +70,7 @@ class Study:
 
         Examples
         --------
-        >>> study = Study("", "", None, np.zeros((1, 1)), np.zeros(1), NUTS(), {"slope[0]": "age"})
+        >>> study = Study("", Record(), None, np.zeros((1, 1)), np.zeros(1), NUTS(), {"slope[0]": "age"})
         >>> study.in_words("0.80·slope[0] − 0.60·slope[1]")
         '0.80·age − 0.60·slope[1]'
         """
@@ -100,8 +110,8 @@ class Scales:
 
     @classmethod
     def of(cls, tree: xr.DataTree) -> Scales:
-        """Read a tree with groups ``flow``, ``tempering/flow`` and ``distance``."""
-        flow, truth = tree["flow"].to_dataset(), tree["tempering"]["flow"].to_dataset()
+        """Read the tree of a run: its groups ``flow``, ``tempering/flow`` and ``distance``."""
+        flow, truth = tree["flow"].to_dataset(), tree[TEMPERED]["flow"].to_dataset()
         distance = tree["distance"].to_dataset()
         axes = tuple(range(1, truth["field_mean"].ndim))
         off = (flow["field_mean"].values - truth["field_mean"].values) / truth["field_sd"].values
@@ -124,8 +134,8 @@ class Scales:
 
     @property
     def told_apart(self) -> NDArray[np.bool_]:
-        """Where diffused and sampled draws have different laws, at level .05 over all scales (Bonferroni)."""
-        return np.asarray(self.p_value * np.sum(np.isfinite(self.p_value)) <= 0.05)
+        """Where diffused and sampled draws have different laws, at level .05 over all scales (Holm)."""
+        return np.asarray(holm(self.p_value) <= _LEVEL)
 
     def lines(self) -> list[str]:
         """Return a table of 80 columns."""
@@ -172,6 +182,8 @@ class Figures:
         The run's own critical scale, by held-out data; nan where none is found.
     converged
         What the run says of its draws.
+    verdict, checks
+        The run's own verdict on diffusion, and its checks as in ``summary.json``.
     """
 
     observations: int
@@ -187,10 +199,12 @@ class Figures:
     scales: Scales
     critical: float
     converged: str
+    verdict: str
+    checks: tuple[dict[str, Any], ...]
 
     @classmethod
     def of(cls, tree: xr.DataTree, study: Study) -> Figures:
-        """Read a tree of :func:`sampled`."""
+        """Read the tree of a run of a study."""
         directions, parameters = tree["directions"].to_dataset(), tree["parameters"].to_dataset()
         names = [str(name) for name in parameters["parameter"].values]
         conflict = parameters["conflict"].values == 1
@@ -208,6 +222,8 @@ class Figures:
             scales=Scales.of(tree),
             critical=float(tree["flow"].attrs["critical_scale"]),
             converged=convergence(tree).status,
+            verdict=str(tree.attrs["verdict"]),
+            checks=tuple(check_rows(tree)),
         )
 
     def rows(self) -> list[Row]:
@@ -227,6 +243,7 @@ class Figures:
             ("sloppiest", self.phrases[-1]),
             ("critical scale", self._critical()),
             ("prior conflicts", ", ".join(self.conflicts[:4]) or "none"),
+            ("verdict on diffusion", self._verdict()),
         ]
 
     @property
@@ -252,6 +269,11 @@ class Figures:
         if self.stiff == self.parameters:
             return "every direction is told from the prior"
         return "sloppy" if decades > 3 else "not sloppy, but some directions stay at their prior"
+
+    def _verdict(self) -> str:
+        """Return the run's verdict and the checks that gave it."""
+        decided = [row["name"] for row in self.checks if row["verdict"] == self.verdict]
+        return self.verdict if self.verdict == "consistent" else f"{self.verdict} by {', '.join(decided)}"
 
     def _critical(self) -> str:
         """Return the critical scales, by held-out data and by leave-one-out."""
@@ -285,9 +307,19 @@ class Figures:
     def _flow(self) -> str:
         """Return where the Gaussian flow of the draws may be trusted."""
         s, worst = self.scales, int(np.argmax(self.scales.missed))
+        if not np.isfinite(s.p_value).any():
+            return "Nothing was sampled anew below n, so diffusion was held against nothing."
         apart, largest = s.observations[s.told_apart], int(np.argmax(s.apart))
         where = f"at T = {', '.join(f'{scale:.3g}' for scale in apart)}" if apart.size else "at no scale"
-        verdict = "there only tempering is to be trusted" if apart.size else "diffusion will do"
+        found = next(row for row in self.checks if row["name"] == "diffusion = tempering")
+        verdict = (
+            "there only tempering is to be trusted"
+            if apart.size
+            else "diffusion will do"
+            if found["verdict"] == "consistent"
+            else "whether diffusion will do stays open, as a shift below "
+            f"{found['smallest_detectable']:.2f} may have been missed"
+        )
         return (
             f"Draws diffused and draws sampled anew are told apart {where} (at most like a shift of "
             f"{s.apart[largest]:.2f} standard deviations, at T = {s.observations[largest]:.3g}), and the "

@@ -1,4 +1,4 @@
-"""What scripts on real data share: sampling, flowing, the printed page, the command line.
+"""What scripts on real data share: one run of the library's pipeline, the printed page, the command line.
 
 Every sentence that is printed is made from the measured numbers.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import math
+import inspect
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -19,14 +19,15 @@ import numpy as np
 import xarray as xr
 
 import brg_prob
-from brg_prob.correspondence import check_against_tempering
-from brg_prob.flow import Tempering
-from brg_prob.geometry.sloppiness import sloppiness
-from brg_prob.results import with_groups
-from inference import _page
+from brg_prob import store
+from brg_prob.pipeline import Source
+from brg_prob.terminal import Stages
 from inference._models_figures import Figures, Floats, Row, Study
 
 _LABEL, _WIDTH = 24, 80
+_SCALES, _FEW_SCALES = 7, 3
+PAGE = "page.txt"
+"""File of the run folder that holds what was printed."""
 
 
 class Missing(ImportError):
@@ -63,7 +64,7 @@ def page_lines(
 ) -> list[str]:
     """Return the page, lines of at most 80 columns."""
     lines = [*textwrap.wrap(study.title, _WIDTH), "-" * _WIDTH]
-    for label, text in [("data", study.source), *figures.rows(), *own]:
+    for label, text in [("data", study.record.source), *figures.rows(), *own]:
         wrapped = textwrap.wrap(text, _WIDTH - _LABEL) or [""]
         lines += [f"{label if not at else '':<{_LABEL}}{part}" for at, part in enumerate(wrapped)]
     lines += ["", *textwrap.wrap(_LEGEND, _WIDTH), "", *figures.scales.lines(), "", "What this teaches"]
@@ -80,59 +81,33 @@ _LEGEND = (
 )
 
 
-def sampled(study: Study, seed: int, draws: int, scales: int) -> xr.DataTree:
-    """Return the draws of a study, what they determine, and their flow, diffused and sampled anew.
+def ran(study: Study, *, seed: int, draws: int, scales: int, command: str = "") -> brg_prob.Run:
+    """Return the run of a study: sampled, diffused and sampled anew at every T, judged, its directions named.
 
-    Groups of :func:`brg_prob.fit`, ``directions``, ``parameters``, ``flow``, ``fisher``,
-    ``tempering/flow`` and ``distance``.
+    The groups are those of :mod:`brg_prob.summary`; nothing is written.
     """
     kept, out = ~study.held_out, study.held_out
-    first, second, third, fourth = jax.random.split(jax.random.key(seed), 4)
-    x, y = study.x[kept], study.y[kept]
-    posterior = brg_prob.fit(
-        study.network,
-        x,
-        y,
-        engine=study.engine,
-        key=first,
-        draws=draws,
-        held_out=(study.x[out], study.y[out]),
-    )
-    metric: Any = brg_prob.fisher_metric(study.network, x, y=y, at=posterior)
-    ladder = brg_prob.default_scales(float(len(y)), scales)
-
-    def along(scheme: Any, key: Any) -> Any:
-        return brg_prob.coarse_grain(study.network, posterior, metric, scheme=scheme, scales=ladder, key=key)
-
-    flow, truth = along(brg_prob.Diffusion(), second), along(Tempering(study.engine), third)
-    checks: Any = check_against_tempering(flow, truth, key=fourth)
-    tree = with_groups(with_groups(posterior, flow.tree), sloppiness(metric, posterior))
-    tree["distance"] = checks.tree["distance"]
-    tree["tempering"] = xr.DataTree.from_dict({"flow": truth.tree["flow"].to_dataset()})
-    return tree
+    file = Path(inspect.getfile(type(study.network)))
+    with Stages() as progress:
+        return brg_prob.run(
+            study.network,
+            study.x[kept],
+            study.y[kept],
+            key=jax.random.key(seed),
+            engine=study.engine,
+            scales=scales,
+            draws=draws,
+            held_out=(study.x[out], study.y[out]),
+            record=study.record,
+            source=Source(file, command=command, seed=seed, content=file.read_bytes()),
+            progress=progress,
+        )
 
 
-def write(folder: Path, lines: Sequence[str], study: Study, figures: Figures, command: str) -> None:
-    """Write summary.json and report.html."""
-    rows = tuple(_page.Finding(label, text, "", "measured") for label, text in figures.rows())
-    chapter = _page.Chapter("What the data determine", " ".join(figures.teaches()), rows)
-    page = _page.render_page(
-        title=study.title, lead=study.source, chapters=[chapter], pictures=[], command=command, note=_LEGEND
-    )
-    numbers = {
-        name: [v if math.isfinite(v) else None for v in value.tolist()]
-        for name, value in vars(figures.scales).items()
-    }
-    summary = {
-        "command": command,
-        "eigenvalues": figures.eigenvalues.tolist(),
-        "effective_parameters": figures.effective,
-        "contraction": figures.contraction,
-        "directions": list(figures.phrases),
-        "scales": numbers,
-        "printed": list(lines),
-    }
-    _page.write_results(folder, summary, page)
+def write(folder: Path, run: brg_prob.Run, lines: Sequence[str]) -> None:
+    """Write the run folder, and what was printed beside its files."""
+    run.save(folder)
+    store.replace_page(folder, PAGE, "\n".join([*lines, ""]))
 
 
 def main(
@@ -170,17 +145,19 @@ def main(
             raise ValueError(
                 f"--draws {draws} must be at least 100, and a multiple of the {study.engine.chains} chains"
             )
-        options.out.mkdir(parents=True, exist_ok=True)
-    except (ImportError, ValueError) as error:
+        store.check_target(options.out)
+    except (ImportError, ValueError) as error:  # StoreError, too
         parser.error(str(error))
-    except OSError as error:
-        parser.error(f"--out {options.out}: {error.strerror}; name a folder that can be written")
     print(f"… {study.title}", file=sys.stderr)
-    tree = sampled(study, options.seed, draws, scales=3 if options.small else 7)
-    figures = Figures.of(tree, study)
-    lines = page_lines(study, figures, *speak(study, tree, figures))
     size = " --small" if options.small else ""
     command = f"python inference/{name}.py{size} --draws {draws} --seed {options.seed}"
-    write(options.out, lines, study, figures, command)
-    print("\n".join([*lines, "", f"The report: {options.out / 'report.html'}"]))
+    scales = _FEW_SCALES if options.small else _SCALES
+    run = ran(study, seed=options.seed, draws=draws, scales=scales, command=command)
+    figures = Figures.of(run.tree, study)
+    lines = page_lines(study, figures, *speak(study, run.tree, figures))
+    try:
+        write(options.out, run, lines)
+    except store.StoreError as error:
+        parser.error(str(error))
+    print("\n".join([*lines, "", f"The run: {options.out}, its report: {options.out / 'report.html'}"]))
     return 0

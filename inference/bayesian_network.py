@@ -7,7 +7,8 @@ How far a Gaussian flow may then be trusted is measured against the posterior sa
 
     python inference/bayesian_network.py [--small] [--out DIR] [--draws N] [--seed N]
 
-prints the measured figures and what they teach, and writes DIR/summary.json and DIR/report.html.
+prints the measured figures and what they teach, and writes the run folder DIR with its
+report, which ``brg-prob report`` and ``brg-prob compare`` read.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from arviz_stats.base import array_stats
 
 from brg_prob import NUTS, fisher_metric
 from brg_prob.compiled import keep_compiled
+from brg_prob.record import Record
+from brg_prob.transform import Standardisation
 from inference import _models_page as page
-from inference._models_figures import Figures, Floats, Row, Study
+from inference._models_figures import HELD_OUT, TOY, Figures, Floats, Row, Study
 from models.bnn import BayesianNetwork
 
 _DRAWS = 32
@@ -36,14 +39,24 @@ def study(small: bool) -> Study:
     columns = page.standardised(rows)
     return Study(
         title="A neural network with every weight sampled: the flow of the Nile by year",
-        source=(
-            f"the Nile at Aswan, {rows[0, 0]:.0f} to {rows[-1, 0]:.0f} (Durbin, Koopman 2001, in "
-            f"statsmodels), {len(rows)} years, standardised"
+        record=Record(
+            subject="the flow of the Nile",
+            source=(
+                f"the Nile at Aswan, {rows[0, 0]:.0f} to {rows[-1, 0]:.0f} (Durbin, Koopman 2001, in "
+                f"statsmodels), {len(rows)} years, standardised"
+            ),
+            inputs=("year, standardised",),
+            targets=("flow",),
+            units={"flow": "10⁸ m³"},
+            preparation=Standardisation(
+                (0.0,), (0.0,), (float(rows[:, 1].mean()),), (float(rows[:, 1].std()),)
+            ),
+            held_out=HELD_OUT,
         ),
         network=BayesianNetwork(widths=(3,) if small else (8,)),
         x=columns[:, :1],
         y=columns[:, 1],
-        engine=NUTS(chains=2, warmup=200, warm_warmup=100) if small else NUTS(target_accept=0.9),
+        engine=TOY if small else NUTS(target_accept=0.9),
     )
 
 

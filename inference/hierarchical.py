@@ -6,7 +6,8 @@ firm's departure takes, the law can give (T5, T6). On Grunfeld's record, which s
 
     python inference/hierarchical.py [--small] [--out DIR] [--draws N] [--seed N]
 
-prints the measured figures and what they teach, and writes DIR/summary.json and DIR/report.html.
+prints the measured figures and what they teach, and writes the run folder DIR with its
+report, which ``brg-prob report`` and ``brg-prob compare`` read.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ import xarray as xr
 
 from brg_prob import NUTS
 from brg_prob.compiled import keep_compiled
+from brg_prob.record import Record
 from inference import _models_page as page
-from inference._models_figures import Figures, Floats, Row, Study
+from inference._models_figures import HELD_OUT, TOY, Figures, Floats, Row, Study
 from models.hierarchical import Hierarchical
 
-COVARIATE = "log capital"
+TARGET, COVARIATE = "log investment", "log capital"
 
 
 def study(small: bool) -> Study:
@@ -40,14 +42,20 @@ def study(small: bool) -> Study:
     names |= {"trend[0]": "mean slope", "trend_spread[0]": "spread of slopes"}
     return Study(
         title="A hierarchical regression: the investment of American firms, partially pooled",
-        source=(
-            f"Grunfeld 1958 (in statsmodels), {len(x)} years of {int(x[:, 0].max()) + 1} firms: log "
-            f"investment by {COVARIATE}, standardised"
+        record=Record(
+            subject="the investment of American firms",
+            source=(
+                f"Grunfeld 1958 (in statsmodels), {len(x)} years of {int(x[:, 0].max()) + 1} firms: "
+                f"{TARGET} by {COVARIATE}, standardised"
+            ),
+            inputs=("firm", COVARIATE),
+            targets=(TARGET,),
+            held_out=HELD_OUT,
         ),
         network=Hierarchical.for_inputs(x),
         x=x,
         y=logs[:, 0],
-        engine=NUTS(chains=2, warmup=200, warm_warmup=100) if small else NUTS(target_accept=0.95),
+        engine=TOY if small else NUTS(target_accept=0.95),
         names=names,
     )
 

@@ -5,7 +5,8 @@ does it cost to integrate the others out (T5, T6, T8)? On a public record that s
 
     python inference/logistic_regression.py [--small] [--out DIR] [--draws N] [--seed N]
 
-prints the measured figures and what they teach, and writes DIR/summary.json and DIR/report.html.
+prints the measured figures and what they teach, and writes the run folder DIR with its
+report, which ``brg-prob report`` and ``brg-prob compare`` read.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import xarray as xr
 
 from brg_prob import NUTS
 from brg_prob.compiled import keep_compiled
+from brg_prob.record import Record
 from inference import _models_page as page
-from inference._models_figures import Figures, Floats, Row, Study
+from inference._models_figures import HELD_OUT, TOY, Figures, Floats, Row, Study
 from models.logistic import LogisticRegression
 
 
@@ -27,18 +29,24 @@ def study(small: bool) -> Study:
     """Return the data, columns standardised, and the regression; every sixth row and six columns if small."""
     record = page.package("sklearn.datasets", "scikit-learn").load_breast_cancer()
     rows, columns = (slice(None, None, 6), slice(0, 6)) if small else (slice(None), slice(None))
-    x = page.standardised(record.data[rows, columns])
+    x, names = page.standardised(record.data[rows, columns]), tuple(map(str, record.feature_names[columns]))
     return Study(
         title="Logistic regression: is a breast tumour benign, from measurements of its cell nuclei?",
-        source=(
-            f"breast cancer Wisconsin (Street, Wolberg, Mangasarian 1993, in scikit-learn), {len(x)} "
-            f"tumours, {x.shape[1]} measurements, standardised"
+        record=Record(
+            subject="breast tumours",
+            source=(
+                f"breast cancer Wisconsin (Street, Wolberg, Mangasarian 1993, in scikit-learn), {len(x)} "
+                f"tumours, {x.shape[1]} measurements, standardised"
+            ),
+            inputs=names,
+            targets=("benign",),
+            held_out=HELD_OUT,
         ),
         network=LogisticRegression.for_inputs(x),
         x=x,
         y=np.asarray(record.target[rows], dtype=float),
-        engine=NUTS(chains=2, warmup=200, warm_warmup=100) if small else NUTS(),
-        names={f"slope[{at}]": str(name) for at, name in enumerate(record.feature_names[columns])},
+        engine=TOY if small else NUTS(),
+        names={f"slope[{at}]": name for at, name in enumerate(names)},
     )
 
 

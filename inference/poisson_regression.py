@@ -6,7 +6,8 @@ much. On the RAND health insurance experiment, a record that statsmodels carries
 
     python inference/poisson_regression.py [--small] [--out DIR] [--draws N] [--seed N]
 
-prints the measured figures and what they teach, and writes DIR/summary.json and DIR/report.html.
+prints the measured figures and what they teach, and writes the run folder DIR with its
+report, which ``brg-prob report`` and ``brg-prob compare`` read.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from numpy.typing import NDArray
 
 from brg_prob import NUTS, fisher_metric
 from brg_prob.compiled import keep_compiled
+from brg_prob.record import Record
 from inference import _models_page as page
-from inference._models_figures import Figures, Row, Study
+from inference._models_figures import HELD_OUT, TOY, Figures, Row, Study
 from models.poisson import PoissonRegression
 
 COLUMNS = {
@@ -45,14 +47,20 @@ def study(small: bool) -> Study:
     x = page.standardised(frame[list(COLUMNS)].to_numpy(dtype=float))
     return Study(
         title="Poisson regression: how often do people visit a doctor?",
-        source=(
-            f"RAND health insurance experiment (Manning et al. 1987, in statsmodels), {len(x)} person-years, "
-            f"{x.shape[1]} columns, standardised"
+        record=Record(
+            subject="visits to a doctor",
+            source=(
+                f"RAND health insurance experiment (Manning et al. 1987, in statsmodels), {len(x)} "
+                f"person-years, {x.shape[1]} columns, standardised"
+            ),
+            inputs=tuple(COLUMNS.values()),
+            targets=("visits",),
+            held_out=HELD_OUT,
         ),
         network=PoissonRegression.for_inputs(x),
         x=x,
         y=frame["mdvis"].to_numpy(dtype=float),
-        engine=NUTS(chains=2, warmup=200, warm_warmup=100) if small else NUTS(),
+        engine=TOY if small else NUTS(),
         names={f"slope[{at}]": name for at, name in enumerate(COLUMNS.values())},
     )
 
