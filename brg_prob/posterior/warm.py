@@ -7,6 +7,7 @@ size are arguments of the program, so that a further T costs its steps and nothi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -96,46 +97,74 @@ def _program(engine: NUTS, conditioned: Conditioned, each: int) -> Callable[...,
     def unconstrained(observations: Array, values: Draws) -> Any:
         return unconstrain_fn(model, (observations,), {}, sampled_values(conditioned, config, values))
 
-    def chain(key: Array, first: Draws, scale: Blocks, observations: Array, step_size: Array) -> Any:
-        begin, sample = hmc(potential_fn_gen=lambda t: lambda z: potential_energy(model, (t,), {}, z))
-        state = begin(
-            first,
-            engine.warm_warmup,
-            step_size=step_size,
-            inverse_mass_matrix=dict(scale),
-            adapt_step_size=engine.adapt_step_size,
-            adapt_mass_matrix=engine.adapt_mass,
-            dense_mass=[names for names, block in scale.items() if block.ndim == 2],
-            target_accept_prob=engine.target_accept,
-            trajectory_length=None,
-            max_tree_depth=engine.max_tree_depth,
-            find_heuristic_step_size=engine.heuristic_step_size,
-            forward_mode_differentiation=engine.forward_mode,
-            regularize_mass_matrix=engine.regularise_mass,
-            model_args=(observations,),
-            rng_key=key,
-        )
+    begin, sample = hmc(potential_fn_gen=lambda t: lambda z: potential_energy(model, (t,), {}, z))
 
-        def steps(state: Any, count: int) -> Any:
-            return jax.lax.fori_loop(0, count, lambda _, at: sample(at, (observations,)), state)
-
-        def kept(state: Any, _: None) -> Any:
-            state = steps(state, engine.thinning)
-            found = constrain_fn(model, (observations,), {}, state.z, return_deterministic=True)
-            return state, ({name: found[name] for name in conditioned.names}, _statistics(state))
-
-        return jax.lax.scan(kept, steps(state, engine.warm_warmup), None, length=each)[1]
+    def constrained(observations: Array, z: Draws) -> Any:
+        found = constrain_fn(model, (observations,), {}, z, return_deterministic=True)
+        return {name: found[name] for name in conditioned.names}
 
     def run(key: Array, observations: Array, values: Draws, step_size: Array) -> Any:
         z = jax.vmap(jax.vmap(lambda one: unconstrained(observations, one)))(values)
         first = jax.tree.map(lambda leaf: leaf[:, -1], z)
-        scale = _spread(z, engine.dense_blocks(conditioned))
+        options = _options(engine, _spread(z, engine.dense_blocks(conditioned)))
+        given = {"model_args": (observations,), "step_size": step_size}
+
+        def start(key: Array, at: Draws) -> Any:
+            return begin(at, engine.warm_warmup, rng_key=key, **given, **options)
+
+        def step(state: Any) -> Any:
+            return sample(state, (observations,))
+
         keys = jax.random.split(key, engine.chains)
         if engine.chain_method == "vectorized":
-            return jax.vmap(lambda k, at: chain(k, at, scale, observations, step_size))(keys, first)
-        return jax.lax.map(lambda at: chain(at[0], at[1], scale, observations, step_size), (keys, first))
+            rows = _collected(jax.vmap(start)(keys, first), jax.vmap(step), engine, each)
+            rows = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), rows)
+        else:
+            rows = jax.lax.map(lambda at: _collected(start(*at), step, engine, each), (keys, first))
+        flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), rows[0])
+        found = jax.lax.map(lambda one: constrained(observations, one), flat)
+        return jax.tree.map(lambda leaf: leaf.reshape(engine.chains, each, *leaf.shape[1:]), found), rows[1]
 
     return run
+
+
+def _options(engine: NUTS, scale: Blocks) -> dict[str, Any]:
+    """Return the options of NumPyro's kernel that are the same for all chains."""
+    return {
+        "inverse_mass_matrix": dict(scale),
+        "adapt_step_size": engine.adapt_step_size,
+        "adapt_mass_matrix": engine.adapt_mass,
+        "dense_mass": [names for names, block in scale.items() if block.ndim == 2],
+        "target_accept_prob": engine.target_accept,
+        "trajectory_length": None,
+        "max_tree_depth": engine.max_tree_depth,
+        "find_heuristic_step_size": engine.heuristic_step_size,
+        "forward_mode_differentiation": engine.forward_mode,
+        "regularize_mass_matrix": engine.regularise_mass,
+    }
+
+
+def _collected(state: Any, step: Callable[[Any], Any], engine: NUTS, each: int) -> Any:
+    """Return positions and statistics of the steps that are kept, (draw, …), warm-up left out.
+
+    One loop with one sampler in it: two would double the compile time. What warm-up and thinned steps
+    write is overwritten by the next draw that is kept.
+    """
+
+    def body(number: Array, carry: Any) -> Any:
+        state, rows = carry
+        state = step(state)
+        row = jnp.maximum(number - engine.warm_warmup, 0) // engine.thinning
+        write = partial(jax.lax.dynamic_update_index_in_dim, index=row, axis=0)
+        return state, jax.tree.map(write, rows, _kept(state))
+
+    empty = jax.tree.map(lambda leaf: jnp.zeros((each, *leaf.shape), leaf.dtype), _kept(state))
+    return jax.lax.fori_loop(0, engine.warm_warmup + each * engine.thinning, body, (state, empty))[1]
+
+
+def _kept(state: Any) -> Any:
+    """Return what is kept of one step: the position and its statistics."""
+    return state.z, _statistics(state)
 
 
 def _statistics(state: Any) -> dict[str, Array]:
