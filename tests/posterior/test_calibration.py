@@ -5,10 +5,8 @@ are of the posterior. Ranks are of a parameter and of the log-likelihood, which 
 """
 
 import dataclasses
-import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
@@ -22,18 +20,13 @@ from brg_prob.posterior.mode import WhitenedModel, find_mode
 
 DRAWS, SETS, BINS = 19, 250, 10
 LEVEL = 1e-3
-X = jnp.linspace(0.0, 1.0, 6)[:, None]
+X = np.linspace(0.0, 1.0, 6)[:, None]
 
 
-def uniform_p(ranks):
+def uniform_p(found):
     """Return the χ² p-value of uniform ranks, pairs of ranks together: SETS/10 expected in each of ten."""
-    counts = np.bincount(np.asarray(ranks) // 2, minlength=BINS)
+    counts = np.bincount(np.asarray(found) // 2, minlength=BINS)
     return stats.chisquare(counts).pvalue
-
-
-def rank(draws, truth):
-    """Return the rank of a truth among draws along the first axis."""
-    return int(np.sum(np.asarray(draws) < truth))
 
 
 def test_the_test_finds_a_wrong_width_and_keeps_its_level():
@@ -43,7 +36,7 @@ def test_the_test_finds_a_wrong_width_and_keeps_its_level():
     def rejected(width, shift, studies=150):
         truth = generator.standard_normal((studies, SETS, 1))
         draws = shift + width * generator.standard_normal((studies, SETS, DRAWS))
-        return sum(uniform_p(ranks) < LEVEL for ranks in np.sum(draws < truth, axis=2))
+        return sum(uniform_p(below) < LEVEL for below in np.sum(draws < truth, axis=2))
 
     assert rejected(1.0, 0.0) <= stats.binom.ppf(0.999, 150, LEVEL)
     for width, shift in ((1.6, 0.0), (0.625, 0.0), (1.0, 0.5)):
@@ -60,7 +53,7 @@ def line(x, y=None):
 def steep(x, y=None):
     """A direction that two yes-or-no answers cut in half: the posterior ends abruptly at one side."""
     logit = numpyro.sample("logit", dist.Normal(0.0, 8.0))
-    numpyro.sample("y", dist.Bernoulli(logits=logit * jnp.ones(x.shape[0])), obs=y)
+    numpyro.sample("y", dist.Bernoulli(logits=logit * np.ones(x.shape[0])), obs=y)
 
 
 def simulated(model, x):
@@ -71,25 +64,20 @@ def simulated(model, x):
     return Conditioned.of(model, x, y[0]), drawn, y
 
 
-@functools.cache
-def log_likelihood_of(conditioned):
-    """Return the compiled (values (S, …), y) → log-likelihood, (S,)."""
+def ranks_of(conditioned, truths, y, draws, name):
+    """Return the ranks of one site and of the log-likelihood, over all data sets."""
 
     def one(values, y):
         return dataclasses.replace(conditioned, y=y).log_likelihood(values)["y"].sum()
 
-    return jax.jit(jax.vmap(one, in_axes=(0, None)))
+    own = {site: np.concatenate([truths[site][:, None], draws[site]], axis=1) for site in truths}
+    density = jax.jit(jax.vmap(jax.vmap(one, in_axes=(0, None))))(own, y)
+    return [ranks(np.asarray(values)) for values in (own[name], density)]
 
 
-def ranks_of(conditioned, truths, y, draws, name):
-    """Return the ranks of one site and of the log-likelihood, over all data sets."""
-    density = log_likelihood_of(conditioned)
-    found = [], []
-    for at in range(SETS):
-        own = {site: np.concatenate([truths[site][at : at + 1], draws[site][at]]) for site in truths}
-        for ranks, values in zip(found, (own[name], np.asarray(density(own, y[at]))), strict=True):
-            ranks.append(rank(values[1:], values[0]))
-    return found
+def ranks(values):
+    """Return the rank of the first of each row, (SETS, 1 + DRAWS), among the others."""
+    return np.sum(values[:, 1:] < values[:, :1], axis=1)
 
 
 def laplace_draws(conditioned, y, observations):
@@ -101,16 +89,13 @@ def laplace_draws(conditioned, y, observations):
         own = dataclasses.replace(conditioned, y=y)
         return WhitenedModel(own, model.coordinates).derivatives(z, observations)
 
-    draw = jax.jit(lambda z, precision, key: draw_laplace(model, z, precision, key, DRAWS))
+    start = np.full(model.coordinates.dimension, 0.1)
+    modes = [find_mode(lambda z, own=own: derivatives(z, own), start, iterations=200) for own in y]
+    assert min(found.lowest for found in modes) > 0
+    at = [np.stack(part) for part in ([m.z for m in modes], [m.precision for m in modes])]
     keys = jax.random.split(jax.random.key(9), SETS)
-    drawn = []
-    for own, key in zip(y, keys, strict=True):
-        found = find_mode(
-            lambda z, own=own: derivatives(z, own), np.full(model.coordinates.dimension, 0.1), iterations=200
-        )
-        assert found.lowest > 0
-        drawn.append(draw(found.z, found.precision, key))
-    return {name: np.stack([one[name] for one in drawn]) for name in drawn[0]}
+    drawn = jax.jit(lambda all_: jax.lax.map(lambda one: draw_laplace(model, *one, DRAWS), all_))((*at, keys))
+    return {name: np.asarray(value) for name, value in drawn.items()}
 
 
 @pytest.mark.slow
@@ -122,29 +107,28 @@ def test_exact_is_calibrated(random_cosines):
             """Ignore the key."""
             return super().sample_hidden(jax.random.key(7))
 
-    network = Frozen(width=5, noise=0.7)
+    # outputs share nothing but the hidden layers: each is a data set, and all of them one fit
+    network = Frozen(width=5, noise=0.7, outputs=SETS)
     generator = np.random.default_rng(1)
     features = np.asarray(network.features(X, network.sample_hidden(None)))
     weights = generator.normal(network.mean, np.sqrt(network.variance), (SETS, 5))
     truth = weights @ features.T
     y = truth + network.noise * generator.standard_normal(truth.shape)
-    log_likelihood = stats.norm.logpdf(y, truth, network.noise).sum(axis=1)
-    keys = jax.random.split(jax.random.key(4), SETS)
-    ranks = {share: ([], []) for share in (1.0, 0.1)}
-    for share, found in ranks.items():
-        for at in range(SETS if share == 1 else 80):
-            tree = fit(network, X, y[at], key=keys[at], draws=DRAWS, observations=6.0 * share)
-            found[0].append(rank(tree["posterior"]["f"].values[0, :, 2], truth[at, 2]))
-            found[1].append(rank(tree["log_likelihood"]["y"].values[0].sum(axis=1), log_likelihood[at]))
-    assert min(map(uniform_p, ranks[1.0])) > LEVEL
-    assert min(map(uniform_p, ranks[0.1])) < 1e-6  # negative control: the posterior at a tenth of T
+    found = {}
+    for share in (1.0, 0.1):
+        tree = fit(network, X, y.T, key=jax.random.key(4), draws=DRAWS, observations=6.0 * share)
+        fields = np.concatenate([truth[:, None], np.moveaxis(tree["posterior"]["f"].values[0], 2, 0)], axis=1)
+        log_likelihood = stats.norm.logpdf(y[:, None], fields, network.noise).sum(axis=2)
+        found[share] = ranks(fields[:, :, 2]), ranks(log_likelihood)
+    assert min(map(uniform_p, found[1.0])) > LEVEL
+    assert min(map(uniform_p, found[0.1])) < 1e-6  # negative control: the posterior at a tenth of T
 
 
 @pytest.mark.slow
 def test_laplace_is_calibrated_where_the_posterior_is_normal():
     conditioned, truths, y = simulated(line, X)
-    ranks = ranks_of(conditioned, truths, y, laplace_draws(conditioned, y, 6.0), "slope")
-    assert min(map(uniform_p, ranks)) > LEVEL
+    found = ranks_of(conditioned, truths, y, laplace_draws(conditioned, y, 6.0), "slope")
+    assert min(map(uniform_p, found)) > LEVEL
 
 
 @pytest.mark.slow
@@ -159,6 +143,6 @@ def test_nuts_is_calibrated_where_laplace_is_not():
         own, key = dataclasses.replace(conditioned, y=data[0]), data[1]
         return engine.sample(own, key=key, draws=DRAWS, observations=2.0).get_samples()
 
-    data = (jnp.asarray(y), jax.random.split(jax.random.key(5), SETS))
+    data = (y, jax.random.split(jax.random.key(5), SETS))
     draws = jax.device_get(jax.jit(lambda d: jax.lax.map(sampled, d))(data))
     assert min(map(uniform_p, ranks_of(conditioned, truths, y, draws, "logit"))) > LEVEL
