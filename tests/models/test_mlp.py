@@ -20,6 +20,18 @@ from models.mlp import Mlp
 X = np.array([[0.3, -1.2], [1.0, 0.4], [-0.7, 0.1]])
 
 
+def shapes_of(network):
+    """Name → shape of the hidden layers as they are drawn; nothing is drawn here."""
+    drawn = jax.eval_shape(network.sample_hidden, jax.random.key(0))
+    return {name: leaf.shape for name, leaf in drawn.items()}
+
+
+def numbers(network, seed=0):
+    """Hidden layers of numpy's normals, which spare a compilation."""
+    rng = np.random.default_rng(seed)
+    return {name: rng.standard_normal(shape) for name, shape in shapes_of(network).items()}
+
+
 def first_kernel(network, x):
     """K¹ = σ_b² + σ_w² x·x′/d (T2)."""
     return network.bias_variance + network.weight_variance * x @ x.T / x.shape[1]
@@ -83,20 +95,11 @@ def test_draws_have_the_kernel_of_infinite_width_at_width_ten(network, kernel):
     assert np.mean(largest_deviation(fields, wrong) > threshold) > 0.95
 
 
-def test_three_layers_with_biases_are_the_network_written_out(getkey):
+def test_three_layers_with_biases_have_the_shapes_of_their_layers():
     network = Mlp(widths=(4, 6, 5), activation="erf", weight_variance=1.7, bias_variance=0.2, dim=2)
-    hidden = network.sample_hidden(getkey())
     expected_shapes = {"W0": (4, 2), "b0": (4,), "W1": (6, 4), "b1": (6,), "W2": (5, 6), "b2": (5,)}
-    assert {name: leaf.shape for name, leaf in hidden.items()} == expected_shapes
-    h = X
-    for layer in range(3):
-        w, b = np.asarray(hidden[f"W{layer}"]), np.asarray(hidden[f"b{layer}"])
-        h = erf(math.sqrt(1.7 / w.shape[1]) * h @ w.T + math.sqrt(0.2) * b)
-    features = network.features(X, hidden)
-    assert features.shape == (3, 6)
-    np.testing.assert_allclose(features[:, :5], math.sqrt(1.7 / 5) * h, rtol=1e-12)
-    np.testing.assert_allclose(features[:, 5], math.sqrt(0.2))
-    assert network.readout_prior(hidden).mean.shape == (6, 1)
+    assert shapes_of(network) == expected_shapes
+    assert network.readout_prior({}).mean.shape == (6, 1)
 
 
 def test_hidden_weights_are_standard_normal_and_independent(getkey):
@@ -108,41 +111,57 @@ def test_hidden_weights_are_standard_normal_and_independent(getkey):
     assert abs(np.corrcoef(b0, b1)[0, 1]) < norm.isf(0.5e-4) / math.sqrt(200)
 
 
-def test_a_prior_mean_of_the_readout_moves_the_field(getkey):
+def test_a_prior_mean_of_the_readout_is_the_sites():
     network = Mlp(widths=(8,), readout_mean=0.7, outputs=2, dim=2)
-    hidden = network.sample_hidden(getkey())
-    prior = network.readout_prior(hidden)
-    np.testing.assert_array_equal(prior.mean, np.full((8, 2), 0.7))
-    np.testing.assert_array_equal(prior.covariance.diagonal(8), 1.0)
-    site = handlers.trace(handlers.seed(network, getkey())).get_trace(X)["readout"]["fn"]
-    np.testing.assert_array_equal(site.mean, prior.mean)
-    np.testing.assert_array_equal(site.variance, 1.0)
+
+    @jax.jit
+    def run(hidden):
+        prior = network.readout_prior(hidden)
+        model = handlers.substitute(network, hidden | {"readout": prior.mean})
+        site = handlers.trace(model).get_trace(X, np.zeros((3, 2)))["readout"]["fn"]
+        return prior.mean, prior.covariance.diagonal(8), site.mean, site.variance
+
+    mean, diagonal, site_mean, site_variance = map(np.asarray, run(numbers(network)))
+    np.testing.assert_array_equal(mean, np.full((8, 2), 0.7))
+    np.testing.assert_array_equal(diagonal, 1.0)
+    np.testing.assert_array_equal(site_mean, mean)
+    np.testing.assert_array_equal(site_variance, 1.0)
 
 
 @pytest.mark.parametrize(("outputs", "noise_spread", "bias_variance"), [(1, 0.0, 0.3), (2, 0.4, 0.0)])
-def test_the_model_registers_its_sites(outputs, noise_spread, bias_variance, getkey):
+def test_the_model_registers_its_sites(outputs, noise_spread, bias_variance):
     network = Mlp(
         (4, 3), "tanh", bias_variance=bias_variance, outputs=outputs, noise_spread=noise_spread, dim=2
     )
     assert isinstance(network, Network)
     assert isinstance(network, LinearReadout)
     assert not isinstance(network, FreeField)
-    trace = handlers.trace(handlers.seed(network, getkey())).get_trace(X)
     biases = ["b0", "b1"] if bias_variance else []
     noise = ["noise"] if noise_spread else []
-    assert set(trace) == {"W0", "W1", "readout", "f", "y", "observations", *biases, *noise}
-    hidden = {name: trace[name]["value"] for name in ("W0", "W1", *biases)}
     parameters = 3 + len(biases[:1])
     shape = (3,) if outputs == 1 else (3, outputs)
-    assert trace["readout"]["value"].shape == ((parameters,) if outputs == 1 else (parameters, outputs))
-    assert trace["f"]["value"].shape == trace["y"]["value"].shape == shape
-    expected = network.features(X, hidden) @ trace["readout"]["value"]
-    np.testing.assert_allclose(trace["f"]["value"], expected, rtol=1e-13)
-    base = trace["y"]["fn"] if outputs == 1 else trace["y"]["fn"].base_dist
-    np.testing.assert_allclose(base.scale, trace["noise"]["value"] if noise_spread else 0.5)
-    observed = handlers.trace(handlers.seed(network, getkey())).get_trace(X, np.zeros(shape))
-    assert observed["y"]["is_observed"]
+    trace = {}
+    model = handlers.trace(handlers.seed(network, jax.random.key(0)))
+    jax.eval_shape(lambda x: trace.update(model.get_trace(x)), X)  # shapes: nothing is drawn
+    assert set(trace) == {"W0", "W1", "readout", "f", "y", "observations", *biases, *noise}
     assert not trace["y"]["is_observed"]
+    readout = (parameters,) if outputs == 1 else (parameters, outputs)
+    assert trace["readout"]["value"].shape == readout
+    assert trace["f"]["value"].shape == trace["y"]["value"].shape == shape
+    assert {name: trace[name]["value"].shape for name in ("W0", "W1", *biases)} == shapes_of(network)
+
+    @jax.jit
+    def run(hidden, readout, noise):
+        sites = hidden | {"readout": readout, "noise": noise}
+        observed = handlers.trace(handlers.substitute(network, sites)).get_trace(X, np.zeros(shape))
+        assert observed["y"]["is_observed"]
+        base = observed["y"]["fn"] if outputs == 1 else observed["y"]["fn"].base_dist
+        return observed["f"]["value"], network.features(X, hidden) @ readout, base.scale
+
+    readout = np.random.default_rng(1).standard_normal(readout)
+    found, expected, scale = map(np.asarray, run(numbers(network), readout, 0.7))
+    np.testing.assert_allclose(found, expected, rtol=1e-13)
+    np.testing.assert_allclose(scale, 0.7 if noise_spread else 0.5)
 
 
 WRITTEN_OUT = {
@@ -158,18 +177,21 @@ WRITTEN_OUT = {
 }
 
 
-@pytest.mark.parametrize("name", WRITTEN_OUT)
-def test_activations_are_what_they_are_called(name):
-    network = Mlp((4,), name, weight_variance=2.0, dim=2)
-    hidden = network.sample_hidden(jax.random.key(1))
-    expected = math.sqrt(2 / 4) * WRITTEN_OUT[name](X @ np.asarray(hidden["W0"]).T)
-    np.testing.assert_allclose(network.features(X, hidden), expected, rtol=1e-12)
-    if name == "tanh":  # a function is taken as well as a name
-        own = dataclasses.replace(network, activation=jnp.tanh)
-        np.testing.assert_array_equal(own.features(X, hidden), network.features(X, hidden))
+def test_activations_are_what_they_are_called():
+    networks = {name: Mlp((4,), name, weight_variance=2.0, dim=2) for name in WRITTEN_OUT}
+    # a function is taken as well as a name
+    networks["own"] = dataclasses.replace(networks["tanh"], activation=jnp.tanh)
+    hidden = numbers(networks["own"])
+    compiled = jax.jit(lambda hidden: {name: each.features(X, hidden) for name, each in networks.items()})
+    found = jax.tree.map(np.asarray, compiled(hidden))
+    for name, function in WRITTEN_OUT.items():
+        expected = math.sqrt(2 / 4) * function(X @ hidden["W0"].T)
+        np.testing.assert_allclose(found[name], expected, rtol=1e-12, err_msg=name)
+    np.testing.assert_array_equal(found["own"], found["tanh"])
 
 
 LAYERS = {
+    "one for all": Mlp((4, 6, 5), "erf", 1.7, 0.2, dim=2),
     "per layer": Mlp(
         (4, 6, 5), ("erf", "relu", "identity"), (1.7, 0.5, 2.0, 0.9), (0.2, 0.0, 0.3, 0.1), dim=2
     ),
@@ -180,10 +202,10 @@ LAYERS = {
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_layers_are_the_network_written_out(name, getkey):
+def test_layers_are_the_network_written_out(name):
     """Every option per layer against numpy loops; the field's variance from readout prior and features."""
     network = LAYERS[name]
-    hidden = {site: np.asarray(leaf) for site, leaf in network.sample_hidden(getkey()).items()}
+    hidden = numbers(network)
     depth = len(network.widths)
     weights = np.broadcast_to(network.weight_variance, depth + 1)
     biases = np.broadcast_to(network.bias_variance, depth + 1)
@@ -196,11 +218,19 @@ def test_layers_are_the_network_written_out(name, getkey):
             w, b = math.sqrt(weights[layer] / w.shape[1]) * w, math.sqrt(biases[layer]) * b
         z = h @ w.T + b + (z if network.skip else 0.0)
         h = WRITTEN_OUT[names[layer]](z)
-    features, prior = np.asarray(network.features(X, hidden)), network.readout_prior(hidden)
+
+    @jax.jit
+    def run(hidden):
+        features = network.features(X, hidden)
+        return features, features @ network.readout_prior(hidden).covariance.matmul(features.T)
+
+    features, covariance = map(np.asarray, run(hidden))
+    assert features.shape == (3, h.shape[1] + (biases[-1] > 0))
     scale = math.sqrt(weights[-1] / h.shape[1]) if network.fan_in else 1.0
     np.testing.assert_allclose(features[:, : h.shape[1]], scale * h, rtol=1e-11)
+    if network.fan_in:
+        np.testing.assert_allclose(features[:, h.shape[1] :], math.sqrt(biases[-1]), rtol=1e-12)
     # raw or not, the last layer's weights have variance σ_w² (over N) and its bias σ_b²
-    covariance = features @ np.asarray(prior.covariance.matmul(features.T))
     per_weight = weights[-1] / (h.shape[1] if network.fan_in else 1)
     np.testing.assert_allclose(covariance, per_weight * h @ h.T + biases[-1], rtol=1e-11)
 
@@ -208,44 +238,57 @@ def test_layers_are_the_network_written_out(name, getkey):
 def test_raw_weights_have_their_raw_prior(getkey):
     """W ~ N(0, σ_w²) of its layer, b ~ N(0, σ_b²): as the model declares them and as they are drawn."""
     network = Mlp((200, 100), "relu", (1.7, 0.5, 2.0), (0.2, 0.3, 0.0), dim=2, fan_in=False)
-    trace = handlers.trace(handlers.seed(network, getkey())).get_trace(X)
     variances = {"W0": 1.7, "W1": 0.5, "b0": 0.2, "b1": 0.3, "readout": 2.0}
+
+    @jax.jit
+    def declared(values):
+        trace = handlers.trace(handlers.substitute(network, values)).get_trace(X, np.zeros(3))
+        return {name: trace[name]["fn"].variance for name in variances}
+
+    found, drawn = declared(numbers(network) | {"readout": np.ones(100)}), network.sample_hidden(getkey())
     for name, variance in variances.items():
-        np.testing.assert_allclose(trace[name]["fn"].variance, variance, rtol=1e-12)
-    for name, leaf in network.sample_hidden(getkey()).items():
-        z = (float(np.var(leaf)) / variances[name] - 1) * math.sqrt(leaf.size / 2)
+        np.testing.assert_allclose(found[name], variance, rtol=1e-12)
+    for name, leaf in drawn.items():
+        z = (float(np.var(np.asarray(leaf))) / variances[name] - 1) * math.sqrt(leaf.size / 2)
         assert abs(z) < norm.isf(0.5e-4 / 4)
 
 
-def test_a_seed_fixes_the_hidden_layers(getkey):
+def test_a_seed_fixes_the_hidden_layers():
     sampled = Mlp((6, 5), ("relu", "erf"), bias_variance=0.1, dim=2)
     fixed = dataclasses.replace(sampled, hidden_seed=3)
-    assert fixed.sample_hidden(getkey()) == {}
-    expected = sampled.features(X, sampled.sample_hidden(jax.random.key(3)))
+    assert fixed.sample_hidden(jax.random.key(0)) == {}
+    # drawn outside a compiled function: its random numbers are then compiled once for each shape
+    expected = np.asarray(sampled.features(X, sampled.sample_hidden(jax.random.key(3))))
     np.testing.assert_allclose(fixed.features(X, {}), expected, rtol=1e-13)
     np.testing.assert_allclose(jax.jit(fixed.features)(X, {}), expected, rtol=1e-13)
-    other = dataclasses.replace(sampled, hidden_seed=4).features(X, {})
+    other = np.asarray(dataclasses.replace(sampled, hidden_seed=4).features(X, {}))
     assert np.max(np.abs(other - expected)) > 0.1
-    trace = handlers.trace(handlers.seed(fixed, getkey())).get_trace(X)
+    trace, model = {}, handlers.trace(handlers.seed(fixed, jax.random.key(0)))
+    jax.eval_shape(lambda x: trace.update(model.get_trace(x)), X)
     assert set(trace) == {"readout", "f", "y", "observations"}
-    np.testing.assert_allclose(fixed.covariance(X, X[:2]), expected @ expected[:2].T, rtol=1e-12)
+    moved = X[::-1].copy()  # as many rows, so that nothing is compiled anew
+    np.testing.assert_allclose(fixed.covariance(X, moved), expected @ expected[::-1].T, rtol=1e-12)
 
 
-def test_the_published_network_is_the_one_published(getkey):
+def test_the_published_network_is_the_one_published():
     network = Mlp.published(outputs=2)
-    hidden = network.sample_hidden(getkey())
-    assert {name: leaf.shape for name, leaf in hidden.items()} == {
-        "W0": (10, 2),
-        "W1": (10, 10),
-        "W2": (2000, 10),
-    }
-    w0, w1, w2 = (np.asarray(hidden[f"W{layer}"]) for layer in range(3))
+    assert shapes_of(network) == {"W0": (10, 2), "W1": (10, 10), "W2": (2000, 10)}
+    hidden = numbers(network)
+
+    @jax.jit
+    def run(hidden):
+        prior = network.readout_prior(hidden)
+        return network.features(X, hidden), prior.mean, prior.covariance.diagonal(2000)
+
+    features, mean, diagonal = map(np.asarray, run(hidden))
+    w0, w1, w2 = (hidden[f"W{layer}"] for layer in range(3))
     expected = np.maximum(np.maximum(X @ w0.T @ w1.T, 0) @ w2.T, 0)
-    np.testing.assert_allclose(network.features(X, hidden), expected, rtol=1e-11, atol=1e-11)
-    assert network.readout_prior(hidden).mean.shape == (2000, 2)
-    np.testing.assert_array_equal(network.readout_prior(hidden).covariance.diagonal(2000), 1.0)
+    np.testing.assert_allclose(features, expected, rtol=1e-11, atol=1e-11)
+    assert mean.shape == (2000, 2)
+    np.testing.assert_array_equal(diagonal, 1.0)
     assert network.noise == 1.0
-    assert Mlp.published(hidden_seed=1).features(X, {}).shape == (3, 2000)
+    fixed = Mlp.published(hidden_seed=1)
+    assert jax.eval_shape(lambda x: fixed.features(x, {}), X).shape == (3, 2000)
 
 
 def test_covariance_is_promised_only_where_it_is_exact():
@@ -309,18 +352,21 @@ def test_deep_kernel_is_the_limit_of_wide_networks(skip):
     assert np.max(np.abs((2 * full - half - wrong)[upper] / error[upper])) > 10
 
 
-def test_networks_hash_jit_and_run_in_single_precision(getkey):
+def test_networks_hash_jit_and_run_in_single_precision():
     network = Mlp(widths=[5, 4], dim=2)  # a list is taken too
     assert hash(network) == hash(Mlp(widths=(5, 4), dim=2))
-    hidden = network.sample_hidden(getkey())
+    hidden = numbers(network)
     features = np.asarray(network.features(X, hidden))
-    np.testing.assert_allclose(jax.jit(network.features)(X, hidden), features, rtol=1e-12)
+    compiled = jax.jit(network.features)
+    np.testing.assert_allclose(compiled(X, hidden), features, rtol=1e-12)
     with jax.enable_x64(False):
-        single = network.features(
-            jnp.asarray(X), {name: jnp.asarray(np.asarray(leaf)) for name, leaf in hidden.items()}
-        )
-        drawn = network.sample_hidden(jax.random.key(0))
-        f = handlers.trace(handlers.seed(network, jax.random.key(1))).get_trace(jnp.asarray(X))["f"]["value"]
+
+        def run(x, key):
+            f = handlers.trace(handlers.seed(network, key)).get_trace(x)["f"]["value"]
+            return network.sample_hidden(key), f
+
+        single = compiled(X, hidden)
+        drawn, f = jax.eval_shape(run, X, jax.random.key(1))
         assert single.dtype == f.dtype == jnp.float32
         assert all(leaf.dtype == jnp.float32 for leaf in drawn.values())
     np.testing.assert_allclose(single, features, rtol=1e-5, atol=1e-6)
