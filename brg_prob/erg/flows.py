@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -15,6 +17,21 @@ from brg_prob.spectra import ball_volume
 
 CutoffFunction = Callable[[Any], Any]
 """C(p²/Λ²): 1 at 0, decreasing to 0."""
+
+
+# --- on the host where values are known: operations of jax one by one compile at every shape ---------
+
+
+def plain(value: Any) -> Any:
+    """Return floating numbers as a numpy array, or as they are where jax traces them."""
+    if isinstance(value, jax.core.Tracer):
+        return jnp.asarray(value, dtype=float)
+    return np.asarray(value, dtype=jnp.result_type(float))
+
+
+def namespace(*values: Any) -> Any:
+    """Return numpy, or jax.numpy where one of the values is traced."""
+    return jnp if any(isinstance(value, jax.core.Tracer) for value in values) else np
 
 
 # --- the mass of the data and the Callan–Symanzik flow -------------------------------------------
@@ -62,7 +79,8 @@ def mean_filter(g0: Any, data_mass_squared: Any) -> Any:
 
 def running_mass(mass: float, data_mass_squared: Any, *, amplitude: float = 1.0) -> Any:
     """Return m_T = √(m² + A² M_T²), the mass of the free scalar A²/(p² + m²) at T (T9b)."""
-    return jnp.sqrt(mass**2 + amplitude**2 * jnp.asarray(data_mass_squared, dtype=float))
+    square = mass**2 + amplitude**2 * plain(data_mass_squared)
+    return jnp.asarray(namespace(square).sqrt(square))
 
 
 # --- the momentum shell --------------------------------------------------------------------------
@@ -75,8 +93,9 @@ def momentum_cutoff(
 
     0 where A M_T < m (the shell is empty), the cutoff Λ where Λ′ ≥ Λ (it is whole).
     """
-    square = amplitude**2 * jnp.asarray(data_mass_squared, dtype=float) - mass**2
-    return jnp.minimum(jnp.sqrt(jnp.maximum(square, 0)), cutoff)
+    square = amplitude**2 * plain(data_mass_squared) - mass**2
+    xp = namespace(square)
+    return jnp.asarray(xp.minimum(xp.sqrt(xp.maximum(square, 0)), cutoff))
 
 
 def raw_amplitude_squared(dim: int, cutoff: float) -> float:
@@ -89,12 +108,14 @@ def raw_amplitude_squared(dim: int, cutoff: float) -> float:
 
 def exponential_cutoff(s: Any) -> Any:
     """Return C(s) = e^(−s) at s = p²/Λ²."""
-    return jnp.exp(-s)
+    s = plain(s)
+    return jnp.asarray(namespace(s).exp(-s))
 
 
 def sharp_cutoff(s: Any) -> Any:
     """Return C(s) = 1[s < 1] at s = p²/Λ²: the momentum shell."""
-    return jnp.where(s < 1, 1.0, 0.0)
+    s = plain(s)
+    return jnp.asarray((s < 1).astype(s.dtype))
 
 
 @dataclass(frozen=True)
@@ -152,13 +173,13 @@ def polchinski_flow(
     >>> r, 0.5 - 0.5 * r * 0.5, callan_symanzik(0.5, 2.0**0.5)
     (1.0, 0.25, 0.25)
     """
-    g0, p, scale, r = (jnp.asarray(value, dtype=float) for value in (g0, p, scale, coupling))
-    covariance = cutoff_function((p / scale) ** 2) * g0
+    g0, p, scale, r = (plain(value) for value in (g0, p, scale, coupling))
+    covariance = plain(cutoff_function((p / scale) ** 2)) * g0
     flowed = r / (1 + r * (g0 - covariance))
     return PolchinskiFlow(
-        covariance=covariance,
-        coupling=flowed,
-        propagator=covariance / (1 + flowed * covariance),
+        covariance=jnp.asarray(covariance),
+        coupling=jnp.asarray(flowed),
+        propagator=jnp.asarray(covariance / (1 + flowed * covariance)),
     )
 
 
@@ -175,7 +196,9 @@ def periodic_two_point(r: ArrayLike, mass: float, box: float) -> Array:
     mass, box
         m and the side L; a flowed theory has m_T for m.
     """
-    r = jnp.mod(jnp.asarray(r, dtype=float), box)
+    r, scale = plain(r), plain(-mass * box)
+    xp = namespace(r, scale)
+    r = xp.mod(r, box)
     # cosh/sinh written with decaying exponentials: no overflow at large mL
-    waves = jnp.exp(-mass * r) + jnp.exp(-mass * (box - r))
-    return waves / (2 * mass * -jnp.expm1(jnp.asarray(-mass * box, dtype=float)))
+    waves = xp.exp(-mass * r) + xp.exp(-mass * (box - r))
+    return jnp.asarray(waves / (2 * mass * -xp.expm1(scale)))

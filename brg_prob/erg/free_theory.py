@@ -11,12 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from brg_prob.erg.flows import (
     data_mass_squared,
     mean_filter,
+    namespace,
     observations_at_mass,
+    plain,
     propagator,
     raw_amplitude_squared,
 )
@@ -72,10 +75,15 @@ class FreeTheory:
 
     def g0(self, p: ArrayLike) -> Array:
         """Return G0(|p|) = A² spectrum(p) below the cutoff, 0 above; same shape as p."""
-        p = jnp.asarray(p, dtype=float)
-        return jnp.where(
-            below_cutoff(p, self.cutoff), self.amplitude**2 * self.spectrum(p, self.mass, self.dim), 0
-        )
+        return jnp.asarray(self._g0(p))
+
+    def _g0(self, p: ArrayLike) -> Any:
+        """Return the same on the host, unless jax traces the momenta: one by one its operations compile."""
+        p = plain(p)
+        with np.errstate(all="ignore"):
+            density = plain(self.amplitude**2 * self.spectrum(p, self.mass, self.dim))
+        below = below_cutoff(p, self.cutoff)
+        return namespace(density, below).where(below, density, np.zeros((), density.dtype))
 
     def momenta(self) -> Floats:
         """Return the momenta of the box up to the cutoff, one of each ±p pair, (M, d)."""
@@ -83,7 +91,7 @@ class FreeTheory:
 
     def fisher_eigenvalue(self, p: ArrayLike) -> Array:
         """Return λ(p) = G0/(L^d σ²), signal-to-noise of mode p in one observation."""
-        return self.g0(p) * data_mass_squared(1.0, box=self.box, dim=self.dim, noise=self.noise)
+        return jnp.asarray(self._g0(p) * data_mass_squared(1.0, box=self.box, dim=self.dim, noise=self.noise))
 
     # Callan–Symanzik: diffusion
 
@@ -93,11 +101,11 @@ class FreeTheory:
 
     def propagator_at(self, p: ArrayLike, observations: Any) -> Array:
         """Return the connected two-point function G_T(p) = 1/(1/G0 + M_T²) (T9b)."""
-        return propagator(self.g0(p), self.data_mass_squared(observations))
+        return jnp.asarray(propagator(self._g0(p), self.data_mass_squared(plain(observations))))
 
     def mean_filter(self, p: ArrayLike, observations: Any) -> Array:
         """Return the low-pass filter M_T² G0/(1 + M_T² G0) of the trained mean (T9c)."""
-        return mean_filter(self.g0(p), self.data_mass_squared(observations))
+        return jnp.asarray(mean_filter(self._g0(p), self.data_mass_squared(plain(observations))))
 
     def running_mass(self, observations: Any) -> Any:
         """Return m_T: m_T² = m² G0(0)/G_T(0).
@@ -105,29 +113,31 @@ class FreeTheory:
         For the free scalar √(m² + A² M_T²), the mass at every p (T9b); for any other density the
         mass that the zero mode alone would show.
         """
-        zero = self.amplitude**2 * self.spectrum(jnp.zeros(()), self.mass, self.dim)
-        return self.mass * jnp.sqrt(1 + jnp.asarray(self.data_mass_squared(observations), dtype=float) * zero)
+        zero = plain(self.amplitude**2 * self.spectrum(plain(0.0), self.mass, self.dim))
+        square = 1 + self.data_mass_squared(plain(observations)) * zero
+        return jnp.asarray(self.mass * namespace(square).sqrt(square))
 
     def effective_dimension(self, observations: ArrayLike) -> Array:
         """Return d_eff = Σ_p M_T² G_T(p), the sum over all real modes of the box (T6).
 
         It is k∂_k of the one-loop free energy ½ Σ log(1 + k² G0) at k = M_T.
         """
-        return jnp.sum(self._mode_weights() * self._over_modes(mean_filter, observations), axis=-1)
+        return jnp.asarray((self._mode_weights() * self._over_modes(mean_filter, observations)).sum(axis=-1))
 
     def mutual_information(self, observations: ArrayLike) -> Array:
         """Return ½ Σ_p log(1 + T λ(p)) over all real modes of the box, in nats (T6)."""
-        each = self._over_modes(lambda g0, mass_squared: jnp.log1p(mass_squared * g0), observations)
-        return 0.5 * jnp.sum(self._mode_weights() * each, axis=-1)
+        information = self._over_modes(lambda g0, mass_squared: mass_squared * g0, observations)
+        each = namespace(information).log1p(information)
+        return jnp.asarray(0.5 * (self._mode_weights() * each).sum(axis=-1))
 
-    def _mode_weights(self) -> Array:
+    def _mode_weights(self) -> NDArray[Any]:
         """Return the real modes per momentum: 1 for p = 0, 2 for a ±p pair, (M,)."""
-        return jnp.where(jnp.asarray(np.any(self.momenta() != 0, axis=1)), 2.0, 1.0)
+        return np.where(np.any(self.momenta() != 0, axis=1), 2.0, 1.0).astype(jnp.result_type(float))
 
-    def _over_modes(self, function: Callable[[Any, Any], Array], observations: ArrayLike) -> Array:
+    def _over_modes(self, function: Callable[[Any, Any], Any], observations: ArrayLike) -> Any:
         """Return function(G0, M_T²) with the momenta as the last axis."""
-        mass_squared = self.data_mass_squared(jnp.asarray(observations, dtype=float))
-        g0 = self.g0(np.linalg.norm(self.momenta(), axis=1))
+        mass_squared = self.data_mass_squared(plain(observations))
+        g0 = self._g0(np.linalg.norm(self.momenta(), axis=1))
         return function(g0.reshape((1,) * mass_squared.ndim + g0.shape), mass_squared[..., None])
 
     # the shell
@@ -164,9 +174,13 @@ class FreeTheory:
 
     def shell_keeps(self, p: ArrayLike, observations: float) -> Array:
         """Return whether the shell at T keeps momentum p, boolean, same shape as p."""
+        return jnp.asarray(self._shell_keeps(p, observations))
+
+    def _shell_keeps(self, p: ArrayLike, observations: float) -> Any:
+        """Return the same on the host, unless jax traces the momenta."""
         if float(self.data_mass_squared(observations)) * self._density(0.0) < 1:
-            return jnp.zeros(jnp.shape(p), dtype=bool)
-        return below_cutoff(jnp.asarray(p, dtype=float), self.shell_cutoff(observations))
+            return np.zeros(jnp.shape(p), dtype=bool)
+        return below_cutoff(plain(p), self.shell_cutoff(observations))
 
     def shell_propagator(
         self, p: ArrayLike, observations: float, n: float, action: Literal["reset", "drop"] = "reset"
@@ -186,8 +200,10 @@ class FreeTheory:
         """
         if action not in ("reset", "drop"):
             raise ValueError(f"action = {action!r} is unknown; use 'reset' or 'drop'")
-        left = self.g0(p) if action == "reset" else jnp.zeros(jnp.shape(p))
-        return jnp.where(self.shell_keeps(p, observations), self.propagator_at(p, n), left)
+        left = self._g0(p) if action == "reset" else np.zeros(jnp.shape(p), jnp.result_type(float))
+        kept = propagator(self._g0(p), self.data_mass_squared(n))
+        keeps = self._shell_keeps(p, observations)
+        return jnp.asarray(namespace(keeps, kept).where(keeps, kept, left))
 
     def _density(self, p: float) -> float:
         """Return A² spectrum(p) on the host, without the cutoff."""
@@ -209,11 +225,11 @@ class FreeTheory:
 
     def whitened_diagonal(self, p: ArrayLike, width: int) -> Array:
         """Return (N_modes/N) λ(p), the whitened diagonal Fisher information of a neuron at p (T9a)."""
-        return self.modes() / width * self.fisher_eigenvalue(p)
+        return jnp.asarray(self.modes() / width * plain(self.fisher_eigenvalue(p)))
 
     def raw_diagonal(self, p: ArrayLike) -> Array:
         """Return A_raw² G0(p)/(2σ²), the diagonal Fisher information in raw readout units (T9a)."""
-        return raw_amplitude_squared(self.dim, self.cutoff) * self.g0(p) / (2 * self.noise**2)
+        return jnp.asarray(raw_amplitude_squared(self.dim, self.cutoff) * self._g0(p) / (2 * self.noise**2))
 
     def raw_fisher_cutoff(self, observations: Any) -> Any:
         """Return the raw cutoff Λ_I = A_raw² L^d/(2T) at which the raw shell is that of T (T9a)."""
@@ -245,6 +261,10 @@ class FreeTheory:
             ``amplitude**2 * periodic_two_point(r, running_mass(T), box)``.
         """
         momenta = self.momenta()
-        weights = self._mode_weights() * self.propagator_at(np.linalg.norm(momenta, axis=1), observations)
-        r = jnp.asarray(r, dtype=float)
-        return jnp.cos(r @ jnp.asarray(momenta.T, dtype=r.dtype)) @ weights / self.box**self.dim
+        g0, mass_squared = (
+            self._g0(np.linalg.norm(momenta, axis=1)),
+            self.data_mass_squared(plain(observations)),
+        )
+        weights = self._mode_weights() * propagator(g0, mass_squared)
+        phase = plain(r) @ momenta.T.astype(g0.dtype)
+        return jnp.asarray(namespace(phase).cos(phase) @ weights / self.box**self.dim)
