@@ -190,8 +190,8 @@ class CosNet:
         if self.box is not None:
             momenta = self._momenta()
             basis, index = plane_waves(x, momenta, self.box)
-            density = self._density(np.linalg.norm(momenta, axis=1))
-            return basis * jnp.sqrt(jnp.asarray(density, dtype=x.dtype))[index][None, :]
+            density = self._density(np.linalg.norm(momenta, axis=1)[index])
+            return basis * jnp.sqrt(jnp.asarray(density, dtype=x.dtype))
         w, b = hidden["w"], hidden["b"]
         # P(w) A² E[cos²]: the average over momenta and phases is ∫ d^dp/(2π)^d (T4)
         norm = math.sqrt(2 * ball_volume(self.dim, self.cutoff) / (2 * math.pi) ** self.dim)

@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import xarray as xr
 from jax import Array
 
@@ -208,7 +209,7 @@ def fisher_metric(
     total = first.eigenvalues
     for layers in hidden[1:]:
         total = total + readout_modes(network, x, layers, noise=noise).eigenvalues
-    rank = int(jnp.sum(first.eigenvalues > 0))
+    rank = int(np.count_nonzero(np.asarray(first.eigenvalues) > 0))
     null = first.eigenvalues.size - rank
     status = (
         f"{where}; {rank} of {rank + null} eigenvalues above the round-off floor {float(first.floor):.1e}"

@@ -78,11 +78,17 @@ class ReadoutModes:
         Array
             (..., r, o); zero along clipped directions.
         """
-        return self.inverse_singular_values[:, None] * jnp.einsum("nr,...no->...ro", self.inputs, field)
+        return _coordinates(self, field)
 
     def fields(self, coordinates: Array) -> Array:
         """Return the fields (..., n, o) on the inputs of mode coordinates (..., r, o)."""
         return jnp.einsum("nr,...ro->...no", self.inputs, self.singular_values[:, None] * coordinates)
+
+
+@jax.jit  # one program, not one for each operation
+def _coordinates(modes: ReadoutModes, field: Array) -> Array:
+    """Return whitened mode coordinates (..., r, o) of fields (..., n, o)."""
+    return modes.inverse_singular_values[:, None] * jnp.einsum("nr,...no->...ro", modes.inputs, field)
 
 
 def modes_of_gram(gram: Array, noise: Array | float, *, parameters: int) -> ReadoutModes:
@@ -143,8 +149,10 @@ def features_of(network: LinearReadout, x: Array, hidden: Hidden) -> Array:
 
 def whitened_features(network: LinearReadout, x: Array, hidden: Hidden) -> Array:
     """Return Φ̃ = Φ C0^(1/2), (n, P): unit prior covariance in the readout."""
-    features = features_of(network, x, hidden)
-    return network.readout_prior(hidden).covariance.sqrt_matmul(features.T).T
+    features, covariance = features_of(network, x, hidden), network.readout_prior(hidden).covariance
+    if covariance.isotropic:
+        return jnp.sqrt(covariance.scale) * features
+    return covariance.sqrt_matmul(features.T).T
 
 
 def prior_mean(network: LinearReadout, x: Array, hidden: Hidden) -> Array:
@@ -232,7 +240,13 @@ _modes_of_gram = jax.jit(modes_of_gram, static_argnames="parameters")
 def diagonal_information(network: LinearReadout, x: Array, hidden: Hidden, *, noise: float | Array) -> Array:
     """Return the diagonal E_x[Φ_i²]/σ² of the Fisher matrix in raw readout units, (P,) (T5, T9a)."""
     features = features_of(network, x, hidden)
-    return jnp.mean(jnp.square(features), axis=0) / jnp.asarray(noise, dtype=features.dtype) ** 2
+    return _mean_squares(features, jnp.asarray(noise, dtype=features.dtype))
+
+
+@jax.jit
+def _mean_squares(features: Array, noise: Array) -> Array:
+    """Return the mean square of each column of (n, P) over σ², (P,)."""
+    return jnp.mean(jnp.square(features), axis=0) / noise**2
 
 
 def cross_modes(network: LinearReadout, modes: ReadoutModes, x: Array, other: Array, hidden: Hidden) -> Array:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -169,9 +170,16 @@ def plane_waves(x: ArrayLike, momenta: ArrayLike, box: float) -> tuple[Array, ND
     momenta = np.asarray(momenta, dtype=np.float64)
     dim = momenta.shape[1]
     moving = np.any(momenta != 0, axis=1)
-    phase = x @ jnp.asarray(momenta.T, dtype=x.dtype)
-    waves = jnp.stack([jnp.cos(phase), jnp.sin(phase)], axis=-1).reshape(x.shape[0], -1)
     columns = np.flatnonzero(np.stack([np.ones_like(moving), moving], axis=-1).ravel())
     index = columns // 2
     norm = np.sqrt(np.where(moving, 2.0, 1.0) / box**dim)[index]
-    return waves[:, columns] * jnp.asarray(norm, dtype=x.dtype)[None, :], index
+    waves = _waves(x, momenta.T.astype(x.dtype), norm.astype(x.dtype), columns)
+    return waves, index
+
+
+@jax.jit  # one program for each shape, whatever the momenta
+def _waves(x: Array, momenta: Array, norm: Array, columns: Array) -> Array:
+    """Return cosine and sine of each momentum (d, M), those of ``columns`` (R,) times ``norm`` (R,)."""
+    phase = x @ momenta
+    waves = jnp.stack([jnp.cos(phase), jnp.sin(phase)], axis=-1).reshape(x.shape[0], -1)
+    return waves[:, columns] * norm[None, :]
