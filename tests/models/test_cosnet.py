@@ -77,8 +77,8 @@ def test_lattice_covariance_is_the_finite_sum(network):
     phases = (x1[:, None] - x2[None]) @ p.T
     expected = np.sum(density * np.cos(phases), axis=-1) / network.box**network.dim
     np.testing.assert_allclose(network.covariance(x1, x2), expected, rtol=1e-12, atol=1e-13)
-    features = jax.jit(network.features)
-    np.testing.assert_allclose(features(x1, {}) @ features(x2, {}).T, expected, rtol=1e-12, atol=1e-13)
+    compiled = jax.jit(lambda x1, x2: network.features(x1, {}) @ network.features(x2, {}).T)
+    np.testing.assert_allclose(compiled(x1, x2), expected, rtol=1e-12, atol=1e-13)
 
 
 def test_lattice_becomes_the_closed_form_as_the_cutoff_is_removed():
@@ -145,11 +145,12 @@ def test_columns_of_a_lattice_are_constant_then_cosine_and_sine_by_momentum():
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3])
-def test_features_of_random_momenta_are_scaled_cosines_and_slices_are_columns(dim, getkey):
+def test_features_of_random_momenta_are_scaled_cosines_and_slices_are_columns(dim):
     network, x = CosNet(dim=dim, width=12, cutoff=6.0, amplitude=0.3), points(5, dim)
-    hidden = network.sample_hidden(getkey())
-    w, b = np.asarray(hidden["w"]), np.asarray(hidden["b"])
-    assert (w.shape, b.shape) == ((12, dim), (12,))
+    shapes = jax.eval_shape(network.sample_hidden, jax.random.key(0))
+    assert {name: leaf.shape for name, leaf in shapes.items()} == {"w": (12, dim), "b": (12,)}
+    w, b = points(12, dim, seed=1), points(12, 1, seed=2)[:, 0]
+    hidden = {"w": w, "b": b}
     volume = {1: 12.0, 2: math.pi * 36, 3: 4 / 3 * math.pi * 216}[dim]
     size = 0.3 * np.sqrt(2 * volume / (2 * math.pi) ** dim / (np.sum(w**2, axis=1) + 1))
     compiled = jax.jit(network.features)
@@ -157,14 +158,14 @@ def test_features_of_random_momenta_are_scaled_cosines_and_slices_are_columns(di
     np.testing.assert_allclose(features, size * np.cos(x @ w.T + b), rtol=1e-12, atol=1e-13)
     assert network.neuronwise
     part = {name: leaf[3:7] for name, leaf in hidden.items()}
-    np.testing.assert_allclose(compiled(x, part), features[:, 3:7], rtol=1e-13, atol=1e-14)
+    np.testing.assert_allclose(compiled(x, part), np.asarray(features)[:, 3:7], rtol=1e-13, atol=1e-14)
     assert not CosNet(box=1.0).neuronwise
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3])
 def test_momenta_are_uniform_in_the_ball_and_phases_on_the_circle(dim, getkey):
-    hidden = CosNet(dim=dim, width=4000, cutoff=6.0).sample_hidden(getkey())
-    w = np.asarray(hidden["w"])
+    hidden = jax.tree.map(np.asarray, CosNet(dim=dim, width=4000, cutoff=6.0).sample_hidden(getkey()))
+    w = hidden["w"]
     size = np.linalg.norm(w, axis=1)
     assert size.max() <= 6.0
     assert kstest((size / 6) ** dim, "uniform").pvalue > 1e-4
@@ -174,23 +175,34 @@ def test_momenta_are_uniform_in_the_ball_and_phases_on_the_circle(dim, getkey):
 
 
 @pytest.mark.parametrize("dim", [2, 3])
-def test_the_ball_is_unfolded_for_nuts_with_the_right_jacobian(dim, getkey):
+def test_the_ball_is_unfolded_for_nuts_with_the_right_jacobian(dim):
     one = CosNet(dim=dim, width=5, cutoff=3.0)._hidden_priors()["w"].base_dist
     transform = biject_to(one.support)
-    z = jax.random.normal(getkey(), (5, dim))
-    w = transform(z)
-    assert bool(jnp.all(one.support(w)))
-    np.testing.assert_allclose(transform.inv(w), z, rtol=1e-10)
-    unfolded = transform.log_abs_det_jacobian(z, w)
-    by_autodiff = np.linalg.slogdet(np.asarray(jax.jit(jax.vmap(jax.jacfwd(transform)))(z)))[1]
-    np.testing.assert_allclose(unfolded, by_autodiff, rtol=1e-10)
-    at_zero = jax.jit(jax.grad(lambda v: jnp.sum(transform(v))))(jnp.zeros((5, dim)))
-    np.testing.assert_allclose(at_zero, 3.0 / math.sqrt(2), rtol=1e-12)
+    z = np.random.default_rng(dim).standard_normal((5, dim))
+
+    @jax.jit
+    def run(z):
+        w = transform(z)
+        outside = w * 3.1 / jnp.linalg.norm(w, axis=1, keepdims=True)
+        return {
+            "inside": one.support(w),
+            "back": transform.inv(w),
+            "unfolded": transform.log_abs_det_jacobian(z, w),
+            "jacobian": jax.vmap(jax.jacfwd(transform))(z),
+            "at zero": jax.grad(lambda v: jnp.sum(transform(v)))(jnp.zeros((5, dim))),
+            "density": one.log_prob(w),
+            "outside": one.log_prob(outside),
+        }
+
+    found = jax.tree.map(np.asarray, run(z))
+    assert np.all(found["inside"])
+    np.testing.assert_allclose(found["back"], z, rtol=1e-10)
+    np.testing.assert_allclose(found["unfolded"], np.linalg.slogdet(found["jacobian"])[1], rtol=1e-10)
+    np.testing.assert_allclose(found["at zero"], 3.0 / math.sqrt(2), rtol=1e-12)
     if dim == 2:  # a uniform disk is a standard normal there
-        density = one.log_prob(w) + unfolded
-        np.testing.assert_allclose(density, norm.logpdf(np.asarray(z)).sum(axis=-1), rtol=1e-10)
-    outside = w * 3.1 / jnp.linalg.norm(w, axis=1, keepdims=True)
-    np.testing.assert_array_equal(one.log_prob(outside), -np.inf)
+        density = found["density"] + found["unfolded"]
+        np.testing.assert_allclose(density, norm.logpdf(z).sum(axis=-1), rtol=1e-10)
+    np.testing.assert_array_equal(found["outside"], -np.inf)
 
 
 def test_readout_prior_has_the_variance_of_the_geometry():
@@ -209,7 +221,7 @@ def test_raw_diagonal_information_is_that_of_a_free_theory():
     x = (np.arange(40_000) * side / 40_000)[:, None]
     theory = FreeTheory(dim=1, box=side, cutoff=20.0, noise=0.5, mass=1.0, amplitude=1.2)
     size = np.abs(np.asarray(hidden["w"])[:, 0])
-    diagonal = np.mean(np.square(jax.jit(network.features)(x, hidden)), axis=0) / 0.5**2
+    diagonal = np.mean(np.square(np.asarray(jax.jit(network.features)(x, hidden))), axis=0) / 0.5**2
     # the average of cos² over the box is ½ up to 1/(2|w|L); the grid adds |w|dx/(2|w|L)
     bound = 1 / (size * side) + 1e-2 / side
     assert np.all(np.abs(diagonal / theory.raw_diagonal(size) - 1) < bound)
@@ -220,54 +232,70 @@ def test_raw_diagonal_information_is_that_of_a_free_theory():
 
 @pytest.mark.parametrize("geometry", [{"width": 6}, {"box": 5.0, "cutoff": 4.0}])
 @pytest.mark.parametrize(("outputs", "noise_spread"), [(1, 0.0), (3, 0.3)])
-def test_the_model_registers_its_sites(geometry, outputs, noise_spread, getkey):
+def test_the_model_registers_its_sites(geometry, outputs, noise_spread):
     network = CosNet(**geometry, outputs=outputs, noise_spread=noise_spread, noise=0.2)
     for capability in (Network, LinearReadout, Covariance, FreeField):
         assert isinstance(network, capability)
     x = points(5, 1)
-    trace = trace_of(network, getkey(), x)
     parameters = 6 if "width" in geometry else 7
     shape = (5,) if outputs == 1 else (5, outputs)
-    hidden = {name: trace[name]["value"] for name in ("w", "b") if name in trace}
-    drawn = network.sample_hidden(getkey())
-    assert {name: leaf.shape for name, leaf in hidden.items()} == {
-        name: leaf.shape for name, leaf in drawn.items()
-    }
-    readout = trace["readout"]["value"]
-    assert readout.shape == ((parameters,) if outputs == 1 else (parameters, outputs))
-    prior = network.readout_prior(hidden)
-    np.testing.assert_allclose(trace["readout"]["fn"].variance, prior.covariance.diagonal(parameters)[0])
-    np.testing.assert_allclose(trace["f"]["value"], network.features(x, hidden) @ readout, rtol=1e-13)
-    assert trace["f"]["value"].shape == trace["y"]["value"].shape == shape
-    assert ("noise" in trace) == (noise_spread > 0)
-    scale = trace["noise"]["value"] if noise_spread else 0.2
-    base = trace["y"]["fn"] if outputs == 1 else trace["y"]["fn"].base_dist
-    np.testing.assert_allclose(base.scale, scale)
-    observed = trace_of(network, getkey(), x, np.zeros(shape))
-    assert observed["y"]["is_observed"]
+    trace = {}
+    jax.eval_shape(lambda key: trace.update(trace_of(network, key, x)), jax.random.key(0))  # draws nothing
+    shapes = {name: site["value"].shape for name, site in trace.items() if site["type"] == "sample"}
     assert not trace["y"]["is_observed"]
+    assert trace["f"]["value"].shape == shapes.pop("y") == shape
+    assert shapes.pop("readout") == ((parameters,) if outputs == 1 else (parameters, outputs))
+    assert (shapes.pop("noise", None) == ()) == (noise_spread > 0)
+    drawn = jax.eval_shape(network.sample_hidden, jax.random.key(0))
+    assert shapes == {name: leaf.shape for name, leaf in drawn.items()}
+
+    rng = np.random.default_rng(0)
+    values = {name: rng.standard_normal(size) for name, size in shapes.items()}
+    values["readout"] = rng.standard_normal(trace["readout"]["value"].shape)
+
+    @jax.jit
+    def run(values, noise):
+        at = handlers.substitute(network, values | {"noise": noise})
+        observed = handlers.trace(at).get_trace(x, np.zeros(shape))
+        assert observed["y"]["is_observed"]
+        base = observed["y"]["fn"] if outputs == 1 else observed["y"]["fn"].base_dist
+        hidden = {name: values[name] for name in shapes}
+        return {
+            "f": observed["f"]["value"],
+            "by hand": network.features(x, hidden) @ values["readout"],
+            "declared": observed["readout"]["fn"].variance,
+            "variance": network.readout_prior(hidden).covariance.diagonal(parameters),
+            "scale": base.scale,
+        }
+
+    found = jax.tree.map(np.asarray, run(values, 0.7))
+    np.testing.assert_allclose(found["declared"], found["variance"][0])
+    np.testing.assert_allclose(found["f"], found["by hand"], rtol=1e-13)
+    np.testing.assert_allclose(found["scale"], 0.7 if noise_spread else 0.2)
 
 
-def test_nuts_can_start_on_random_momenta(getkey):
+def test_nuts_can_start_on_random_momenta():
     network, x = CosNet(dim=2, width=4, cutoff=3.0), points(6, 2)
-    start = {**network.sample_hidden(getkey()), "readout": jnp.ones(4)}  # unconstrained, any values do
+    rng = np.random.default_rng(0)  # unconstrained, any values do
+    start = {"w": rng.standard_normal((4, 2)), "b": rng.standard_normal(4), "readout": np.ones(4)}
     gradient = jax.jit(jax.grad(lambda z: potential_energy(network, (x, np.sin(x[:, 0])), {}, z)))(start)
     assert gradient["w"].shape == (4, 2)
-    assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in gradient.values())
+    assert all(np.all(np.isfinite(np.asarray(leaf))) for leaf in gradient.values())
 
 
-def test_features_jit_map_and_differentiate(getkey):
+def test_features_jit_map_and_differentiate():
     for network in (CosNet(width=5), CosNet(box=5.0, spectrum=lambda p, m, d: jnp.exp(-m * p))):
         assert hash(network) == hash(dataclasses.replace(network))
-        x = jnp.asarray(points(3, 1))
-        hidden = network.sample_hidden(getkey())
+        x = points(3, 1)
+        shapes = jax.eval_shape(network.sample_hidden, jax.random.key(0))
+        hidden = {name: points(math.prod(leaf.shape), 1).reshape(leaf.shape) for name, leaf in shapes.items()}
         plain = network.features(x, hidden)
-        np.testing.assert_allclose(jax.jit(network.features)(x, hidden), plain, atol=1e-12)
+        compiled = jax.jit(network.features)
+        np.testing.assert_allclose(compiled(x, hidden), plain, atol=1e-12)
         slope = jax.jit(jax.jacfwd(network.features))(x, hidden)
         step = 1e-6
-        compiled = jax.jit(network.features)
-        numeric = (compiled(x + step, hidden) - compiled(x - step, hidden)) / (2 * step)
-        np.testing.assert_allclose(np.einsum("nmnd->nm", slope), numeric, atol=1e-7)
+        numeric = np.asarray(compiled(x + step, hidden)) - np.asarray(compiled(x - step, hidden))
+        np.testing.assert_allclose(np.einsum("nmnd->nm", slope), numeric / (2 * step), atol=1e-7)
 
 
 @pytest.mark.parametrize("geometry", [{"width": 30, "cutoff": 5.0}, {"box": 4.0, "cutoff": 8.0}])
@@ -276,11 +304,14 @@ def test_single_precision_works_and_agrees(geometry):
     double = np.asarray(network.covariance(x, x))
     with jax.enable_x64(False):
         single = jnp.asarray(x)
-        hidden = network.sample_hidden(jax.random.key(0))
-        features = jax.jit(network.features)(single, hidden)
         covariance = network.covariance(single, single)
-        f = jax.jit(lambda x: trace_of(network, jax.random.key(1), x)["f"]["value"])(single)
-        density = network.spectral_density(single)
+
+        def run(x, key):
+            hidden = network.sample_hidden(key)
+            f = trace_of(network, key, x)["f"]["value"]
+            return hidden, network.features(x, hidden), f, network.spectral_density(x)
+
+        hidden, features, f, density = jax.eval_shape(run, single, jax.random.key(1))
         assert features.dtype == covariance.dtype == f.dtype == density.dtype == jnp.float32
         assert all(leaf.dtype == jnp.float32 for leaf in hidden.values())
     np.testing.assert_allclose(covariance, double, atol=2e-5 * double[0, 0])
@@ -291,11 +322,11 @@ def test_single_precision_works_and_agrees(geometry):
 
 def test_spectral_density_ends_at_the_cutoff():
     network = CosNet(width=3, cutoff=2.0, mass=0.5, amplitude=3.0)
-    p = jnp.array([[0.0, 1.0], [2.0, 2.0001]])
+    p = np.array([[0.0, 1.0], [2.0, 2.0001]])
     np.testing.assert_allclose(network.spectral_density(p), [[36.0, 7.2], [9 / 4.25, 0.0]])
     assert network.box is None
     user = CosNet(width=3, spectrum=lambda p, m, d: 0 * p + m)
-    np.testing.assert_allclose(user.spectral_density(jnp.array([0.0, 3.0])), 1.0)
+    np.testing.assert_allclose(user.spectral_density(np.array([0.0, 3.0])), 1.0)
 
 
 def test_for_inputs_takes_box_and_cutoff_from_the_grid():

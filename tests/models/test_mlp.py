@@ -103,7 +103,7 @@ def test_three_layers_with_biases_have_the_shapes_of_their_layers():
 
 
 def test_hidden_weights_are_standard_normal_and_independent(getkey):
-    hidden = Mlp(widths=(300, 200), bias_variance=1.0).sample_hidden(getkey())
+    hidden = Mlp(widths=(300, 200), bias_variance=1.0, dim=2).sample_hidden(getkey())
     drawn = np.concatenate([np.ravel(leaf) for leaf in hidden.values()])
     assert abs(np.mean(drawn)) * math.sqrt(drawn.size) < norm.isf(0.5e-4)
     assert abs(np.var(drawn) - 1) * math.sqrt(drawn.size / 2) < norm.isf(0.5e-4)
@@ -237,7 +237,7 @@ def test_layers_are_the_network_written_out(name):
 
 def test_raw_weights_have_their_raw_prior(getkey):
     """W ~ N(0, σ_w²) of its layer, b ~ N(0, σ_b²): as the model declares them and as they are drawn."""
-    network = Mlp((200, 100), "relu", (1.7, 0.5, 2.0), (0.2, 0.3, 0.0), dim=2, fan_in=False)
+    network = Mlp((300, 200), "relu", (1.7, 0.5, 2.0), (0.2, 0.3, 0.0), dim=2, fan_in=False)
     variances = {"W0": 1.7, "W1": 0.5, "b0": 0.2, "b1": 0.3, "readout": 2.0}
 
     @jax.jit
@@ -245,7 +245,7 @@ def test_raw_weights_have_their_raw_prior(getkey):
         trace = handlers.trace(handlers.substitute(network, values)).get_trace(X, np.zeros(3))
         return {name: trace[name]["fn"].variance for name in variances}
 
-    found, drawn = declared(numbers(network) | {"readout": np.ones(100)}), network.sample_hidden(getkey())
+    found, drawn = declared(numbers(network) | {"readout": np.ones(200)}), network.sample_hidden(getkey())
     for name, variance in variances.items():
         np.testing.assert_allclose(found[name], variance, rtol=1e-12)
     for name, leaf in drawn.items():
