@@ -20,7 +20,8 @@ from brg_prob.results import build_tree, key_to_json
 # Number of array elements that one batch of draws may hold at once (256 MB in float64).
 _BATCH_ELEMENTS = 2**25
 
-Draw = Callable[[Array], dict[str, Array]]
+Parts = tuple[Callable[[Array], Any], Callable[[Any], dict[str, Array]]]
+"""The random numbers of a key, and what one draw is made of them."""
 
 
 def sample_prior(
@@ -73,9 +74,14 @@ def sample_prior(
     if draws < 1 or (batch_size is not None and batch_size < 1):
         raise ValueError(f"draws = {draws} and batch_size = {batch_size} must be at least 1")
     by_readout = _drawn_by_readout(network, covariates)
-    one = _readout_draw(network, x) if by_readout else _model_draw(network, x, covariates)
-    size = even_batch(draws, _batch_size(one, key, draws) if batch_size is None else batch_size)
-    batch = _readout_batch(network, x) if by_readout else jax.vmap(one)
+    parts = _readout_parts(network, x) if by_readout else _model_parts(network, x, covariates)
+    size = even_batch(draws, _batch_size(parts, key, draws) if batch_size is None else batch_size)
+    random, made = parts
+
+    def batch(keys: Array) -> dict[str, Array]:
+        # random numbers one by one: under vmap they take twice as long to compile
+        return jax.vmap(made)(jax.lax.map(random, keys))
+
     values = jax.jit(lambda keys: map_batches(batch, keys, size))(jax.random.split(key, draws))
     variables = {name: value[None] for name, value in values.items()}
     return build_tree(
@@ -93,20 +99,7 @@ def _drawn_by_readout(network: Any, covariates: Mapping[str, Any] | None) -> boo
     return isinstance(network, LinearReadout) and not covariates
 
 
-def _readout_draw(network: Any, x: Array) -> Draw:
-    """Return the function key → one draw of a linear readout: hidden layers, weights, noise."""
-    random, values = _readout_parts(network, x)
-    return lambda key: values(random(key))
-
-
-def _readout_batch(network: Any, x: Array) -> Draw:
-    """Return the same for many keys, (S,)."""
-    random, values = _readout_parts(network, x)
-    # random numbers one by one: under vmap they take twice as long to compile
-    return lambda keys: jax.vmap(values)(jax.lax.map(random, keys))
-
-
-def _readout_parts(network: Any, x: Array) -> tuple[Callable[[Array], Any], Callable[[Any], Any]]:
+def _readout_parts(network: Any, x: Array) -> Parts:
     """Return the random numbers of a key, and what a draw is made of them."""
 
     def random(key: Array) -> tuple[Hidden, Array, Array]:
@@ -114,7 +107,9 @@ def _readout_parts(network: Any, x: Array) -> tuple[Callable[[Array], Any], Call
         hidden = dict(network.sample_hidden(hidden_key))
         dtype = jax.eval_shape(network.features, x, hidden).dtype
         weights = jax.random.normal(weight_key, network.readout_prior(hidden).mean.shape, dtype)
-        return hidden, weights, jax.random.normal(noise_key, (), dtype)
+        # only where it is used: a random number takes long to compile
+        spread = network.noise_spread > 0
+        return hidden, weights, jax.random.normal(noise_key, (), dtype) if spread else jnp.zeros((), dtype)
 
     def values(numbers: tuple[Hidden, Array, Array]) -> dict[str, Array]:
         hidden, xi, log_noise = numbers
@@ -129,24 +124,31 @@ def _readout_parts(network: Any, x: Array) -> tuple[Callable[[Array], Any], Call
     return random, values
 
 
-def _model_draw(model: Model, x: Array, covariates: Mapping[str, Any] | None) -> Draw:
-    """Return the function key → field and scalar sites of one run of a model."""
+def _model_parts(model: Model, x: Array, covariates: Mapping[str, Any] | None) -> Parts:
+    """Return the latent sites of a key, and field and scalar sites of the model's run at these."""
     sites = read_model(model, x, covariates=covariates)
     options = dict(covariates or {})
 
-    def draw(key: Array) -> dict[str, Array]:
+    def random(key: Array) -> tuple[Array, dict[str, Array]]:
         trace = handlers.trace(handlers.seed(model, key)).get_trace(x, None, **options)
+        return key, {name: trace[name]["value"] for name in sites.latent_names}
+
+    def values(numbers: tuple[Array, dict[str, Array]]) -> dict[str, Array]:
+        key, latent = numbers  # the key again, for what is no site: the rows of a subsampled plate
+        run = handlers.substitute(handlers.seed(model, key), data=latent)
+        trace = handlers.trace(run).get_trace(x, None, **options)
         scalars = {name: trace[name]["value"] for name in sites.hyperparameters if name != "f"}
         return {"f": field(trace, sites.observation), **scalars}
 
-    return draw
+    return random, values
 
 
-def _batch_size(draw: Draw, key: Array, draws: int) -> int:
+def _batch_size(parts: Parts, key: Array, draws: int) -> int:
     """Return how many draws fit a batch, from the sizes of all intermediate arrays of one draw.
 
     Their sum bounds what the compiler may keep alive, so the estimate errs on the small side.
     """
-    equations = jax.make_jaxpr(draw)(key).jaxpr.eqns
+    random, made = parts
+    equations = jax.make_jaxpr(lambda one: made(random(one)))(key).jaxpr.eqns
     elements = sum(math.prod(getattr(out.aval, "shape", ())) for eqn in equations for out in eqn.outvars)
     return max(1, min(draws, _BATCH_ELEMENTS // max(elements, 1)))

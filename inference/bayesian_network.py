@@ -45,7 +45,7 @@ def study(small: bool) -> Study:
                 f"the Nile at Aswan, {rows[0, 0]:.0f} to {rows[-1, 0]:.0f} (Durbin, Koopman 2001, in "
                 f"statsmodels), {len(rows)} years, standardised"
             ),
-            inputs=("year, standardised",),
+            inputs=("standardised year",),
             targets=("flow",),
             units={"flow": "10⁸ m³"},
             preparation=Standardisation(

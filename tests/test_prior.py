@@ -8,6 +8,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
+from numpyro import handlers
 from scipy import stats
 from scipy.integrate import quad
 
@@ -120,6 +121,20 @@ def test_a_model_without_f_and_with_covariates():
     )
 
 
+def test_a_draw_is_one_run_of_the_model_with_the_rows_that_a_plate_has_drawn():
+    def model(x, y=None):
+        w = numpyro.sample("w", dist.Normal(0.0, 1.0).expand([6]).to_event(1))
+        with numpyro.plate("rows", 6, subsample_size=2) as rows:
+            f = numpyro.deterministic("f", x[:, 0] * w[rows].sum())
+        numpyro.sample("y", dist.Normal(f, 1.0).to_event(1), obs=y)
+
+    key = jax.random.key(6)
+    f = sample_prior(model, X, key=key, draws=3)["prior/f"].values[0]
+    for own, one in zip(f, jax.random.split(key, 3), strict=True):
+        run = handlers.trace(handlers.seed(model, one)).get_trace(X)
+        np.testing.assert_allclose(own, run["f"]["value"], rtol=1e-12)
+
+
 @pytest.mark.parametrize("wrap", [lambda net: net, plain], ids=["readout", "model"])
 def test_lattice_cosnet_draws_have_the_free_propagator(wrap):
     """T4 on an equispaced grid, held against 1/(p² + m²); a mass wrong by a fifth is rejected."""
@@ -156,9 +171,8 @@ def test_bad_arguments_are_refused():
 
 def test_memory_is_bounded_for_wide_networks():
     """Default batches of a network with 2e5 weights on 100 points stay far below all draws at once."""
-    from brg_prob.prior import _batch_size, _readout_draw
+    from brg_prob.prior import _batch_size, _readout_parts
 
     wide = Relu(width=200_000)
-    draw = _readout_draw(wide, jnp.zeros((100, 1)))
-    assert _batch_size(draw, jax.random.key(0), 1000) == 1
-    assert _batch_size(_readout_draw(Relu(), X), jax.random.key(0), 1000) == 1000
+    assert _batch_size(_readout_parts(wide, jnp.zeros((100, 1))), jax.random.key(0), 1000) == 1
+    assert _batch_size(_readout_parts(Relu(), X), jax.random.key(0), 1000) == 1000
