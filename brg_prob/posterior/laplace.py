@@ -9,7 +9,9 @@ curvature of such a direction is zero where the prior is flat, and rounding deci
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import jax
@@ -106,29 +108,47 @@ class Laplace:
         ValueError
             A Hessian that is not positive definite where the optimiser ends, or no finite density there.
         """
+        along = self.along(network, data, key=key, draws=draws, scales=[observations], start=start)
+        return next(along)
+
+    def along(
+        self,
+        network: Any,
+        data: Data,
+        *,
+        key: Array,
+        draws: int,
+        scales: Sequence[float],
+        start: xr.DataTree | None = None,
+    ) -> Iterator[xr.DataTree]:
+        """Yield the tree of each T of ``scales``, each from the last one's mean; compiled once for all."""
         conditioned = Conditioned.of(network, data.x, data.y, likelihood_factors=self.likelihood_factors)
         self._check(conditioned)
         model = WhitenedModel.of(conditioned, caller="Laplace()")
-        start_key, draw_key = jax.random.split(key)
-        first = _starting_point(model, start, start_key)
-        weight = jnp.asarray(observations, first.dtype)
-
+        held_out = held_out_data(conditioned, data)
         derivatives = jax.jit(model.derivatives)
-        found = find_mode(lambda z: derivatives(z, weight), first, iterations=self.iterations)
-        attrs = self._judged(found) | {
-            "engine": "laplace",
-            "observations": observations,
-            "independent": 1,
-            "key": key_to_json(key),
-            "curvature": self.curvature,
-        }
-        z, precision = jnp.asarray(found.z), jnp.asarray(found.precision)
-        if self.curvature == "fisher":
-            precision = _expected_precision(model, z, observations)
-        drawn = jax.jit(lambda z, precision, key: draw_laplace(model, z, precision, key, draws))
-        values = drawn(z, precision, draw_key)
-        own = {name: np.asarray(value)[None] for name, value in values.items()}
-        return model_tree(conditioned, own, held_out=held_out_data(conditioned, data), attrs=attrs)
+        centre = jax.jit(partial(_centre, model))
+        drawn = jax.jit(partial(draw_laplace, model, draws=draws))
+        for number, observations in enumerate(scales):
+            own = key if len(scales) == 1 else jax.random.fold_in(key, number)
+            start_key, draw_key = jax.random.split(own)
+            first = _starting_point(model, centre, start, start_key)
+            weight = jnp.asarray(observations, first.dtype)
+            found = find_mode(partial(_at_weight, derivatives, weight), first, iterations=self.iterations)
+            attrs = self._judged(found) | {
+                "engine": "laplace",
+                "observations": observations,
+                "independent": 1,
+                "key": key_to_json(own),
+                "curvature": self.curvature,
+            }
+            z, precision = jnp.asarray(found.z), jnp.asarray(found.precision)
+            if self.curvature == "fisher":
+                precision = _expected_precision(model, z, observations)
+            values = drawn(z, precision, draw_key)
+            sites = {name: np.asarray(value)[None] for name, value in values.items()}
+            start = model_tree(conditioned, sites, held_out=held_out, attrs=attrs)
+            yield start
 
     def _check(self, conditioned: Conditioned) -> None:
         """Refuse expected information of what has none."""
@@ -181,17 +201,25 @@ def draw_laplace(
     return jax.lax.map(model.values, at, batch_size=even_batch(draws, 1024))
 
 
-def _starting_point(model: WhitenedModel, start: xr.DataTree | None, key: Array) -> Array:
+def _at_weight(derivatives: Callable[..., Any], weight: Array, z: Array) -> tuple[Any, Any, Any]:
+    """Return E, its gradient and its Hessian at z and T = ``weight``."""
+    found: tuple[Any, Any, Any] = derivatives(z, weight)
+    return found
+
+
+def _starting_point(
+    model: WhitenedModel, centre: Callable[..., Array], start: xr.DataTree | None, key: Array
+) -> Array:
     """Return the mean of the draws of another fit, else a small random point, (D,)."""
-    coordinates = model.coordinates
     if start is None:
-        return _START * jax.random.normal(key, (coordinates.dimension,))
+        return _START * jax.random.normal(key, (model.coordinates.dimension,))
     flat = {name: v.reshape(-1, *v.shape[2:]) for name, v in site_values(start).items()}
+    return centre({name: jnp.asarray(value) for name, value in flat.items()})
 
-    @jax.jit
-    def centre(values: dict[str, Array]) -> Array:
-        z = jax.lax.map(lambda one: coordinates.flatten(coordinates.forward(one)), values)
-        return jnp.mean(z, axis=0)
 
-    found = centre({name: jnp.asarray(value) for name, value in flat.items()})
+def _centre(model: WhitenedModel, values: dict[str, Array]) -> Array:
+    """Return the mean of draws in z, (D,), 0 where it is not finite; pure."""
+    coordinates = model.coordinates
+    z = jax.lax.map(lambda one: coordinates.flatten(coordinates.forward(one)), values)
+    found = jnp.mean(z, axis=0)
     return jnp.where(jnp.isfinite(found), found, 0.0)

@@ -20,7 +20,7 @@ from brg_prob.posterior.mode import WhitenedModel, find_mode
 
 DRAWS = 4000
 NOISE = 0.5
-X = jnp.linspace(-1, 1, 12)[:, None]
+X = np.linspace(-1, 1, 12)[:, None]
 Y = 1.3 * X[:, 0] + 0.1
 
 
@@ -38,9 +38,11 @@ def variance_p(draws, variance):
 
 
 def sum_only(x, y=None):
-    """Two numbers of which the data see the sum alone."""
+    """Two numbers of which the data see the sum alone, and one that only a factor of the prior knows."""
     a = numpyro.sample("a", dist.Normal(0.0, 1.0))
     b = numpyro.sample("b", dist.Normal(0.0, 1.0))
+    c = numpyro.sample("c", dist.Normal(0.0, 1.0))
+    numpyro.factor("bowl", -1.5 * c**2)
     numpyro.sample("y", dist.Normal((a + b) * x[:, 0], NOISE), obs=y)
 
 
@@ -71,18 +73,24 @@ def whitened(model):
     return made, jax.jit(made.derivatives)
 
 
-@pytest.mark.parametrize("observations", [12.0, 3.0, 0.2, 0.0])
-def test_a_linear_gaussian_model_is_exact_at_any_weight_of_the_data(observations):
-    model, derivatives = whitened(sloped)
-    found = find_mode(lambda z: derivatives(z, observations), np.full(3, 0.3), iterations=100)
+@jax.jit
+def sloped_weights(z):
+    """Return the weights of ``sloped`` at z, (3,), and their derivatives by z."""
 
     def weights(z):
-        values = model.values(z)
+        values = whitened(sloped)[0].values(z)
         return jnp.concatenate([values["slope"][None], values["rest"]])
 
-    jacobian = np.asarray(jax.jacobian(weights)(jnp.asarray(found.z)))
+    return weights(z), jax.jacfwd(weights)(z)
+
+
+@pytest.mark.parametrize("observations", [12.0, 3.0, 0.2, 0.0])
+def test_a_linear_gaussian_model_is_exact_at_any_weight_of_the_data(observations):
+    _, derivatives = whitened(sloped)
+    found = find_mode(lambda z: derivatives(z, observations), np.full(3, 0.3), iterations=100)
+    weights, jacobian = (np.asarray(part) for part in sloped_weights(found.z))
     mean, covariance = linear_oracle(observations)
-    np.testing.assert_allclose(weights(jnp.asarray(found.z)), mean, atol=1e-8)
+    np.testing.assert_allclose(weights, mean, atol=1e-8)
     ours = jacobian @ np.linalg.inv(found.precision) @ jacobian.T
     np.testing.assert_allclose(ours, covariance, atol=1e-8)
     other, wrong = linear_oracle(observations + 0.1)  # negative control: another T is told apart
@@ -90,13 +98,15 @@ def test_a_linear_gaussian_model_is_exact_at_any_weight_of_the_data(observations
     assert np.abs(mean - other).max() > 1e-4
 
 
-def test_a_direction_the_data_say_nothing_of_keeps_its_prior_width():
+def test_a_direction_the_data_say_nothing_of_keeps_its_prior_width_and_factors_count():
     tree = run(sum_only)
-    a, b = (tree["posterior"][name].values[0] for name in "ab")
+    a, b, c = (tree["posterior"][name].values[0] for name in "abc")
     seen = 2 * np.sum(np.asarray(X) ** 2) / NOISE**2
     assert variance_p((a - b) / np.sqrt(2), 1.0) > 1e-3
     assert variance_p((a + b) / np.sqrt(2), 1 / (1 + seen)) > 1e-3
     assert variance_p((a - b) / np.sqrt(2), 1 / (1 + seen)) < 1e-9  # the test tells them apart
+    assert variance_p(c, 0.25) > 1e-3
+    assert variance_p(c, 1.0) < 1e-9
     assert tree.attrs["converged"] == 1
 
 
@@ -176,22 +186,16 @@ def test_inverted_distribution_functions_have_second_derivatives():
     assert second == pytest.approx(-first * (z + first * (1 / theta - 3.0)), rel=1e-9)
 
 
-def test_factors_count_and_a_model_without_a_mode_is_refused():
-    def bowl(strength):
-        def model(x, y=None):
-            a = numpyro.sample("a", dist.Normal(0.0, 1.0))
-            numpyro.factor("bowl", -0.5 * strength * a**2)
-            numpyro.sample("y", dist.Normal(0.0 * a * x[:, 0], NOISE), obs=y)
+def test_a_model_without_a_mode_is_refused():
+    def hill(x, y=None):
+        a = numpyro.sample("a", dist.Normal(0.0, 1.0))
+        numpyro.factor("hill", 0.5 * a**2)
+        numpyro.sample("y", dist.Normal(0.0 * a * x[:, 0], NOISE), obs=y)
 
-        return model
-
-    draws = run(bowl(3.0))["posterior"]["a"].values
-    assert variance_p(draws, 0.25) > 1e-3
-    assert variance_p(draws, 1.0) < 1e-9
     with pytest.raises(ValueError, match=r"the Hessian has the eigenvalue .* no mode; use NUTS"):
-        run(bowl(-1.0), draws=5)
+        run(hill, draws=5)
     with pytest.raises(ValueError, match="factor 'bowl' of the prior has no expected information"):
-        run(bowl(3.0), draws=5, engine=Laplace(curvature="fisher"))
+        run(sum_only, draws=5, engine=Laplace(curvature="fisher"))
 
 
 def test_expected_and_observed_curvature_differ_by_what_the_theory_says():
@@ -213,17 +217,27 @@ def test_expected_and_observed_curvature_differ_by_what_the_theory_says():
         assert tree.attrs["curvature"] == curvature
 
 
-def test_a_warm_start_is_already_there_and_too_few_steps_are_reported():
+def test_a_ladder_starts_where_it_is_already_compiles_once_and_too_few_steps_are_reported():
+    runs = []
+
     def waiting(x, y=None):
+        runs.append(x)
         level = numpyro.sample("level", dist.Normal(0.0, 2.0))
         slope = numpyro.sample("slope", dist.Normal(0.0, 2.0))
         numpyro.sample("y", dist.Exponential(jnp.exp(level + slope * x[:, 0])), obs=y)
 
     times = np.exp(-np.linspace(-4.0, 6.0, 12))
-    cold = run(waiting, times, draws=200)
-    warm = run(waiting, times, draws=200, start=cold)
-    stopped = run(waiting, times, draws=200, engine=Laplace(iterations=1))
-    assert cold.attrs["converged"] == warm.attrs["converged"] == 1
+    data, key = as_data(X, times), jax.random.key(0)
+    options = {"draws": 200, "key": jax.random.fold_in(key, 0), "observations": 12.0}
+    cold = Laplace().fit(waiting, data, **options)
+    along = Laplace().along(waiting, data, key=key, draws=200, scales=[12.0, 3.0], start=cold)
+    warm, count = next(along), len(runs)
+    further = next(along)
+    assert len(runs) == count
+    assert (warm.attrs["observations"], further.attrs["observations"]) == (12.0, 3.0)
+    assert further["posterior"]["slope"].std() > 1.5 * warm["posterior"]["slope"].std()
+    stopped = Laplace(iterations=1).fit(waiting, data, **options)
+    assert cold.attrs["converged"] == warm.attrs["converged"] == further.attrs["converged"] == 1
     assert warm.attrs["iterations"] < cold.attrs["iterations"]
     assert stopped.attrs["converged"] == 0
     assert stopped.attrs["status"].startswith("NOT converged after")
