@@ -112,11 +112,11 @@ def connected_four_point(
     biases = np.asarray(checked_variance("bias_variance", bias_variance, 1, points.dtype))
     inputs = np.asarray(points, dtype=np.float64)[tuples]
     covariance = biases[0] + weights[0] * inputs @ inputs.transpose(0, 2, 1) / points.shape[1]
-    fourth, error = neuron_four_point(covariance, act)
-    k = _two_point(covariance, act)
+    fourth, error = (np.asarray(each) for each in neuron_four_point(covariance, act))
+    k = np.asarray(_two_point(covariance, act))
     disconnected = k[:, 0, 1] * k[:, 2, 3] + k[:, 0, 2] * k[:, 1, 3] + k[:, 0, 3] * k[:, 1, 2]
     scale = float(weights[1]) ** 2 / width
-    return FourPoint(scale * (3 * fourth - disconnected), scale * 3 * error)
+    return FourPoint(jnp.asarray(scale * (3 * fourth - disconnected)), jnp.asarray(scale * 3 * error))
 
 
 def neuron_four_point(covariance: ArrayLike, activation: Any) -> FourPoint:
@@ -137,22 +137,24 @@ def neuron_four_point(covariance: ArrayLike, activation: Any) -> FourPoint:
     """
     act, matrices = resolved(activation), np.asarray(covariance)
     dtype = jnp.result_type(float)
-    value, error = (jnp.zeros(len(matrices), dtype) for _ in range(2))
+    value, error = (np.zeros(len(matrices), dtype) for _ in range(2))
     roots, ranks = _roots(np.asarray(matrices, dtype=np.float64))
-    variances = jnp.asarray(np.diagonal(matrices, axis1=1, axis2=2), dtype)
+    variances = np.asarray(np.diagonal(matrices, axis1=1, axis2=2), dtype)
     for rank in np.unique(ranks):
         which = np.flatnonzero(ranks == rank)
-        factors = jnp.asarray(roots[which, :, :rank], dtype)
-        fine, coarse = (_averaged(factors, variances[which], act, int(rank), m) for m in NODES[int(rank)])
-        rounding = 8 * float(jnp.finfo(dtype).eps) * jnp.abs(fine)
-        value, error = value.at[which].set(fine), error.at[which].set(jnp.abs(fine - coarse) + rounding)
-    return FourPoint(value, error)
+        factors = np.asarray(roots[which, :, :rank], dtype)
+        fine, coarse = (
+            np.asarray(_averaged(factors, variances[which], act, int(rank), m)) for m in NODES[int(rank)]
+        )
+        rounding = 8 * float(np.finfo(dtype).eps) * np.abs(fine)
+        value[which], error[which] = fine, np.abs(fine - coarse) + rounding
+    return FourPoint(jnp.asarray(value), jnp.asarray(error))
 
 
 def _two_point(covariance: NDArray[Any], act: Activation) -> Array:
     """Return k_ij = E[φ_iφ_j], (M, 4, 4)."""
-    c = jnp.asarray(covariance, dtype=float)
-    variance = jnp.diagonal(c, axis1=1, axis2=2)
+    c = np.asarray(covariance, dtype=jnp.result_type(float))
+    variance = np.diagonal(c, axis1=1, axis2=2)
     act = tuned_to(act, float(variance.max()))
     return act.dual(variance[:, :, None], variance[:, None, :], c)
 

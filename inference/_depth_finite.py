@@ -35,12 +35,15 @@ def measure_cumulant(name: str, draws: int, seed: int) -> Found:
 
     @jax.jit
     def fields(key: Any) -> Any:
-        def one(key: Any) -> Any:
+        def numbers(key: Any) -> Any:
             hidden_key, readout_key = jax.random.split(key)
-            features = network.features(x, network.sample_hidden(hidden_key))
-            return features @ jax.random.normal(readout_key, features.shape[1:])
+            hidden = network.sample_hidden(hidden_key)
+            shape = jax.eval_shape(network.features, x, hidden).shape[1:]
+            return hidden, jax.random.normal(readout_key, shape)
 
-        return jax.vmap(one)(jax.random.split(key, draws))
+        # random numbers one by one: under vmap they take seconds to compile
+        drawn = jax.lax.map(numbers, jax.random.split(key, draws))
+        return jax.vmap(lambda hidden, weights: network.features(x, hidden) @ weights)(*drawn)
 
     found = cumulant(np.asarray(fields(jax.random.key(seed)))[None], TUPLES, independent=True)
     variances = {name: OPTIONS[name] for name in ("weight_variance", "bias_variance")}

@@ -153,8 +153,8 @@ def measure_phases(name: str, layers: int = LAYERS) -> Found:
     act, settings = activation(name), settings_of(name)
     starts = (1.0, 0.25, 4.0)  # K¹ in units of K*; the first pair starts at K*
     rows = [(s.weight_variance, s.bias_variance, f * s.variance) for s in settings for f in starts]
-    weight, bias, variance = jnp.asarray(rows, dtype=float).T
-    k, c = pair_flow(act, weight, bias, variance, jnp.zeros(len(rows)), layers)
+    weight, bias, variance = np.asarray(rows, dtype=float).T
+    k, c = pair_flow(act, weight, bias, variance, np.zeros(len(rows)), layers)
     shape = (layers + 1, len(settings), len(starts))
     k, c = np.asarray(k).reshape(shape), np.asarray(c).reshape(shape)
     found = [_phase(s, k[:, i], c[:, i, 0]) for i, s in enumerate(settings)]

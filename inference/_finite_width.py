@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -107,7 +108,7 @@ def finite_width_deviation(
     both, n = np.concatenate([x, points]), len(x)
     ridge = network.noise**2 * n / (n if observations is None else observations)
     kernel = np.asarray(network.kernel(both, both), dtype=float)
-    at_limit = float(_variance(jnp.asarray(kernel if limit is None else limit), n, ridge))
+    at_limit = float(_variance(np.asarray(kernel if limit is None else limit), n, ridge))
     # with more hidden layers E K_N is not K, and the linear part is not known to vanish on average
     linear = _linear_part(kernel, n, ridge) if isinstance(network, Covariance) else np.zeros_like(kernel)
     counts = [members] * len(widths) if isinstance(members, int) else list(members)
@@ -129,20 +130,28 @@ def _draws(
 ) -> Iterator[NDArray[Any]]:
     """Yield posterior variance and linear part, (2, batch), of hidden draws."""
     kernel, linear, n, ridge = given
+    shapes = jax.eval_shape(network.sample_hidden, jax.random.key(0))
+    for _ in range(-(-members // _BATCH)):
+        # hidden sites are standard normal; numpy's spare a compilation at every width
+        hidden = {name: rng.standard_normal((_BATCH, *leaf.shape)) for name, leaf in shapes.items()}
+        yield np.asarray(_measured(network, x, hidden, kernel, linear, n, ridge)).T
+
+
+@partial(jax.jit, static_argnames=("network", "n"))
+def _measured(
+    network: Any, x: Array, drawn: dict[str, Array], kernel: Array, linear: Array, n: int, ridge: float
+) -> Array:
+    """Return posterior variance and linear part of each of a batch of networks, (batch, 2)."""
 
     def one(hidden: dict[str, Array]) -> Array:
         features = network.features(x, hidden)
         own = features @ features.T
         return jnp.stack([_variance(own, n, ridge), jnp.sum(linear * (own - kernel))])
 
-    compiled = jax.jit(jax.vmap(one))
-    shapes = jax.eval_shape(network.sample_hidden, jax.random.key(0))
-    for _ in range(-(-members // _BATCH)):
-        # hidden sites are standard normal; numpy's spare a compilation at every width
-        hidden = {name: rng.standard_normal((_BATCH, *leaf.shape)) for name, leaf in shapes.items()}
-        yield np.asarray(compiled(hidden)).T
+    return jax.vmap(one)(drawn)
 
 
+@partial(jax.jit, static_argnames="n")
 def _variance(kernel: Array, n: int, ridge: float) -> Array:
     """Return the posterior variance averaged over the points behind the first n rows."""
     cross, prior = kernel[n:, :n], kernel[n:, n:]
@@ -182,4 +191,4 @@ def leading_correction(kernel: ArrayLike, kernel_covariance: ArrayLike, n: int, 
     inverse = np.linalg.inv(kernel[:n, :n] + ridge * np.eye(n))
     change = np.asarray(kernel_covariance)[:, :n, :, :n]
     second = -np.einsum("ai,ipkq,pq,ak->", v, change, inverse, v, optimize=True) / len(v)
-    return float(second / np.asarray(_variance(jnp.asarray(kernel), n, ridge)))
+    return float(second / np.asarray(_variance(kernel, n, ridge)))

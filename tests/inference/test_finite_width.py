@@ -45,7 +45,7 @@ def cumulant_kernel_covariance():
     """The same from the exact fourth cumulant of a network of one neuron, tuple by tuple."""
     tuples = np.array(list(itertools.combinations_with_replacement(range(len(BOTH)), 4)))
     options = {"activation": "erf", "weight_variance": 1.5, "bias_variance": 0.1}
-    cumulant = connected_four_point(BOTH, tuples, width=1, **options).value
+    cumulant = np.asarray(connected_four_point(BOTH, tuples, width=1, **options).value)
     k = np.asarray(NETWORK.kernel(BOTH, BOTH)) - 0.1
     found = np.empty((len(BOTH),) * 4)
     for at, value in zip(tuples, cumulant, strict=True):
