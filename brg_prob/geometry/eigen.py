@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from brg_prob.batching import even_batch
 from brg_prob.geometry.jacobian import ScoreJacobian
 from brg_prob.geometry.lanczos import Operator, lanczos
 
@@ -100,7 +101,8 @@ def exact_diagonal(jacobian: ScoreJacobian, points: Array, *, batch: int = 8) ->
             def column(index: Array) -> Array:
                 return jnp.sum(jnp.square(push(zero.at[index].set(1))))
 
-            return jax.lax.map(column, jnp.arange(jacobian.columns), batch_size=batch)
+            size = even_batch(jacobian.columns, batch)
+            return jax.lax.map(column, jnp.arange(jacobian.columns), batch_size=size)
         pull = jax.vjp(jacobian.function(point), zero)[1]
         empty = jnp.zeros((jacobian.rows,), point.dtype)
 

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from brg_prob.batching import even_batch
 from brg_prob.geometry.observation import embedded, unwrapped
 from brg_prob.network.conditioned import Conditioned
 
@@ -145,10 +146,11 @@ class ScoreJacobian:
             zero = jnp.zeros((self.columns,), point.dtype)
             if self.columns <= self.rows:
                 push = jax.linearize(self.function(point), zero)[1]
-                return jax.lax.map(push, jnp.eye(self.columns, dtype=point.dtype), batch_size=batch).T
+                units = jnp.eye(self.columns, dtype=point.dtype)
+                return jax.lax.map(push, units, batch_size=even_batch(self.columns, batch)).T
             pull = jax.vjp(self.function(point), zero)[1]
             units = jnp.eye(self.rows, dtype=point.dtype)
-            return jax.lax.map(lambda row: pull(row)[0], units, batch_size=batch)
+            return jax.lax.map(lambda row: pull(row)[0], units, batch_size=even_batch(self.rows, batch))
 
         return jax.lax.map(one, points) / points.shape[0] ** 0.5
 
