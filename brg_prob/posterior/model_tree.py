@@ -27,6 +27,9 @@ KIND = "model"
 """Attribute ``kind`` of the trees made here; those of linear readouts have none."""
 
 _BATCH_ELEMENTS = 1 << 24
+_SMALL = 1 << 26
+"""Draws × rows × parameters below which draws go one by one: less to compute than a batch is to compile."""
+
 _SAMPLE = ("chain", "draw")
 _RESERVED = frozenset({"f", "inputs"})
 
@@ -115,14 +118,18 @@ def _at_draws(conditioned: Conditioned, values: Values, *, predictive: Array | N
     """Return field, log-likelihoods, log priors (and y drawn anew), each with leading axes (chain, draw)."""
     chains, draws = next(iter(values.values())).shape[:2]
     flat = {name: jnp.asarray(v).reshape(chains * draws, *v.shape[2:]) for name, v in values.items()}
-    size = max(1, _BATCH_ELEMENTS // max(1, conditioned.x.shape[0] * 64))
-    mapped = _mapped(conditioned, even_batch(chains * draws, size))
+    rows = max(1, conditioned.x.shape[0])
+    small = chains * draws * rows * max(1, conditioned.sites.parameters) <= _SMALL
+    size = max(1, _BATCH_ELEMENTS // (rows * 64))
+    mapped = _mapped(conditioned, None if small else even_batch(chains * draws, size))
     found = mapped(jnp.arange(chains * draws), flat, predictive)
     return jax.tree.map(lambda leaf: np.asarray(leaf).reshape(chains, draws, *leaf.shape[1:]), found)
 
 
 @lru_cache(maxsize=32)
-def _mapped(conditioned: Conditioned, batch: int) -> Callable[[Array, Any, Array | None], dict[str, Any]]:
+def _mapped(
+    conditioned: Conditioned, batch: int | None
+) -> Callable[[Array, Any, Array | None], dict[str, Any]]:
     """Return the compiled function of numbered draws; one program serves all trees of the same model."""
 
     def all_draws(numbers: Array, values: Any, predictive: Array | None) -> dict[str, Any]:

@@ -29,7 +29,6 @@ from numpyro.infer.util import log_density
 from numpyro.optim import optax_to_numpyro
 from scipy import stats
 
-from brg_prob.batching import even_batch
 from brg_prob.network import Conditioned
 from brg_prob.options import nearest
 from brg_prob.posterior.engine import Data
@@ -162,7 +161,7 @@ class SVI:
         svi = NumpyroSVI(model, guide, self._optimiser(), Trace_ELBO(num_particles=self.particles))
         before, after, losses = self._train(svi, train_key)
         keys = jax.random.split(draw_key, max(draws, _RATIOS))
-        at = _importance(model, guide, keys.size)
+        at = _importance(model, guide)
         (_, old), (values, ratios) = at(before, keys), at(after, keys)
         attrs = judged(np.asarray(old, float), np.asarray(ratios, float))
         attrs |= {
@@ -259,8 +258,8 @@ def judged(before: np.ndarray, after: np.ndarray) -> dict[str, Attribute]:
     }
 
 
-def _importance(model: Callable[[], Any], guide: Callable[..., Any], count: int) -> Callable[..., Any]:
-    """Return the compiled (parameters of the guide, keys) → its draws and log p − log q of each, (count,)."""
+def _importance(model: Callable[[], Any], guide: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the compiled (parameters of the guide, keys (S,)) → its draws, log p − log q of each, (S,)."""
 
     def one(params: Mapping[str, Any], key: Array) -> tuple[dict[str, Array], Array]:
         log_q, trace = log_density(handlers.seed(guide, key), (), {}, params)
@@ -268,8 +267,8 @@ def _importance(model: Callable[[], Any], guide: Callable[..., Any], count: int)
         log_p, _ = log_density(model, (), {}, values)
         return values, log_p - log_q
 
-    batch = even_batch(count, 256)
-    return jax.jit(lambda params, keys: jax.lax.map(lambda key: one(params, key), keys, batch_size=batch))
+    # one by one, as in training: under vmap random numbers take twice as long to compile
+    return jax.jit(lambda params, keys: jax.lax.map(lambda key: one(params, key), keys))
 
 
 def _training(losses: np.ndarray) -> xr.DataTree:
