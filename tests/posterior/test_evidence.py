@@ -25,8 +25,8 @@ class OrnsteinUhlenbeck:
     noise: float = 0.5
 
     def covariance(self, x1, x2):
-        distance = jnp.sum(jnp.abs(x1[:, None, :] - x2[None, :, :]), axis=-1)
-        return self.amplitude**2 * jnp.exp(-self.mass * distance) / (2 * self.mass)
+        distance = np.sum(np.abs(np.asarray(x1)[:, None, :] - np.asarray(x2)[None, :, :]), axis=-1)
+        return self.amplitude**2 * np.exp(-self.mass * distance) / (2 * self.mass)
 
 
 def simulate(network, x, key, outputs=None):
@@ -316,7 +316,7 @@ def noise_case(observations, *, centre=0.5, spread=0.8, rank=None, outputs=2, n=
 CASES = {
     "T = n": {"observations": 25.0},
     "tempered": {"observations": 1.7},
-    "low rank": {"observations": 25.0, "rank": 4},
+    "low rank": {"observations": 25.0, "rank": 5},
     "prior in conflict with the data": {"observations": 25.0, "centre": 30.0, "spread": 0.05},
     "wide prior": {"observations": 25.0, "spread": 4.0, "sigma": 1e-3, "rank": 5},
 }
@@ -373,32 +373,35 @@ def test_draws_repeat_for_a_key():
     np.testing.assert_array_equal(found.sample(jax.random.key(1), 50), found.sample(jax.random.key(1), 50))
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@jax.jit
+def member_noise(values, coefficients, observations):
+    """Return log evidence, mean of log σ and quadrature error of one member."""
+    found = noise_posterior(
+        values,
+        coefficients,
+        12,
+        residual_sum_squares=0.0,
+        log_prior=lambda u: -0.5 * u**2 - u,
+        observations=observations,
+        centre=1.0,
+        spread=1.0,
+    )
+    return found.log_evidence, found.mean(jnp.log), found.quadrature_error
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_noise_posterior_under_jit_and_vmap_over_members(dtype):
     rng = np.random.default_rng(0)
-    values = jnp.asarray(rng.gamma(1.0, size=(3, 12)), dtype)
-    coefficients = jnp.asarray(rng.normal(size=(3, 12, 1)), dtype)
-
-    def one(values, coefficients, observations):
-        found = noise_posterior(
-            values,
-            coefficients,
-            12,
-            residual_sum_squares=0.0,
-            log_prior=lambda u: -0.5 * u**2 - u,
-            observations=observations,
-            centre=1.0,
-            spread=1.0,
-        )
-        return found.log_evidence, found.mean(jnp.log), found.quadrature_error
-
-    single = jax.jit(one)
-    together = jax.jit(jax.vmap(one, in_axes=(0, 0, None)))(values, coefficients, jnp.asarray(6.0, dtype))
+    values = rng.gamma(1.0, size=(3, 12)).astype(dtype)
+    coefficients = rng.normal(size=(3, 12, 1)).astype(dtype)
+    members = jax.jit(jax.vmap(member_noise, in_axes=(0, 0, None)))
+    together = members(values, coefficients, dtype(6.0))
     assert together[0].dtype == dtype
+    together = [np.asarray(part) for part in together]
     for k in range(3):
-        alone = single(values[k].astype(jnp.float64), coefficients[k].astype(jnp.float64), 6.0)
-        tolerance = 1e-4 if dtype == jnp.float32 else 1e-10
+        alone = member_noise(values[k].astype(float), coefficients[k].astype(float), 6.0)
+        tolerance = 1e-4 if dtype == np.float32 else 1e-10
         np.testing.assert_allclose(
             [together[0][k], together[1][k]], alone[:2], rtol=tolerance, atol=tolerance
         )
-    assert np.all(together[2] < (1e-5 if dtype == jnp.float32 else 1e-10))
+    assert np.all(together[2] < (1e-5 if dtype == np.float32 else 1e-10))
