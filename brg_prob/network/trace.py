@@ -373,6 +373,8 @@ class Tempered(Messenger):
             return
         if isinstance(self.fraction, jax.core.Tracer):
             msg["fn"] = msg["fn"].mask(self.fraction > 0)  # 0 · (−inf) would be NaN
+        elif float(self.fraction) == 1.0:
+            return  # at T = n it is the model itself, and compiles to the same program
         elif float(self.fraction) == 0.0:
             msg["fn"] = msg["fn"].mask(False)
         msg["scale"] = self.fraction if msg["scale"] is None else self.fraction * msg["scale"]
