@@ -7,8 +7,8 @@ How far a Gaussian flow may then be trusted is measured against the posterior sa
 
     python inference/bayesian_network.py [--small] [--out DIR] [--draws N] [--seed N]
 
-prints the measured figures and what they teach, and writes the run folder DIR with its
-report, which ``brg-prob report`` and ``brg-prob compare`` read.
+prints the measured figures and what they teach, and writes the run folder DIR, with its
+report, which ``brg-prob report`` and :func:`brg_prob.load_run` read.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ firm's departure takes, the law can give (T5, T6). On Grunfeld's record, which s
 
     python inference/hierarchical.py [--small] [--out DIR] [--draws N] [--seed N]
 
-prints the measured figures and what they teach, and writes the run folder DIR with its
-report, which ``brg-prob report`` and ``brg-prob compare`` read.
+prints the measured figures and what they teach, and writes the run folder DIR, with its
+report, which ``brg-prob report`` and :func:`brg_prob.load_run` read.
 """
 
 from __future__ import annotations

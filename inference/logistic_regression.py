@@ -5,8 +5,8 @@ does it cost to integrate the others out (T5, T6, T8)? On a public record that s
 
     python inference/logistic_regression.py [--small] [--out DIR] [--draws N] [--seed N]
 
-prints the measured figures and what they teach, and writes the run folder DIR with its
-report, which ``brg-prob report`` and ``brg-prob compare`` read.
+prints the measured figures and what they teach, and writes the run folder DIR, with its
+report, which ``brg-prob report`` and :func:`brg_prob.load_run` read.
 """
 
 from __future__ import annotations

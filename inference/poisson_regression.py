@@ -6,8 +6,8 @@ much. On the RAND health insurance experiment, a record that statsmodels carries
 
     python inference/poisson_regression.py [--small] [--out DIR] [--draws N] [--seed N]
 
-prints the measured figures and what they teach, and writes the run folder DIR with its
-report, which ``brg-prob report`` and ``brg-prob compare`` read.
+prints the measured figures and what they teach, and writes the run folder DIR, with its
+report, which ``brg-prob report`` and :func:`brg_prob.load_run` read.
 """
 
 from __future__ import annotations

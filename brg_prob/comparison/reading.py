@@ -98,8 +98,14 @@ class Reading:
         Raises
         ------
         ValueError
-            A group is missing that this version writes; the message is one line with the remedy.
+            A run without a field theory, or a group is missing that this version writes; the message is one
+            line with the remedy.
         """
+        if run.summary.get("kind") == "model":
+            raise ValueError(
+                f"run {name!r} is of a model without a linear readout, and field theories are compared of "
+                "linear readouts only; leave it out"
+            )
         missing = [group for group in NEEDED if group not in run.tree.children]
         if missing:
             raise ValueError(

@@ -3,15 +3,16 @@
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import statsmodels.api as sm
 
-from brg_prob import load_run
+from brg_prob import compare, load_run
 from inference import _models_page, bayesian_network, hierarchical, logistic_regression, poisson_regression
-from inference._models_figures import Scales
+from inference._models_figures import Figures, Scales
 
 SCRIPTS = {
     "logistic": logistic_regression,
@@ -35,6 +36,8 @@ def finished(name, tmp_path_factory):
             assert script.main(["--small", "--out", str(folder), "--seed", "1"]) == 0
         loaded = load_run(folder)
         assert loaded.summary == json.loads(json.dumps(kept[0].summary))
+        with pytest.raises(ValueError, match="run 'it' is of a model without a linear readout"):
+            compare({"it": loaded})
         assert "What the data determine" in (folder / "report.html").read_text(encoding="utf-8")
         assert printed[0].startswith((folder / _models_page.PAGE).read_text(encoding="utf-8"))
         _done[name] = (script.study(True), loaded.tree, printed[0], loaded.summary)
@@ -104,6 +107,28 @@ def test_regressions_agree_with_algebra_by_hand_and_with_statsmodels(name, tmp_p
         free = model.fit().params
         assert (free - mode) @ curvature @ (free - mode) > 2 * len(mode) * (1 / 50 + 1 / 9)
     assert covariance.shape == (len(mode), len(mode))
+
+
+@pytest.mark.slow
+def test_what_is_said_of_diffusion_follows_the_checks_of_the_run(tmp_path_factory):
+    study, tree, printed, summary = finished("logistic", tmp_path_factory)
+    figures = Figures.of(tree, study)
+    assert figures.teaches()[-1] in " ".join(printed.split())
+    decided = [row["name"] for row in summary["checks"] if row["verdict"] == summary["verdict"]]
+    assert f"{summary['verdict']} by {', '.join(decided)}" in " ".join(printed.split())
+
+    def said(p_value, verdict):
+        rows = [row | {"verdict": verdict, "smallest_detectable": 0.2} for row in figures.checks]
+        scales = replace(figures.scales, p_value=np.array([math.nan, *p_value]))
+        return replace(figures, scales=scales, checks=rows).teaches()[-1]
+
+    second, third = (f"{scale:.3g}" for scale in figures.scales.observations[1:])
+    # Holm: the larger p-value is held against the level itself, not against half of it
+    assert f"told apart at T = {second}, {third} (" in said([0.001, 0.04], "inconsistent")
+    assert f"told apart at T = {second} (" in said([0.024, 0.06], "inconsistent")
+    assert "only tempering is to be trusted" in said([0.024, 0.06], "inconsistent")
+    assert re.search("told apart at no scale .*: diffusion will do", said([0.03, 0.06], "consistent"))
+    assert re.search("no scale .* stays open, as a shift below 0.20", said([0.03, 0.06], "undetermined"))
 
 
 @pytest.mark.slow
