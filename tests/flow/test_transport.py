@@ -51,12 +51,12 @@ def flow_to(whiten, unwhiten, theta, slope, scales):
 
     ``slope`` is the derivative of the field by z, so λ = slope²/σ² per observation.
     """
-    z = jnp.asarray(whiten(theta)).reshape(-1, 1)
-    eigenvalues, start = jnp.array([slope**2 / NOISE**2]), float(N)
+    z = np.asarray(whiten(theta)).reshape(-1, 1)
+    eigenvalues, start = np.array([slope**2 / NOISE**2]), float(N)
     for step, stop in enumerate(scales):
         z = diffuse(z, eigenvalues, start, stop, jax.random.fold_in(jax.random.key(11), step))
         start = stop
-    return np.asarray(unwhiten(z[:, 0])).reshape(SEEDS, DRAWS)
+    return np.asarray(unwhiten(np.asarray(z)[:, 0])).reshape(SEEDS, DRAWS)
 
 
 def posterior_draws(reference):
@@ -82,7 +82,10 @@ def test_a_transported_half_normal_posterior_flows_back_to_its_prior():
     identity = lambda theta: theta  # noqa: E731
     theta = posterior_draws(tempered_cdf(half_normal_prior, identity, N))
     forward, inverse = coordinates_of(positive)
-    slope = float(jax.grad(lambda z: inverse(z[None])[0])(jnp.mean(forward(theta))))
+    # by a difference: the program is there for all draws
+    centre, step = float(np.mean(np.asarray(forward(theta)))), 1e-5
+    around = np.asarray(inverse(np.resize([centre - step, centre + step], theta.size)))
+    slope = (around[1] - around[0]) / (2 * step)
     for scales in ([5.0, 1.0, 0.1, 1e-3], [5.0, 1.0, 0.1, 0.0]):
         ended = flow_to(forward, inverse, theta, slope, scales)
         target = tempered_cdf(half_normal_prior, identity, scales[-1])
@@ -122,7 +125,7 @@ def test_a_log_normal_parameter_flows_exactly_through_every_scale():
     for scales in ([5.0], [5.0, 1.0], [5.0, 1.0, 0.1]):
         target = tempered_cdf(log_prior, np.log, scales[-1])
         assert rejection_rate(flow_to(forward, inverse, theta, 0.8, scales), target) <= MOST
-    mean, spread = dist.LogNormal(0.3, 0.8).mean, dist.LogNormal(0.3, 0.8).variance ** 0.5
+    mean, spread = stats.lognorm(0.8, scale=np.exp(0.3)).mean(), stats.lognorm(0.8, scale=np.exp(0.3)).std()
     linear = flow_to(
         lambda t: (t - mean) / spread, lambda z: mean + spread * z, theta, spread / mean, [5.0, 1.0]
     )
