@@ -156,7 +156,7 @@ def _two_point(covariance: NDArray[Any], act: Activation) -> Array:
     c = np.asarray(covariance, dtype=jnp.result_type(float))
     variance = np.diagonal(c, axis1=1, axis2=2)
     act = tuned_to(act, float(variance.max()))
-    return act.dual(variance[:, :, None], variance[:, None, :], c)
+    return act.dual(*(jnp.asarray(each) for each in (variance[:, :, None], variance[:, None, :], c)))
 
 
 def _roots(covariance: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:

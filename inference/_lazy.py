@@ -201,7 +201,9 @@ def _kernel_change(network: Mlp, x: Any, tree: Any) -> np.ndarray:
         features = jax.vmap(lambda own: network.features(x, own))(hidden)
         return features @ features.mT
 
-    trained = jax.tree.map(lambda *leaves: jnp.stack(leaves), *hidden_layers(network, tree))
-    drawn = jax.vmap(network.sample_hidden)(key_from_json(tree.attrs["hidden_keys"]))
+    trained = jax.tree.map(lambda *leaves: np.stack(leaves), *hidden_layers(network, tree))
+    # random numbers one by one: under vmap they take longer to compile
+    draw = jax.jit(lambda keys: jax.lax.map(network.sample_hidden, keys))
+    drawn = draw(key_from_json(tree.attrs["hidden_keys"]))
     before, after = np.asarray(kernel(drawn)), np.asarray(kernel(trained))
     return np.linalg.norm(after - before, axis=(1, 2)) / np.linalg.norm(before, axis=(1, 2))

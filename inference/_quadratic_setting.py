@@ -7,6 +7,7 @@ distribution, which a network of ReLUs without biases reduces to one angle.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -70,9 +71,9 @@ SMALL = Setting(  # ‖ϕ‖² is 30 times smaller, and η larger, so that steps
 )
 
 
-def target(x: Array) -> Array:
+def target(x: np.ndarray) -> np.ndarray:
     """Return (1 − x_0)² − ½(x_1 − x_0²) of inputs (n, 2), (n,)."""
-    return jnp.square(1 - x[:, 0]) - 0.5 * (x[:, 1] - jnp.square(x[:, 0]))
+    return np.asarray(np.square(1 - x[:, 0]) - 0.5 * (x[:, 1] - np.square(x[:, 0])))
 
 
 def draw_inputs(key: Array, count: int) -> Array:
@@ -91,9 +92,16 @@ class Data(NamedTuple):
 
 def draw_data(setting: Setting, key: Array) -> Data:
     """Return the data of a key."""
+    x, test_x = _both_inputs(key, setting.train, setting.test)
+    y, test_y = (jnp.asarray(target(np.asarray(inputs))) for inputs in (x, test_x))
+    return Data(x, y, test_x, test_y)
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _both_inputs(key: Array, train: int, test: int) -> tuple[Array, Array]:
+    """Return training and test inputs."""
     train_key, test_key = jax.random.split(key)
-    x, test_x = draw_inputs(train_key, setting.train), draw_inputs(test_key, setting.test)
-    return Data(x, target(x), test_x, target(test_x))
+    return draw_inputs(train_key, train), draw_inputs(test_key, test)
 
 
 # --- the input distribution of the Fisher matrix -----------------------------------------------------
@@ -160,10 +168,15 @@ def exact_rule(hidden: dict[str, Array], nodes: int = _ARC_NODES) -> FisherRule:
 
 def rule_error(setting: Setting, key: Array) -> float:
     """Return the largest change of an entry at thrice the nodes of the exact rule, over the median entry."""
-    hidden = setting.network.sample_hidden(key)
-    diagonals = []
-    for nodes in (_ARC_NODES, 3 * _ARC_NODES):
-        rule = exact_rule(hidden, nodes)
-        features = setting.network.features(rule.x, hidden)
-        diagonals.append(np.asarray(rule.weights[0] @ jnp.square(features)))
+    hidden = jax.jit(setting.network.sample_hidden)(key)
+    diagonals = [
+        np.asarray(_exact_diagonal(setting.network, hidden, nodes)) for nodes in (_ARC_NODES, 3 * _ARC_NODES)
+    ]
     return float(np.max(np.abs(diagonals[0] - diagonals[1])) / np.median(diagonals[1]))
+
+
+@partial(jax.jit, static_argnames=("network", "nodes"))
+def _exact_diagonal(network: Mlp, hidden: dict[str, Array], nodes: int) -> Array:
+    """Return the diagonal of the Fisher matrix by the exact rule, (P,)."""
+    rule = exact_rule(hidden, nodes)
+    return rule.weights[0] @ jnp.square(network.features(rule.x, hidden))

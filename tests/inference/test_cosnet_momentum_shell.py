@@ -115,8 +115,8 @@ def test_relu_network_is_rejected_and_the_lattice_is_not(run):
 
 @pytest.mark.slow
 def test_rejection_rates_over_fifty_seeds():
-    box = _momentum_shell.Box(1, 10.0, 14.0, 64)
-    found = _momentum_shell.measure_control(box, 320, 50, jax.random.key(11))
+    box, draws = cosnet_momentum_shell.SMALL.control, cosnet_momentum_shell.SMALL.control_draws
+    found = _momentum_shell.measure_control(box, draws, 50, jax.random.key(11))  # programs of the run above
     assert found["relu"]["rejected"] > 0.95 * 50
     assert found["free"]["rejected"] <= stats.binom.ppf(1 - 1e-3, 50, 0.05)
     assert found["relu"]["low"] == pytest.approx(
@@ -128,7 +128,8 @@ def test_relu_network_has_the_prior_variance_of_the_free_scalar():
     box = _momentum_shell.Box(1, 10.0, 14.0, 64)
     x = box.inputs - 5.0
     relu = _momentum_shell.relu_network(box.theory, x, width=4000)
-    features = np.asarray(relu.features(x, relu.sample_hidden(jax.random.key(0))))
+    shapes, rng = jax.eval_shape(relu.sample_hidden, jax.random.key(0)), np.random.default_rng(0)
+    features = np.asarray(relu.features(x, {k: rng.standard_normal(v.shape) for k, v in shapes.items()}))
     variance = np.sum(features**2, axis=1).mean()
     assert variance == pytest.approx(float(box.network().covariance([[0.0]], [[0.0]])[0, 0]), rel=0.05)
 
