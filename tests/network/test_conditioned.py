@@ -32,37 +32,52 @@ def data():
     return Conditioned.of(counts, X, COUNTS)
 
 
-def test_subsampled_plates_run_whole_and_missing_rows_count_for_nothing(data):
+WEIGHTS = (0.0, 2.0, 5.0)
+
+
+@pytest.fixture(scope="module")
+def found(data):
+    """Likelihood, field, prior and tempered densities at VALUES, by one compiled function."""
+
+    @jax.jit
+    def run(values):
+        densities = [log_density(data.tempered(weight), (), {}, values)[0] for weight in WEIGHTS]
+        return data.log_likelihood(values)["y"], data.field(values), data.log_prior(values), densities
+
+    return jax.tree.map(np.asarray, run(VALUES))
+
+
+def test_subsampled_plates_run_whole_and_missing_rows_count_for_nothing(data, found):
     kept = ~np.isnan(COUNTS)
     expected = np.where(kept, stats.poisson.logpmf(np.nan_to_num(COUNTS), np.exp(0.3 * X[:, 0])), 0)
-    np.testing.assert_allclose(data.log_likelihood(VALUES)["y"], expected, rtol=1e-12)
+    np.testing.assert_allclose(found[0], expected, rtol=1e-12)
     assert data.n == 5
     assert data.y.dtype.kind == "i"
-    np.testing.assert_allclose(data.field(VALUES), np.exp(0.3 * X[:, 0]), rtol=1e-12)
+    np.testing.assert_allclose(found[1], np.exp(0.3 * X[:, 0]), rtol=1e-12)
 
 
-def test_the_missing_value_itself_does_not_matter_and_a_present_one_does(data):
-    gradient = jax.grad(lambda a: jnp.sum(data.log_likelihood({"s": 1.2, "a": a})["y"]))
+def test_the_missing_value_itself_does_not_matter_and_a_present_one_does(data, found):
+    gradient = jax.jit(jax.grad(lambda a: jnp.sum(data.log_likelihood({"s": 1.2, "a": a})["y"])))
     filled = COUNTS.copy()
     filled[3] = 40
-    other = Conditioned.of(counts, X, filled)
+    other = jax.jit(Conditioned.of(counts, X, filled).log_likelihood)
     assert np.isfinite(gradient(0.3))
-    assert abs(np.sum(other.log_likelihood(VALUES)["y"]) - np.sum(data.log_likelihood(VALUES)["y"])) > 1
+    assert abs(np.sum(np.asarray(other(VALUES)["y"])) - np.sum(found[0])) > 1
 
 
-def test_log_prior_is_by_site_with_the_factors_of_the_prior(data):
-    found = data.log_prior(VALUES)
+def test_log_prior_is_by_site_with_the_factors_of_the_prior(found):
+    found = found[2]
     assert set(found) == {"s", "a", "interaction"}
     np.testing.assert_allclose(found["s"], stats.halfnorm.logpdf(1.2), rtol=1e-12)
     np.testing.assert_allclose(found["a"], stats.norm.logpdf(0.3, scale=1.2), rtol=1e-12)
     np.testing.assert_allclose(found["interaction"], -0.09, rtol=1e-12)
 
 
-@pytest.mark.parametrize("weight", [0.0, 2.0, 5.0])
-def test_tempering_weighs_the_likelihood_and_nothing_else(data, weight):
-    density, _ = log_density(data.tempered(weight), (), {}, VALUES)
-    expected = sum(data.log_prior(VALUES).values()) + weight / 5 * np.sum(data.log_likelihood(VALUES)["y"])
-    np.testing.assert_allclose(density, expected, rtol=1e-12)
+def test_tempering_weighs_the_likelihood_and_nothing_else(found):
+    likelihood, _, prior, densities = found
+    for weight, density in zip(WEIGHTS, densities, strict=True):
+        expected = sum(prior.values()) + weight / 5 * np.sum(likelihood)
+        np.testing.assert_allclose(density, expected, rtol=1e-12)
 
 
 def test_a_factor_of_the_likelihood_is_tempered_when_named():
@@ -84,7 +99,7 @@ def outputs(x, y=None):
 def test_several_outputs_are_one_observation_and_other_sites_keep_their_shape():
     y = np.stack([X[:, 0], -X[:, 0]], axis=1)
     y[2, 1] = np.nan  # half a row is no observation
-    found = Conditioned.of(outputs, X, y).log_likelihood({"w": jnp.array([1.0, 2.0])})
+    found = jax.jit(Conditioned.of(outputs, X, y).log_likelihood)({"w": np.array([1.0, 2.0])})
     expected = stats.norm.logpdf(y, X * [1.0, 2.0], 0.5).sum(axis=1)
     np.testing.assert_allclose(found["y"], np.nan_to_num(expected), rtol=1e-12)
     assert found["extra"].shape == (3,)
@@ -97,7 +112,8 @@ def categories(x, y=None):
 
 
 def test_the_field_of_categories_are_their_probabilities():
-    found = Conditioned.of(categories, X, np.array([0.0, 1, 2, 0, 1, 1])).field({"w": jnp.array([1.0, 0, 2])})
+    data = Conditioned.of(categories, X, np.array([0.0, 1, 2, 0, 1, 1]))
+    found = jax.jit(data.field)({"w": np.array([1.0, 0, 2])})
     odds = np.exp(X * [1.0, 0.0, 2.0])
     np.testing.assert_allclose(found, odds / odds.sum(axis=1, keepdims=True), rtol=1e-12)
 

@@ -1,6 +1,6 @@
 """Every network keeps what its capabilities promise: shapes and values, not only names."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ NETWORKS = {
     "mlp, outputs": Mlp(widths=(8,), outputs=2),
     "mlp, layers": Mlp((6, 5), ("erf", "relu"), (1.5, 0.7, 1.2), (0.1, 0.0, 0.3)),
     "mlp, raw weights": Mlp((8,), "erf", (0.7, 0.3), (0.2, 0.5), fan_in=False, noise_spread=0.3),
-    "mlp, fixed": Mlp((6, 5), bias_variance=0.1, outputs=2, hidden_seed=2),
+    "mlp, fixed": Mlp((6, 5), outputs=2, hidden_seed=2),
     "mlp, skip": Mlp((5, 5), "erf", bias_variance=0.1, skip=True),
     "mlp, normalised": Mlp((8,), "exp", weight_variance=0.05, bias_variance=0.05),
     "mlp, linear": Mlp(()),
@@ -44,7 +44,14 @@ NETWORKS = {
 
 def _inputs(network, n=6):
     dim = getattr(network, "dim", 1)
-    return jax.random.uniform(jax.random.key(5), (n, dim), maxval=3.0)
+    return np.random.default_rng(5).uniform(0, 3.0, size=(n, dim))
+
+
+def _traced(run, *arguments):
+    """What ``run`` returns, shapes and types only: nothing is computed, so nothing is compiled."""
+    found = []
+    jax.eval_shape(lambda *args: found.append(run(*args)), *arguments)
+    return found[0]
 
 
 @pytest.fixture(params=NETWORKS, ids=list(NETWORKS))
@@ -55,50 +62,71 @@ def network(request):
 def test_numpyro_model_registers_f_and_observes_y(network):
     x = _inputs(network)
     shape = (6,) if network.outputs == 1 else (6, network.outputs)
-    trace = handlers.trace(handlers.seed(network, jax.random.key(0))).get_trace(x)
+
+    def run(key, *arguments):
+        return handlers.trace(handlers.seed(network, key)).get_trace(*arguments)
+
+    trace = _traced(run, jax.random.key(0), x)
     assert trace["f"]["type"] == "deterministic"
     assert trace["f"]["value"].shape == trace["y"]["value"].shape == shape
     assert not trace["y"]["is_observed"]
-    observed = handlers.trace(handlers.seed(network, jax.random.key(0))).get_trace(x, jnp.zeros(shape))
-    assert observed["y"]["is_observed"]
-    sites = read_model(network, x)
+    assert _traced(run, jax.random.key(0), x, np.zeros(shape))["y"]["is_observed"]
+    sites = _traced(lambda x: read_model(network, x), x)
     assert sites.has_field
     assert sites.field_shape == shape
+    latent = {site.name: site.shape for site in sites.latent if site.name != "noise"}
+    hidden = jax.eval_shape(network.sample_hidden, jax.random.key(1))
+    count = jax.eval_shape(network.features, x, hidden).shape[1]
+    readout = (count,) if network.outputs == 1 else (count, network.outputs)
+    assert {name: leaf.shape for name, leaf in hidden.items()} | {"readout": readout} == latent
+
+
+def test_hidden_layers_are_a_function_of_the_key(network):
+    """Twice the same program, with the same constants; its key is its only input."""
+    first, again = (jax.make_jaxpr(network.sample_hidden)(jax.random.key(1)) for _ in range(2))
+    assert str(first) == str(again)
+    for one, other in zip(first.consts, again.consts, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_readout_capability_is_the_model_itself(network):
-    """Prior mean and field from features and readout are those of the NumPyro model at the same sites."""
+    """Field from features and readout, and the readout's mean and variance, are the NumPyro model's."""
     network, x = require(network, LinearReadout, "the test"), _inputs(network)
-    hidden = network.sample_hidden(jax.random.key(1))
-    features, prior = network.features(x, hidden), network.readout_prior(hidden)
-    count = features.shape[1]
-    assert features.shape[0] == 6
-    assert prior.mean.shape == (count, network.outputs)
-    assert prior.covariance.diagonal(count).shape == (count,)
-    assert prior.covariance.matmul(jnp.ones((count, 2))).shape == (count, 2)
-    trace = handlers.trace(handlers.seed(network, jax.random.key(2))).get_trace(x)
-    sampled = {name: site["value"] for name, site in trace.items() if name in hidden}
-    assert {name: v.shape for name, v in hidden.items()} == {name: v.shape for name, v in sampled.items()}
-    readout = trace["readout"]["value"].reshape(count, network.outputs)
-    field = (network.features(x, sampled) @ readout).reshape(trace["f"]["value"].shape)
-    np.testing.assert_allclose(field, trace["f"]["value"], atol=1e-12)
-    again = network.sample_hidden(jax.random.key(1))
-    assert all(bool(jnp.all(again[name] == hidden[name])) for name in hidden)
+    rng = np.random.default_rng(1)
+    hidden = {
+        name: rng.uniform(-1, 1, leaf.shape)
+        for name, leaf in jax.eval_shape(network.sample_hidden, jax.random.key(1)).items()
+    }
+    count = jax.eval_shape(network.features, x, hidden).shape[1]
+    readout = rng.standard_normal((count,) if network.outputs == 1 else (count, network.outputs))
+    y = np.zeros((6,) if network.outputs == 1 else (6, network.outputs))
 
+    @jax.jit
+    def run(hidden, readout):
+        sites = hidden | {"readout": readout, "noise": 0.5}
+        trace = handlers.trace(handlers.substitute(network, sites)).get_trace(x, y)
+        prior, declared = network.readout_prior(hidden), trace["readout"]["fn"]
+        return {
+            "features": network.features(x, hidden),
+            "f": trace["f"]["value"],
+            "declared": (declared.mean, declared.variance),
+            "mean": prior.mean,
+            "variance": prior.covariance.diagonal(count),
+            "matmul": prior.covariance.matmul(jnp.ones((count, 2))),
+        }
 
-def test_readout_prior_is_the_models_prior(network):
-    """Mean and variance of the site `readout` as NumPyro declares it."""
-    x = _inputs(network)
-    trace = handlers.trace(handlers.seed(network, jax.random.key(0))).get_trace(x)
-    prior = network.readout_prior(network.sample_hidden(jax.random.key(0)))
-    declared = trace["readout"]["fn"]
-    shape = prior.mean.shape
+    found = jax.tree.map(np.asarray, run(hidden, readout))
+    assert found["features"].shape == (6, count)
+    assert found["mean"].shape == (count, network.outputs)
+    assert found["variance"].shape == (count,)
+    assert found["matmul"].shape == (count, 2)
+    field = (found["features"] @ readout.reshape(count, -1)).reshape(found["f"].shape)
+    np.testing.assert_allclose(field, found["f"], atol=1e-12)
+    mean, variance = (each.reshape(count, -1) for each in found["declared"])
+    shape = found["mean"].shape
+    np.testing.assert_allclose(np.broadcast_to(mean, shape), found["mean"], atol=1e-12)
     np.testing.assert_allclose(
-        jnp.broadcast_to(declared.mean.reshape(-1, shape[1]), shape), prior.mean, atol=1e-12
-    )
-    variance = prior.covariance.diagonal(shape[0])[:, None]
-    np.testing.assert_allclose(
-        jnp.broadcast_to(declared.variance.reshape(-1, shape[1]), shape), jnp.broadcast_to(variance, shape)
+        np.broadcast_to(variance, shape), np.broadcast_to(found["variance"][:, None], shape)
     )
 
 
@@ -140,9 +168,9 @@ def test_one_hidden_layer_has_its_kernel_on_average(name):
         features = network.features(x, network.sample_hidden(key))
         return features @ network.readout_prior({}).covariance.matmul(features.T)
 
-    drawn = np.asarray(jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(3), 4000)))[
-        :, *np.triu_indices(3)
-    ]
+    keys = jax.random.split(jax.random.key(3), 4000)
+    # one by one: random numbers under vmap take twice as long to compile
+    drawn = np.asarray(jax.jit(partial(jax.lax.map, one))(keys))[:, *np.triu_indices(3)]
     kernel = np.asarray(network.kernel(x, x))[np.triu_indices(3)]
     error = drawn.std(0, ddof=1) / np.sqrt(len(drawn))
     assert np.max(np.abs(drawn.mean(0) - kernel) / error) < norm.isf(0.5e-3 / 6)
@@ -151,7 +179,7 @@ def test_one_hidden_layer_has_its_kernel_on_average(name):
 
 @_having(FreeField)
 def test_free_field_has_a_cutoff(network):
-    p = jnp.array([[0.0, 0.5 * network.cutoff], [network.cutoff, 1.01 * network.cutoff]])
+    p = np.array([[0.0, 0.5 * network.cutoff], [network.cutoff, 1.01 * network.cutoff]])
     density = np.asarray(network.spectral_density(p))
     assert density.shape == p.shape
     assert np.all(density.ravel()[:3] > 0)
