@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
@@ -13,7 +14,7 @@ from jax import Array
 from brg_prob.correlators.statistics import Estimate
 from brg_prob.flow.information import effective_dimension, kl_to_prior
 from brg_prob.geometry import FisherMetric
-from brg_prob.geometry.spectrum import prior_mean
+from brg_prob.geometry.spectrum import ReadoutModes, prior_mean
 from brg_prob.network import Covariance
 from brg_prob.observables.pairs import Connected, Pairs, connected_functions, pairs_of
 from brg_prob.observables.power import ShellPower, present, propagator_mass, shell_power
@@ -158,20 +159,11 @@ def _distances(posterior: xr.DataTree, metric: FisherMetric, factor: float) -> d
     observations = float(posterior.attrs["observations"])
     x = jnp.asarray(values_of(posterior, "constant_data/inputs"))
     y = jnp.asarray(with_output(values_of(posterior, "observed_data/y"), 1))
-    rows = []
-    for number in range(metric.members):
-        modes = metric.member(number)
-        data_modes = modes.coordinates(y - prior_mean(metric.network, x, metric.hidden[number]))
-        signal = observations * modes.eigenvalues
-        mean = (signal / (1 + signal)) * data_modes[:, 0]
-        moved = mean**2 + (1 - 1 / jnp.sqrt(1 + signal)) ** 2
-        rows.append(
-            (
-                float(effective_dimension(modes.eigenvalues, observations, y.shape[1])),
-                float(kl_to_prior(modes.eigenvalues, data_modes, observations)),
-                float(jnp.sum(modes.noise**2 * modes.eigenvalues * moved)),
-            )
-        )
+    means = (prior_mean(metric.network, x, hidden) for hidden in metric.hidden)
+    rows = [
+        np.asarray(_member_distances(metric.member(number), y - mean, observations), dtype=float)
+        for number, mean in enumerate(means)
+    ]
     dimension, divergence, square = np.mean(rows, axis=0)
     distances = {
         "effective_dimension": dimension,
@@ -179,6 +171,22 @@ def _distances(posterior: xr.DataTree, metric: FisherMetric, factor: float) -> d
         "wasserstein": factor * np.sqrt(square),
     }
     return {name: ("state", np.array([0.0, value])) for name, value in distances.items()}
+
+
+@jax.jit
+def _member_distances(modes: ReadoutModes, residual: Array, observations: float) -> Array:
+    """Return effective dimension, KL, and squared Wasserstein distance per input of one member, (3,)."""
+    data_modes = modes.coordinates(residual)
+    signal = observations * modes.eigenvalues
+    mean = (signal / (1 + signal)) * data_modes[:, 0]
+    moved = mean**2 + (1 - 1 / jnp.sqrt(1 + signal)) ** 2
+    return jnp.stack(
+        [
+            effective_dimension(modes.eigenvalues, observations, residual.shape[1]),
+            kl_to_prior(modes.eigenvalues, data_modes, observations),
+            jnp.sum(modes.noise**2 * modes.eigenvalues * moved),
+        ]
+    )
 
 
 def _member_note(metric: FisherMetric, posterior: xr.DataTree) -> str:

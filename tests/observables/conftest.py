@@ -1,5 +1,6 @@
 """A lattice cos-net trained once, with its closed form, and a record's preparation."""
 
+from functools import cached_property
 from types import SimpleNamespace
 
 import jax
@@ -23,6 +24,16 @@ def preparation():
     return Standardisation(origin=(1950.0,), slope=(0.3,), intercept=(-7.0,), scale=(SCALE,))
 
 
+class Lattice(SimpleNamespace):
+    """What the fixture holds; the flow is made where it is asked for."""
+
+    @cached_property
+    def flow(self):
+        """Four scales of diffusion."""
+        scales = default_scales(float(N), 4)
+        return coarse_grain(self.network, self.posterior, self.metric, scales=scales, key=jax.random.key(2))
+
+
 @pytest.fixture(scope="session")
 def lattice():
     """Network, data, posterior, metric, flow of a free scalar on the lattice, and T9's propagators."""
@@ -42,8 +53,4 @@ def lattice():
     held_out = (jnp.asarray(x + BOX / N / 2), jnp.asarray(y))
     posterior = fit(network, x, y, key=jax.random.key(1), draws=DRAWS, held_out=held_out)
     metric = fisher_metric(network, x, at=posterior)
-    scales = default_scales(float(N), 4)
-    flow = coarse_grain(network, posterior, metric, scales=scales, key=jax.random.key(2))
-    return SimpleNamespace(
-        network=network, x=x, y=y, posterior=posterior, metric=metric, flow=flow, p=p, propagator=propagator
-    )
+    return Lattice(network=network, x=x, y=y, posterior=posterior, metric=metric, p=p, propagator=propagator)

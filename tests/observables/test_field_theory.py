@@ -1,7 +1,6 @@
 """Prior and posterior field theories: the lattice in closed form, finite width, dense distances."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import integrate, linalg, stats
@@ -103,8 +102,8 @@ def bures(mean, covariance, other_mean, other):
 
 def test_distances_are_the_dense_ones_with_a_mean_and_hidden_layers(random_cosines, dense_oracle):
     network, n = random_cosines(width=30, noise=0.3), 12
-    x = jnp.sort(jax.random.uniform(jax.random.key(0), (n, 1), maxval=6.0), axis=0)
-    y = jnp.sin(2 * x[:, 0])
+    x = np.sort(np.random.default_rng(0).uniform(0.0, 6.0, (n, 1)), axis=0)
+    y = np.sin(2 * x[:, 0])
     posterior = fit(network, x, y, key=jax.random.key(1), draws=60)
     metric = fisher_metric(network, x, at=posterior)
     found = field_theory(network, posterior, metric, key=jax.random.key(2), draws=40)
@@ -154,30 +153,36 @@ def test_finite_width_has_the_four_point_function_of_t3():
     assert np.max(np.abs(z_of(found, "four_point", "posterior", 0.0))) < largest(lags.size)
 
 
-def fitted(network, x, *, draws=60, outputs=1, engine=None):
-    """The field theory of a small fit to sines, few draws."""
-    y = jnp.sin(jnp.sum(x, axis=1))[:, None] * (1 + jnp.arange(outputs))
+def fitted(network, x, *, fewest=None, outputs=1, engine=None):
+    """The field theory of a small fit to sines, of 60 draws; of the first few where said so."""
+    y = np.sin(np.sum(x, axis=1))[:, None] * (1 + np.arange(outputs))
     y = y[:, 0] if outputs == 1 else y
-    posterior = fit(network, x, y, key=jax.random.key(5), draws=draws, engine=engine)
+    posterior = fit(network, x, y, key=jax.random.key(5), draws=60, engine=engine)
     metric = fisher_metric(network, x, at=posterior)
-    return field_theory(network, posterior, metric, key=jax.random.key(6), draws=30)
+
+    def found(draws):
+        return field_theory(
+            network, posterior.isel(draw=slice(draws)), metric, key=jax.random.key(6), draws=30
+        )
+
+    return found(60) if fewest is None else [found(draws) for draws in fewest]
 
 
-def test_two_dimensions_several_outputs_members_and_sampled_noise_are_served():
-    plane = jnp.stack(jnp.meshgrid(jnp.arange(5.0), jnp.arange(5.0)), axis=-1).reshape(-1, 2)
-    several = fitted(Mlp(widths=(8, 6), dim=2, outputs=2, bias_variance=0.1), plane, outputs=2)
+def test_two_dimensions_several_outputs_and_members_are_served():
+    plane = np.stack(np.meshgrid(np.arange(5.0), np.arange(5.0)), axis=-1).reshape(-1, 2)
+    several = fitted(Mlp(widths=(8, 6), dim=2, outputs=2), plane, outputs=2)
     assert several.power.shape == (2, several.momentum.size) and "two_point_exact" not in several
     assert several.two_point.shape == (2, several.lag.size) and several.effective_dimension.values[1] > 0
-    scattered = jax.random.uniform(jax.random.key(7), (20, 2), maxval=4.0)
+    scattered = np.random.default_rng(7).uniform(0.0, 4.0, (20, 2))
     members = fitted(CosNet(dim=2, width=12, cutoff=3.0), scattered, engine=Exact(members=3))
     assert "power" not in members and np.isnan(members.mass_squared.values).all()
     assert "given 3 draw(s)" in members.attrs["note"]
-    sampled = fitted(CosNet(box=5.0, cutoff=3.0, noise_spread=0.3), jnp.arange(10.0)[:, None] / 2)
+
+
+def test_a_sampled_noise_is_served_and_too_few_draws_leave_the_distances():
+    network, x = CosNet(box=5.0, cutoff=3.0, noise_spread=0.3), np.arange(10.0)[:, None] / 2
+    sampled, few, many = fitted(network, x, fewest=(60, 4, 5))
     assert "median noise" in sampled.attrs["note"] and np.isfinite(sampled.wasserstein.values).all()
-
-
-def test_too_few_draws_leave_the_distances():
-    few = fitted(CosNet(box=5.0, cutoff=3.0), jnp.arange(10.0)[:, None] / 2, draws=4)
     assert set(few.data_vars) == {"effective_dimension", "kl_to_prior", "wasserstein"}
-    many = fitted(CosNet(box=5.0, cutoff=3.0), jnp.arange(10.0)[:, None] / 2, draws=5)
+    assert few.attrs["draws_posterior"] == 4
     assert "four_point" in many
