@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,8 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax import Array
+from numpyro import handlers
 
-from brg_prob.network import Covariance, LinearReadout
+from brg_prob.network import Conditioned, Covariance, LinearReadout
+from brg_prob.network.trace import FIELD
+from brg_prob.posterior.model_tree import site_values
 from brg_prob.prior import sample_prior
 from brg_prob.transform import Standardisation
 
@@ -57,10 +61,28 @@ class Record:
     dropped: int = 0
 
 
-def recorded(network: Any, posterior: xr.DataTree, record: Record, key: Array) -> xr.Dataset:
+def recorded(
+    network: Any,
+    posterior: xr.DataTree,
+    record: Record,
+    key: Array,
+    *,
+    conditioned: Conditioned | None = None,
+) -> xr.Dataset:
     """Return the data with the field before and after training, rows in one list, in the record's own units.
 
     Of several outputs the first is recorded.
+
+    Parameters
+    ----------
+    conditioned
+        Of a general model: the model with its data. Where its field is not the mean of the observation
+        (log-odds, a log rate), that mean E[y|θ] is recorded in its place, which alone can stand beside data.
+
+    Returns
+    -------
+    xarray.Dataset
+        Attribute ``shown``: ``field``; ``mean`` of the observation; ``none``, where it has no mean.
     """
     held = "predictions" in posterior.children
     x = [_values(posterior, "constant_data/inputs")]
@@ -72,7 +94,11 @@ def recorded(network: Any, posterior: xr.DataTree, record: Record, key: Array) -
         y.append(_values(posterior, f"predictions_data/{target}"))
         draws.append(_values(posterior, "predictions/f"))
     inputs, targets = np.concatenate(x), np.concatenate(y)
-    after = _flat(np.concatenate(draws, axis=2))
+    after, shown_as = _flat(np.concatenate(draws, axis=2)), "field"
+    if conditioned is not None:
+        mean, shown_as = _mean_of_observation(conditioned, posterior, inputs)
+        after = after if mean is None else mean
+        network = network if mean is None else _without_field(network)
     before = _flat(_values(sample_prior(network, inputs, key=key, draws=_PRIOR_DRAWS), "prior/f"))
     mean, spread = _prior_moments(network, inputs, before)
     prepare = record.preparation
@@ -92,9 +118,33 @@ def recorded(network: Any, posterior: xr.DataTree, record: Record, key: Array) -
     variables["prior_draw"] = (("prior_draws", "row"), _first_output(restore(before[:_SHOWN_DRAWS]), 2))
     variables["training"] = ("row", (np.arange(len(inputs)) < len(x[0])).astype(int))
     variables["input"] = ("row", shown[:, 0]) if shown.shape[1] == 1 else (("row", "dim"), shown)
-    return xr.Dataset(
-        variables, attrs=_record_attributes(record, factor * float(posterior.attrs.get("noise", np.nan)))
-    )
+    attrs = _record_attributes(record, factor * float(posterior.attrs.get("noise", np.nan)))
+    return xr.Dataset(variables, attrs=attrs | {"shown": shown_as})
+
+
+def _without_field(network: Any) -> Any:
+    """Return the model without its site "f", so that its field is the mean of its observation."""
+    return handlers.block(network, hide=[FIELD])
+
+
+def _mean_of_observation(
+    conditioned: Conditioned, posterior: xr.DataTree, inputs: np.ndarray
+) -> tuple[np.ndarray | None, str]:
+    """Return E[y|θ] of the posterior's draws, (S, m[, o]), or None where it is the field or unknown."""
+    values = {name: jnp.asarray(_flat(v)) for name, v in site_values(posterior).items()}
+    everywhere = np.ones(len(inputs), bool)
+    named = dataclasses.replace(conditioned, x=jnp.asarray(inputs), y=None, observed=everywhere)
+    bare = dataclasses.replace(named, network=_without_field(conditioned.network))
+    first = {name: v[0] for name, v in values.items()}
+    try:
+        field, mean = jax.jit(lambda one: (named.field(one), bare.field(one)))(first)
+    except ValueError:  # no observation with a mean
+        return None, "none"
+    if field.shape == mean.shape and np.allclose(field, mean, equal_nan=True):
+        return None, "field"
+    if not np.all(np.isfinite(mean)):
+        return None, "none"
+    return np.asarray(jax.jit(jax.vmap(bare.field))(values)), "mean"
 
 
 def _prior_moments(network: Any, inputs: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -32,9 +32,10 @@ def field_picture(tree: xr.DataTree) -> Picture | None:
     """Draw data, prior band and posterior band against the input; for d > 1, posterior mean against data.
 
     Reads ``record`` (input, value, training, prior_mean, prior_sd, prior_draw,
-    posterior_mean, posterior_sd); None without it. Without ``prior_draw`` none is drawn.
+    posterior_mean, posterior_sd); None without it, or where an observation has no mean to stand beside it.
+    Without ``prior_draw`` none is drawn.
     """
-    if "record" not in tree.children:
+    if "record" not in tree.children or tree["record"].attrs.get("shown") == "none":
         return None
     record = tree["record"].to_dataset()
     name = {
@@ -44,6 +45,11 @@ def field_picture(tree: xr.DataTree) -> Picture | None:
     if record["input"].ndim == 1:
         return _along_the_line(record, name)
     return _against_the_data(record, name)
+
+
+def _what(record: xr.Dataset) -> str:
+    """Return what stands beside the data."""
+    return "the expected observation" if record.attrs.get("shown") == "mean" else "the field"
 
 
 def _columns(record: xr.Dataset, order: np.ndarray) -> dict[str, np.ndarray]:
@@ -85,14 +91,13 @@ def _along_the_line(record: xr.Dataset, name: dict[str, str]) -> Picture:
         )
         ax.annotate(text, (0.01, 0.03), xycoords="axes fraction", color=MUTED, fontsize=9.5, weight="bold")
     label_axes(after, x=quantity(name["input_name"], name["input_unit"]))
-    narrow = float(np.mean(data["posterior_sd"]) / np.mean(data["prior_sd"]))
+    narrow, what = float(np.mean(data["posterior_sd"]) / np.mean(data["prior_sd"])), _what(record)
     return Picture(
         "field",
         fig,
-        f"Training {'narrows' if narrow < 1 else 'widens'} the field to {percent(narrow)} of its prior "
-        "spread",
+        f"Training {'narrows' if narrow < 1 else 'widens'} {what} to {percent(narrow)} of its prior spread",
         "Above: the prior’s mean ± 2 standard deviations and one of its draws. Below: the posterior mean "
-        "± 2 standard deviations of the field (the noise of an observation is not included). Dots: data "
+        f"± 2 standard deviations of {what} (the noise of an observation is not included). Dots: data "
         f"trained on{'' if training.all() else '; crosses: held out'}.{_shown_note(shown)}",
         f"{at.size} data points, {int(training.sum())} of them trained on. The prior band is "
         f"{2 * np.mean(data['prior_sd']):.3g} wide to each side, the posterior band "
@@ -153,9 +158,10 @@ def _against_the_data(record: xr.Dataset, name: dict[str, str]) -> Picture:
     return Picture(
         "field",
         fig,
-        f"The trained field follows the observations to {' and '.join(reached)} (root mean square)",
-        "Posterior mean of the field (one standard deviation) against the observation, at training and "
-        f"held-out inputs; the line is equality.{_shown_note(shown)}",
+        f"{'The trained field' if _what(record) == 'the field' else 'The expected observation'} follows the "
+        f"observations to {' and '.join(reached)} (root mean square)",
+        f"Posterior mean of {_what(record)} (one standard deviation) against the observation, at training "
+        f"and held-out inputs; the line is equality.{_shown_note(shown)}",
         f"Scatter plot of {training.size} observations, {int(training.sum())} of them trained on, against "
         f"the posterior mean; root-mean-square distance {np.sqrt(np.mean(distance**2)):.3g} {unit}".rstrip()
         + ".",

@@ -248,7 +248,9 @@ def _shown(sampled: Sampled, record: Record, key: Array) -> xr.DataTree:
     """Return the groups that show the run: the record, convergence, and what the slider moves."""
     prepared: dict[str, Any] = {"preparation": record.preparation}
     groups = {
-        "record": recorded(sampled.network, sampled.posterior, record, key),
+        "record": recorded(
+            sampled.network, sampled.posterior, record, key, conditioned=sampled.metric.conditioned
+        ),
         "diagnostics": convergence_table(sampled.posterior, None, input_name=record.inputs[0], **prepared),
         "slides": slides(sampled.first, **prepared),
     }

@@ -134,6 +134,7 @@ def attributes(
         "infinite_width": int(limit),
         "engine": posterior.attrs["engine"],
         "engine_options": json.dumps(_engine_options(engine, posterior)),
+        "engine_chosen": json.dumps(_chosen_options(engine, posterior)),
         "seed": source.seed,
         "command": source.command,
         "draws": int(np.prod([posterior["posterior"].sizes[d] for d in ("chain", "draw")])),
@@ -160,6 +161,13 @@ def _engine_options(engine: Any, posterior: xr.DataTree) -> dict[str, Any]:
     options = options_of(engine)
     found = {name: posterior.attrs.get(name) for name, value in options.items() if value is None}
     return options | {name: value if _is_json(value) else repr(value) for name, value in found.items()}
+
+
+def _chosen_options(engine: Any, posterior: xr.DataTree) -> dict[str, Any]:
+    """Return the options of an engine that are not its defaults, and those that were left to it as found."""
+    fields = dataclasses.fields(engine) if dataclasses.is_dataclass(engine) else ()
+    usual = {f.name for f in fields if f.default is not None and getattr(engine, f.name) == f.default}
+    return {name: value for name, value in _engine_options(engine, posterior).items() if name not in usual}
 
 
 def versions() -> dict[str, str]:

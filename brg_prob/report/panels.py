@@ -21,6 +21,9 @@ from brg_prob.report.page import number
 MOST_ROWS, MOST_MODES = 500, 200
 """Inputs and modes that the panels draw, evenly spread; the tree holds all."""
 
+_MOST_INPUTS = 4
+"""Inputs whose values are named in a heading."""
+
 _CURVE = np.linspace(-3.5, 3.5, 71)
 _CONFIG: dict[str, Any] = {
     "aria": False,  # the page says in words what a panel shows
@@ -292,7 +295,8 @@ def _histogram_place(slides: xr.Dataset, names: Mapping[str, str]) -> str:
         return " at one input"
     place = slides.attrs["histogram_input"]
     if isinstance(place, str):  # of several inputs, their values as text
-        return f" at the input ({place})"
+        few = place.count(",") < _MOST_INPUTS
+        return f" at the input ({place})" if few else f" at row {int(slides.attrs['histogram_row']) + 1}"
     unit = f" {names['input_unit']}" if names["input_unit"] else ""
     return f" at {names['input_name']} = {float(place):.6g}{unit}"
 
@@ -303,7 +307,10 @@ def _data(tree: xr.DataTree) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     keys = ("input_name", "input_unit", "value_name", "value_unit")
     names = {key: safe_label(str(record.attrs.get(key, ""))) for key in keys}
     names |= {"input_name": names["input_name"] or "input", "value_name": names["value_name"] or "field"}
-    if "input" not in record or record["input"].ndim != 1:
+    own = record.attrs.get("shown", "field") == "field"
+    if not own:  # log-odds, a log rate: the field has other units than the data
+        names |= {"value_name": "field f", "value_unit": ""}
+    if not own or "input" not in record or record["input"].ndim != 1:
         return {"x": np.zeros(0), "y": np.zeros(0)}, names
     rows = np.flatnonzero(np.asarray(record["training"].values) == 1)
     rows = rows[thin(rows.size, MOST_ROWS)]

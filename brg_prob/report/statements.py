@@ -44,7 +44,7 @@ def _what_was_run(tree: xr.DataTree, summary: dict[str, Any]) -> str:
     tempered, start = (weighted, "") if drawn == "posterior" else ("", f" from T = {number(seen, 6)}")
     held = f" ({record['held_out']})" if record.get("held_out") else ""
     flows = " and ".join(summary["flows"])
-    options = inline_options(tree.attrs.get("engine_options", "{}"))
+    options = inline_options(tree.attrs.get("engine_chosen", tree.attrs.get("engine_options", "{}")))
     engine = f"{summary['engine']} ({options})" if options else summary["engine"]
     limit = " at infinite width" if summary["model"].get("infinite_width") else ""
     name = summary["model"]["name"] + limit
