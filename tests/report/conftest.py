@@ -16,7 +16,7 @@ _SPEC = importlib.util.spec_from_file_location("example_tree", _PATH)
 example = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(example)
 
-MODEL = {"source": "x = '</pre><script>alert(1)</script>'", "sha256": "ab" * 32}
+MODEL = {"source": "x = '</pre><script>alert(1)</script>'", "sha256": "ab" * 32, "request": {"words": []}}
 VOID = {"meta", "link", "br", "use", "path", "img", "rect", "circle", "input"}
 
 
@@ -87,7 +87,9 @@ def tree():
 @pytest.fixture(scope="session")
 def reported():
     """Return a function that renders a tree's report."""
-    return lambda tree: render_report(SimpleNamespace(tree=tree, summary=summarise(tree), model=MODEL))
+    return lambda tree, model=MODEL: render_report(
+        SimpleNamespace(tree=tree, summary=summarise(tree), model=model)
+    )
 
 
 @pytest.fixture(scope="session")

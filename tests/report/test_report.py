@@ -111,6 +111,20 @@ def test_what_was_run_prior_hypothesis_and_metric_are_said(tree, page):
     assert "brg-prob rerun DIR" in said
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_a_run_made_in_python_offers_no_rerun_and_names_the_options_that_were_chosen(tree, reported, parse):
+    made = tree.copy()
+    made.attrs |= {
+        "engine_options": '{"members": 1, "noise": 2}',
+        "engine_chosen": '{"noise": 2}',
+        "command": "",
+    }
+    said = " ".join("".join(parse(reported(made, {})).text).split())
+    assert "brg-prob rerun" not in said
+    assert "made in Python" in said
+    assert "with the engine exact (noise=2)" in said
+
+
 def test_tables_hold_the_numbers_of_the_tree(tree, page):
     cells = " ".join("".join(page.text).split())
     flow = tree["flow"].to_dataset()
