@@ -13,7 +13,9 @@ DEMO_COMMAND ?= $(BIN)/brg-prob run models/cosnet.py --data data/soi_monthly.csv
 
 # Two processes on two cores, each with a spinning BLAS of two threads, are several times slower than one each.
 tests unit slow: export OPENBLAS_NUM_THREADS = 1
-# The two processes share what they compile.
+# The two processes share what they compile, and a file with its fixtures belongs to one of them. Nearly all time
+# is compilation of programs that run for milliseconds: they are compiled with little optimisation.
+tests unit slow: export XLA_FLAGS := --xla_backend_optimization_level=0 $(XLA_FLAGS)
 tests unit slow: export JAX_COMPILATION_CACHE_DIR = $(abspath $(VENV))/.jax-cache
 tests unit slow: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 tests unit slow: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
@@ -63,15 +65,15 @@ imports: $(VENV)/.test
 
 ## tests: every test
 tests: $(VENV)/.test
-	$(PYTHON) -m pytest -n $(WORKERS)
+	$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile
 
 ## unit: the quick tests
 unit: $(VENV)/.test
-	$(PYTHON) -m pytest -n $(WORKERS) -m "not slow"
+	$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
 
 ## slow: the slow tests
 slow: $(VENV)/.test
-	$(PYTHON) -m pytest -n $(WORKERS) -m slow
+	$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile -m slow
 
 # In a process of its own: the examples must hold as a reader runs them, without the tests' float64.
 ## doctest: the examples in the docstrings
