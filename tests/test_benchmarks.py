@@ -19,7 +19,6 @@ def test_small_benchmarks_agree_with_their_peers(monkeypatch, tmp_path, capsys):
         "stepped_sgd",
         "fisher_diagonal",
         "readout_posterior",
-        "leading_spectrum",
     )
     words = [word for name in names for word in ("--only", name)]
     monkeypatch.setattr(sys, "argv", ["benchmarks", "--small", "--repeats", "1", "--out", str(out), *words])
