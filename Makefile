@@ -65,15 +65,15 @@ imports: $(VENV)/.test
 
 ## tests: every test
 tests: $(VENV)/.test
-	$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile
+	$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 ## unit: the quick tests
 unit: $(VENV)/.test
-	$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
+	$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow"
 
 ## slow: the slow tests
 slow: $(VENV)/.test
-	$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile -m slow
+	$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m slow
 
 # In a process of its own: the examples must hold as a reader runs them, without the tests' float64.
 ## doctest: the examples in the docstrings

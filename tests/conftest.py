@@ -14,6 +14,12 @@ from brg_prob.network import isotropic_prior
 jax.config.update("jax_enable_x64", True)
 
 
+def pytest_collection_modifyitems(items):
+    """Put files with slow tests first, so that at the end no process waits long for another."""
+    slow = {item.path for item in items if "slow" in item.keywords}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture
 def getkey():
     """Return a function that gives a new, reproducible key at each call."""

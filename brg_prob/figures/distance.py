@@ -68,8 +68,14 @@ def _draw(ax: Axes, axis: FlowAxis, columns: dict[str, np.ndarray], tolerance: f
         ax.axhline(tolerance, color=MUTED, ls=":", lw=1.3, label="tolerance", zorder=2)
     ax.plot(axis.values, shift, "-", color=BLUE, lw=1.1, zorder=3)
     style: dict[str, Any] = {"ls": "none", "zorder": 4}
-    kept = tested & ~rejected
-    ax.plot(axis.values[kept], shift[kept], "o", ms=5, mfc="none", mew=1.2, color=BLUE, label="kept", **style)
+    kept, same = tested & ~rejected, ~tested
+    hollow: dict[str, Any] = {"ms": 5, "mfc": "none", "mew": 1.2, **style}
+    if kept.any():
+        ax.plot(axis.values[kept], shift[kept], "o", color=BLUE, label="not told apart", **hollow)
+    if same.any():
+        ax.plot(
+            axis.values[same], shift[same], "D", color=MUTED, label="the same draws", clip_on=False, **hollow
+        )
     if rejected.any():
         ax.plot(
             axis.values[rejected], shift[rejected], "s", ms=5, color=VERMILION, label="told apart", **style
