@@ -49,7 +49,11 @@ def unobserved(network: Model, x: Array, likelihood_factors: tuple[str, ...] | N
         observed=np.ones(n, bool),
         missing=np.zeros((n, 1), bool),
         taken={},
-        term_rows={site.name: _by_position(site.distribution, n) for site in sites.observed},
+        term_rows={
+            site.name: _by_position(site.distribution, n)
+            for site in sites.observed
+            if site.distribution.batch_shape[:1] == (n,)
+        },
         joint="",
         mixed=(),
         masked=0,
@@ -131,7 +135,7 @@ def _assembled(
         observed=active,
         missing=missing,
         taken=taken,
-        term_rows={name: owners for name, owners in by_row.items() if name not in joint},
+        term_rows={name: owners for name, owners in by_row.items() if _is_by_row(owners)},
         joint=_why_joint(joint, sites, factors),
         mixed=mixed,
         masked=int((unmasked & ~active).sum()),
@@ -141,6 +145,11 @@ def _assembled(
         likelihood_factors=factors,
         point=point,
     )
+
+
+def _is_by_row(owners: np.ndarray) -> bool:
+    """Return whether terms belong to one row each; terms of constants alone belong to none."""
+    return bool(np.any(owners >= 0) and not np.any(owners == SEVERAL))
 
 
 def _mark(rows: np.ndarray, owners: np.ndarray, terms: np.ndarray) -> None:
@@ -170,13 +179,13 @@ def _present(name: str, found: SiteRows, missing: np.ndarray, mixed: tuple[str, 
     if np.any((found.entries == SEVERAL) | (found.columns == SEVERAL)):
         raise Refusal(
             f"{int(missing.sum())} target values are missing (NaN), and site {name!r} observes mixtures of "
-            "rows or columns of y, so they cannot be left out; fill them, drop those rows, or make them latent "
-            "sites"
+            "rows or columns of y, so they cannot be left out; fill them, drop those rows, or make them "
+            "latent sites"
         )
     if name in mixed:
         rows = np.flatnonzero(missing.any(axis=1))
         raise Refusal(
-            f"y is missing (NaN) in row {rows[0]} and the likelihood of {name!r} in other rows depends on it; "
+            f"y is missing (NaN) in row {rows[0]}, on which the likelihood of {name!r} in other rows depends; "
             f"make the {rows.size} missing values latent sites (numpyro.sample), or start after the gap"
         )
     own = (found.entries != NONE) & (found.columns != NONE)
@@ -223,8 +232,6 @@ def _batch(distribution: Distribution, value: tuple[int, ...]) -> tuple[int, ...
 def _by_position(distribution: Distribution, n: int) -> np.ndarray:
     """Return the rows of the terms of a site that has one per input along its first axis."""
     shape = distribution.batch_shape
-    if shape[:1] != (n,):
-        return np.full(shape, NONE)
     return np.broadcast_to(np.arange(n).reshape(-1, *([1] * (len(shape) - 1))), shape)
 
 
