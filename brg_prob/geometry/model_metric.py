@@ -8,6 +8,7 @@ units.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,7 +25,7 @@ from brg_prob.geometry.eigen import Spectrum, dense_spectrum, diagonal_spectrum,
 from brg_prob.geometry.gaussian_coordinates import GaussianCoordinates
 from brg_prob.geometry.jacobian import Expectation, ScoreJacobian
 from brg_prob.geometry.transport import NoTransport
-from brg_prob.network.conditioned import Conditioned, WholePlates
+from brg_prob.network.conditioned import Conditioned
 from brg_prob.notebook import one_line, quantity, table_html
 
 Method = Literal["auto", "dense", "leading", "diagonal"]
@@ -82,7 +83,7 @@ class ModelMetric:
     def transport(self) -> bool:
         """Whether the prior is exactly N(0, 1) in z; else diffusion has no meaning and tempering is left."""
         exact = isinstance(self.coordinates, StandardNormalCoordinates)
-        return exact and not _prior_factors(self.conditioned)
+        return exact and not self.conditioned.prior_factors
 
     @property
     def coordinate(self) -> str:
@@ -100,7 +101,9 @@ class ModelMetric:
         return {"eigenvalue": self.eigenvalues, "direction": self.directions, "diagonal": self.diagonal}
 
     def effective_dimension(self, observations: float | None = None) -> float:
-        """Return Σ_k Tλ_k/(1 + Tλ_k) at T observations, default n (T6)."""
+        """Return Σ_k Tλ_k/(1 + Tλ_k) at T observations, default n (T6); NaN without a metric."""
+        if not self.eigenvalues.size:
+            return math.nan
         weight = (self.observations if observations is None else observations) * self.eigenvalues
         return float(jnp.sum(weight / (1 + weight)))
 
@@ -245,12 +248,11 @@ def model_metric(
 
 def coordinates_of(conditioned: Conditioned, *, key: Array) -> tuple[Coordinates, str]:
     """Return coordinates of a model and their description: exact, or a named Gaussian approximation."""
-    factors = _prior_factors(conditioned)
+    factors = conditioned.prior_factors
     reason = f"the prior has factor {factors[0]!r}" if factors else ""
     if not factors:
-        model = WholePlates(conditioned.network)
         try:
-            exact = StandardNormalCoordinates(model, conditioned.x, conditioned.y)
+            exact = StandardNormalCoordinates(conditioned.whole, conditioned.x, conditioned.y)
         except NoTransport as refusal:
             reason = str(refusal).partition(";")[0]
         else:
@@ -281,21 +283,43 @@ def _label(network: Any) -> str:
     return getattr(network, "__name__", type(network).__name__)
 
 
-def _prior_factors(conditioned: Conditioned) -> list[str]:
-    return [name for name in conditioned.sites.factors if name not in conditioned.likelihood_factors]
+def no_metric(conditioned: Conditioned) -> str:
+    """Return why a model has no Fisher metric; empty if it has one."""
+    if conditioned.likelihood_factors:
+        return (
+            f"factor {conditioned.likelihood_factors[0]!r} belongs to the likelihood but does not say how "
+            "y is drawn, so its information cannot be expected; observe y through a distribution"
+        )
+    if not conditioned.sites.observed:
+        return "the model observes nothing, so it has no information; pass obs=y to a sample site"
+    return ""
+
+
+def coordinates_alone(conditioned: Conditioned, *, key: Array) -> ModelMetric:
+    """Return the coordinates of a model that has no metric, as one without directions."""
+    coordinates, how = coordinates_of(conditioned, key=jax.random.fold_in(key, 1))
+    size = coordinates.dimension
+    return ModelMetric(
+        eigenvalues=jnp.zeros(0),
+        directions=jnp.zeros((0, size)),
+        diagonal=jnp.full(size, math.nan),
+        observations=conditioned.n,
+        rank=0,
+        floor=0.0,
+        status=f"in {how}; no metric: {no_metric(conditioned)}",
+        conditioned=conditioned,
+        coordinates=coordinates,
+        point=jnp.zeros(size),
+        sites=tuple(coordinates.names),
+    )
 
 
 def _check(conditioned: Conditioned, method: str, sites: tuple[str, ...] | None) -> None:
     """Raise ValueError for what has no metric."""
     if method not in ("auto", "dense", "leading", "diagonal"):
         raise ValueError(f"method={method!r}: choose auto, dense, leading or diagonal")
-    if conditioned.likelihood_factors:
-        raise ValueError(
-            f"factor {conditioned.likelihood_factors[0]!r} belongs to the likelihood but does not say how "
-            "y is drawn, so its information cannot be expected; observe y through a distribution"
-        )
-    if not conditioned.sites.observed:
-        raise ValueError("the model observes nothing, so it has no information; pass obs=y to a sample site")
+    if reason := no_metric(conditioned):
+        raise ValueError(reason)
     for name in sites or ():
         if name not in conditioned.names:
             raise ValueError(
@@ -364,4 +388,11 @@ def _spectrum(jacobian: ScoreJacobian, points: Array, method: Method, leading: i
     return dense_spectrum(jacobian, points)
 
 
-__all__ = ["ModelMetric", "coordinate_labels", "coordinates_of", "model_metric"]
+__all__ = [
+    "ModelMetric",
+    "coordinate_labels",
+    "coordinates_alone",
+    "coordinates_of",
+    "model_metric",
+    "no_metric",
+]

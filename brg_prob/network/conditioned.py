@@ -27,7 +27,7 @@ from brg_prob.network.handlers import HeldParams, Observing, Tempered, WholePlat
 from brg_prob.network.reader import read_at, unobserved
 from brg_prob.network.reading import Reading
 from brg_prob.network.rows import NONE
-from brg_prob.network.trace import Model, ModelSites, Refusal, Trace, field
+from brg_prob.network.trace import FIELD, Model, ModelSites, Refusal, Trace, field
 
 Values = Mapping[str, Any]
 """Site → value of one draw."""
@@ -165,6 +165,15 @@ class Conditioned:
         return y[self.first :]
 
     @property
+    def observed_values(self) -> dict[str, np.ndarray]:
+        """Value of each observed site at the rows that are shown, NaN where missing."""
+        rows = len(self.x)
+        return {
+            name: value[self.first :] if value.shape[:1] == (rows,) else value
+            for name, value in self.reading.values.items()
+        }
+
+    @property
     def whole(self) -> Model:
         """The model ``(x, y=None)`` as everything runs it: whole, parameters held, missing entries masked."""
         held = HeldParams(WholePlates(self.network), self.sites.params)
@@ -273,6 +282,10 @@ class Conditioned:
     def field(self, values: Values) -> Array:
         """Return the field: site "f", else the mean of what is observed by row; (m,) or (m, o)."""
         return self.field_of(self.trace(values))
+
+    def mean(self, values: Values) -> Array:
+        """Return the mean of what is observed by row, E[y|θ], whether or not there is a site "f"."""
+        return self.field_of({name: site for name, site in self.trace(values).items() if name != FIELD})
 
     def field_of(self, trace: Trace) -> Array:
         """Return the field of a trace; see :meth:`field`."""

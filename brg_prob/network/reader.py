@@ -61,6 +61,7 @@ def unobserved(network: Model, x: Array, likelihood_factors: tuple[str, ...] | N
         incomplete=0,
         subsampled=(),
         likelihood_factors=tuple(likelihood_factors or ()),
+        values={},
         point={name: trace[name]["value"] for name in sites.latent_names},
     )
 
@@ -143,8 +144,15 @@ def _assembled(
         incomplete=int(incomplete.sum()),
         subsampled=subsampled,
         likelihood_factors=factors,
+        values={name: _as_given(trace[name]["value"], there) for name, there in present.items()},
         point=point,
     )
+
+
+def _as_given(value: Any, present: np.ndarray) -> np.ndarray:
+    """Return an observed value with NaN where it is missing."""
+    host = np.asarray(value)
+    return host if present.all() else np.where(present, host, np.nan)
 
 
 def _is_by_row(owners: np.ndarray) -> bool:
@@ -185,7 +193,7 @@ def _present(name: str, found: SiteRows, missing: np.ndarray, mixed: tuple[str, 
     if name in mixed:
         rows = np.flatnonzero(missing.any(axis=1))
         raise Refusal(
-            f"y is missing (NaN) in row {rows[0]}, on which the likelihood of {name!r} in other rows depends; "
+            f"y is missing (NaN) in row {rows[0]}, on which other rows' likelihood of {name!r} depends; "
             f"make the {rows.size} missing values latent sites (numpyro.sample), or start after the gap"
         )
     own = (found.entries != NONE) & (found.columns != NONE)

@@ -44,6 +44,8 @@ class Reading:
         Plates with a ``subsample_size``, run whole.
     likelihood_factors
         Factors of the likelihood.
+    values
+        Observed site → its value, NaN where missing.
     point
         Latent site → its value at the draw of the prior where the model was read.
     """
@@ -60,6 +62,7 @@ class Reading:
     incomplete: int
     subsampled: tuple[str, ...]
     likelihood_factors: tuple[str, ...]
+    values: Mapping[str, np.ndarray]
     point: Mapping[str, Any]
 
     @property
