@@ -58,6 +58,12 @@ class Record:
     held_out_seed: int | None = None
     dropped: int = 0
 
+    @property
+    def said(self) -> tuple[str, ...]:
+        """What was done with the rows before the model saw them, a sentence each."""
+        dropped = f"{self.dropped} rows with missing values are left out" if self.dropped else ""
+        return tuple(sentence for sentence in (self.held_out, dropped) if sentence)
+
 
 def recorded(
     network: Any,

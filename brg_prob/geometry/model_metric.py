@@ -27,6 +27,7 @@ from brg_prob.geometry.jacobian import Expectation, ScoreJacobian
 from brg_prob.geometry.transport import NoTransport
 from brg_prob.network.conditioned import Conditioned
 from brg_prob.notebook import one_line, quantity, table_html
+from brg_prob.results import stored_name
 
 Method = Literal["auto", "dense", "leading", "diagonal"]
 Coordinates = StandardNormalCoordinates | GaussianCoordinates
@@ -333,7 +334,7 @@ def _points(coordinates: Coordinates, at: Any, draws: int) -> tuple[Array, str]:
         return jnp.zeros((1, coordinates.dimension)), "at the prior median"
     if isinstance(at, xr.DataTree):
         stored = at["posterior"]
-        values = {name: _merged(np.asarray(stored[name].values)) for name in coordinates.names}
+        values = {name: _merged(np.asarray(stored[stored_name(name)].values)) for name in coordinates.names}
         total = next(iter(values.values())).shape[0]
         if draws:
             chosen = np.linspace(0, total - 1, min(draws, total)).round().astype(int)
