@@ -284,8 +284,8 @@ def _refuse_draws(model: Callable[..., Any], x: Array, targets: Array, trace: Tr
         raise
     except Exception as error:  # the model's own code may raise anything
         raise failed(error, x, targets) from error
-    if set(other) != set(trace):
-        odd = sorted(set(other) ^ set(trace))
+    odd = sorted(set(other) ^ {name for name, site in trace.items() if site["type"] != "param"})
+    if odd:
         raise Refusal(
             f"site {odd[0]!r} is there at one draw of the prior and not at another; a model needs the same "
             "sites always"
