@@ -7,7 +7,6 @@ units.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from brg_prob.geometry.gaussian_coordinates import GaussianCoordinates
 from brg_prob.geometry.jacobian import Expectation, ScoreJacobian
 from brg_prob.geometry.transport import NoTransport
 from brg_prob.network.conditioned import Conditioned
+from brg_prob.network.labels import coordinate_labels
 from brg_prob.notebook import one_line, quantity, table_html
 from brg_prob.results import stored_name
 
@@ -93,8 +93,8 @@ class ModelMetric:
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        """Names of the D coordinates: the site, and its indices unless it is a scalar."""
-        return coordinate_labels(self.coordinates.shapes)
+        """Names of the D coordinates: the site, and its indices (or columns) unless it is a scalar."""
+        return coordinate_labels(self.coordinates.shapes, self.conditioned.axis_names)
 
     @property
     def tree(self) -> dict[str, Any]:
@@ -265,21 +265,6 @@ def coordinates_of(conditioned: Conditioned, *, key: Array) -> tuple[Coordinates
     )
 
 
-def coordinate_labels(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
-    """Return names of the coordinates of sites of given shapes.
-
-    Examples
-    --------
-    >>> coordinate_labels({"a": (), "w": (2,), "m": (1, 2)})
-    ('a', 'w[0]', 'w[1]', 'm[0,0]', 'm[0,1]')
-    """
-    labels: list[str] = []
-    for name, shape in shapes.items():
-        indices = itertools.product(*(range(size) for size in shape))
-        labels.extend(f"{name}[{','.join(map(str, index))}]" if index else name for index in indices)
-    return tuple(labels)
-
-
 def _label(network: Any) -> str:
     return getattr(network, "__name__", type(network).__name__)
 
@@ -391,7 +376,6 @@ def _spectrum(jacobian: ScoreJacobian, points: Array, method: Method, leading: i
 
 __all__ = [
     "ModelMetric",
-    "coordinate_labels",
     "coordinates_alone",
     "coordinates_of",
     "model_metric",

@@ -24,6 +24,7 @@ from numpyro import handlers
 from numpyro.distributions import Distribution
 
 from brg_prob.network.handlers import HeldParams, Observing, Tempered, WholePlates
+from brg_prob.network.labels import AxisNames
 from brg_prob.network.reader import read_at, unobserved
 from brg_prob.network.reading import Reading
 from brg_prob.network.rows import NONE
@@ -58,6 +59,8 @@ class Conditioned:
         What was read of the model at these data.
     first
         Rows before this one are conditioned on and not shown (:meth:`at`).
+    axis_names
+        Names along axes of latent sites, where columns or levels name them (:mod:`brg_prob.network.columns`).
     """
 
     network: Model
@@ -65,6 +68,7 @@ class Conditioned:
     y: Array | None
     reading: Reading
     first: int = 0
+    axis_names: AxisNames = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(
@@ -172,6 +176,10 @@ class Conditioned:
             name: value[self.first :] if value.shape[:1] == (rows,) else value
             for name, value in self.reading.values.items()
         }
+
+    def with_inputs(self, x: Array) -> Conditioned:
+        """Return the same model at other values of the same rows' inputs, (n, d); they may be traced."""
+        return dataclasses.replace(self, x=x)
 
     @property
     def whole(self) -> Model:

@@ -96,7 +96,17 @@ def model_tree(
         groups["predictions_data"] = held_out.observed_values
     groups = {name: _stored(group) for name, group in groups.items() if group}
     described = _described(conditioned, field_name) | dict(attrs)
-    return build_tree(groups, dims=_dims(groups, conditioned, held_out, field_name), attrs=described)
+    dims = _dims(groups, conditioned, held_out, field_name)
+    return build_tree(groups, dims=dims, coords=_coordinates(conditioned), attrs=described)
+
+
+def _coordinates(conditioned: Conditioned) -> dict[str, np.ndarray]:
+    """Return names along the dimensions of latent sites."""
+    return {
+        f"{stored_name(site)}_dim_{axis}": np.asarray(names)
+        for site, axes in conditioned.axis_names.items()
+        for axis, names in axes.items()
+    }
 
 
 def _described(conditioned: Conditioned, field_name: str) -> dict[str, Attribute]:
