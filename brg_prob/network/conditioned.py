@@ -27,7 +27,7 @@ from brg_prob.network.handlers import HeldParams, Observing, Tempered, WholePlat
 from brg_prob.network.labels import AxisNames
 from brg_prob.network.reader import read_at, unobserved
 from brg_prob.network.reading import Reading
-from brg_prob.network.rows import NONE
+from brg_prob.network.rows import NONE, at_rows
 from brg_prob.network.trace import FIELD, Model, ModelSites, Refusal, Trace, field
 
 Values = Mapping[str, Any]
@@ -288,7 +288,10 @@ class Conditioned:
         return handlers.trace(handlers.seed(call, jax.random.key(0))).get_trace(self.x, self.y)
 
     def field(self, values: Values) -> Array:
-        """Return the field: site "f", else the mean of what is observed by row; (m,) or (m, o)."""
+        """Return the field: site "f", else the mean of what is observed by row; (m,) or (m, o).
+
+        A row that the model conditions on, such as the first of a series, has its value in place of a mean.
+        """
         return self.field_of(self.trace(values))
 
     def mean(self, values: Values) -> Array:
@@ -297,8 +300,12 @@ class Conditioned:
 
     def field_of(self, trace: Trace) -> Array:
         """Return the field of a trace; see :meth:`field`."""
-        names = [site.name for site in self.sites.observed] or None
-        return field(trace, names, rows=self.x.shape[0])[self.first :]
+        names, n = [site.name for site in self.sites.observed] or None, self.x.shape[0]
+        found = field(trace, names, rows=n)
+        for name, owners in self.reading.term_rows.items() if found.shape[0] != n else ():
+            if owners.shape == found.shape[:1]:
+                found = at_rows(found, owners, np.asarray(self.y), self.reading.values[name])
+        return found[self.first :]
 
     def deterministic(self, values: Values) -> dict[str, Array]:
         """Return the values of the ``numpyro.deterministic`` sites beside the field."""

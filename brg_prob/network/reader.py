@@ -78,7 +78,7 @@ def read_at(
     _refuse_discrete(sites)
     _refuse_unknown(likelihood_factors, sites)
     held = HeldParams(WholePlates(network), sites.params)
-    _refuse_draws(held, x, targets, trace)
+    other = _other_draw(held, x, targets, trace)
     taken = {
         site.name: AsObserved(_batch(site.distribution, site.shape), whole[site.name])
         for site in sites.observed
@@ -97,6 +97,7 @@ def read_at(
     _refuse_unused(sites, rows, factors)
     by_row = {name: _owned(name, found, x.shape[0]) for name, found in rows.sites.items()}
     reading = _assembled(trace, sites, rows, by_row, taken, missing, factors, plates.names, point)
+    refuse_outside_support(trace, other, reading.taken)
     return targets, reading
 
 
@@ -276,8 +277,8 @@ def _without_target(model: Model, x: Array) -> set[str] | None:
     return names
 
 
-def _refuse_draws(model: Callable[..., Any], x: Array, targets: Array, trace: Trace) -> None:
-    """Raise ValueError for a target outside the support of its law, or a model that fails at another draw."""
+def _other_draw(model: Callable[..., Any], x: Array, targets: Array, trace: Trace) -> Trace:
+    """Return the trace at another draw of the prior; raise ValueError where it fails or has other sites."""
     try:
         other = run_trace(model, x, targets, key=jax.random.key(1))
     except Refusal:
@@ -290,7 +291,7 @@ def _refuse_draws(model: Callable[..., Any], x: Array, targets: Array, trace: Tr
             f"site {odd[0]!r} is there at one draw of the prior and not at another; a model needs the same "
             "sites always"
         )
-    refuse_outside_support(trace, other)
+    return other
 
 
 def _refuse_unused(sites: ModelSites, rows: Rows, factors: tuple[str, ...]) -> None:

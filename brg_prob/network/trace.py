@@ -21,11 +21,14 @@ from numpyro import handlers
 from numpyro.distributions import (
     CategoricalLogits,
     CategoricalProbs,
+    Cauchy,
     Distribution,
     ExpandedDistribution,
+    HalfCauchy,
     ImproperUniform,
     Independent,
     MaskedDistribution,
+    StudentT,
     Unit,
 )
 from numpyro.distributions.constraints import Constraint
@@ -241,12 +244,14 @@ def _centre(trace: Trace, name: str, rows: int | None) -> Array | None:
     try:
         centre = _mean(distribution)
     except NotImplementedError:
+        inner = bare(distribution)
         try:
-            if distribution.event_dim:
+            if inner.event_dim:
                 return None
-            centre = jnp.asarray(distribution.icdf(jnp.full(distribution.batch_shape, 0.5)))
+            median = jnp.asarray(inner.icdf(jnp.full(inner.batch_shape, 0.5)))
         except NotImplementedError:
             return None
+        centre = jnp.broadcast_to(median, distribution.shape())
     return jnp.broadcast_to(centre, (rows,)) if rows is not None and centre.ndim == 0 else centre
 
 
@@ -254,7 +259,11 @@ def _mean(distribution: Distribution) -> Array:
     """Return the mean of an observation; of a category, that of its indicators."""
     inner = bare(distribution)
     if isinstance(inner, CategoricalProbs | CategoricalLogits):
-        return jnp.broadcast_to(inner.probs, distribution.batch_shape + inner.probs.shape[-1:])
+        return jnp.broadcast_to(inner.probs, distribution.shape() + inner.probs.shape[-1:])
+    if isinstance(inner, Cauchy | StudentT):  # symmetric: the median, which is the mean where there is one
+        return jnp.broadcast_to(jnp.asarray(inner.loc), distribution.shape())
+    if isinstance(inner, HalfCauchy):
+        raise NotImplementedError
     return jnp.asarray(distribution.mean)
 
 

@@ -319,6 +319,27 @@ def test_rows_are_not_held_out_where_draws_say_nothing_of_them(model, message):
         data.at(X[2:], Y[2:])
 
 
+def test_a_missing_entry_of_a_table_is_no_value_outside_the_support():
+    """The row is left out whole, whatever stands in its place; an actual wrong row is named."""
+
+    def table(x, y=None):
+        w = numpyro.sample("w", dist.Normal(0, 1))
+        logits = w * x * jnp.array([0.0, 1.0, 2.0])
+        numpyro.sample("y", dist.Multinomial(4, logits=logits), obs=y)
+
+    y = np.tile([1.0, 2.0, 1.0], (N, 1))
+    y[1] = [4.0, 0.0, 0.0]
+    y[3] = [np.nan, 0.0, 1.0]
+    p = np.exp(0.8 * X * np.arange(3))
+    expected = stats.multinomial.logpmf(np.nan_to_num(y), 4, p / p.sum(1, keepdims=True))
+    data, found = terms(table, y)
+    np.testing.assert_allclose(found["y"], np.where(np.arange(N) == 3, 0.0, expected), rtol=1e-10)
+    assert data.n == N - 1
+    y[4, 0] = 3.0
+    with pytest.raises(ValueError, match=r"observes .* in row 4, outside the support of Multinomial"):
+        Conditioned.of(table, X, y)
+
+
 def test_row_codes_tell_apart_rows_of_any_number():
     """Against brute force: every row moved by itself."""
     shift = np.array([0, 3, 1, 6, 2, 5, 4])

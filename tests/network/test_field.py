@@ -1,0 +1,62 @@
+"""The field of a model without a site "f": the mean of what is observed, one for each row, against closed forms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+
+from brg_prob.network import Conditioned
+
+N = 7
+X = np.linspace(0.5, 2.0, N)[:, None]
+Y = np.array([0.3, -0.4, 1.2, 0.7, -0.1, 0.9, 2.0])
+W = {"w": 0.8}
+
+
+def test_a_law_without_a_mean_shows_its_median():
+    """NumPyro gives NaN for the mean of a Cauchy, and infinity for those of fewer moments."""
+    for law, median in (
+        (dist.Cauchy, lambda mu: mu),
+        (lambda mu, s: dist.StudentT(0.8, mu, s), lambda mu: mu),
+        (lambda mu, s: dist.Cauchy(mu, s).to_event(1), lambda mu: mu),
+        (lambda mu, s: dist.HalfCauchy(jnp.exp(mu)), np.exp),
+    ):
+
+        def heavy(x, y=None, law=law):
+            w = numpyro.sample("w", dist.Normal(0, 1))
+            numpyro.sample("y", law(w * x[:, 0], 0.5), obs=y)
+
+        field = Conditioned.of(heavy, X, np.abs(Y)).field(W)
+        np.testing.assert_allclose(field, median(0.8 * X[:, 0]), rtol=1e-6)
+
+
+def test_categories_in_two_columns_have_the_probabilities_of_both():
+    def two(x, y=None):
+        w = numpyro.sample("w", dist.Normal(0, 1))
+        logits = w * jnp.stack([x, -x], axis=1) * jnp.array([0.0, 1.0, 2.0])[:, None].T
+        numpyro.sample("y", dist.Categorical(logits=logits).to_event(1), obs=y)
+
+    y = np.stack([np.arange(N) % 3, np.arange(N) // 3], axis=1)
+    data = Conditioned.of(two, X, y)
+    both = np.exp(0.8 * X[:, :, None] * np.array([[1.0], [-1.0]]) * np.arange(3))
+    p = both / both.sum(-1, keepdims=True)
+    np.testing.assert_allclose(data.field(W), p, rtol=1e-12)
+    chosen = np.take_along_axis(p, y[:, :, None], axis=2)[..., 0]
+    np.testing.assert_allclose(data.log_likelihood(W)["y"], np.log(chosen).sum(1), rtol=1e-12)
+
+
+def test_the_field_of_a_lagged_series_has_all_rows_its_first_the_value_it_starts_from():
+    def lag(x, y=None):
+        w = numpyro.sample("w", dist.Normal(0, 1))
+        numpyro.sample("y", dist.Normal(w * y[:-1], 1.0), obs=y[1:])
+
+    found = jax.jit(Conditioned.of(lag, X, Y).field)(W)
+    np.testing.assert_allclose(found, [Y[0], *0.8 * Y[:-1]], rtol=1e-12)
+
+    def logged(x, y=None):
+        w = numpyro.sample("w", dist.Normal(0, 1))
+        numpyro.sample("y", dist.Normal(w * x[1:, 0], 1.0), obs=jnp.log(y[1:]))
+
+    other = Conditioned.of(logged, X, np.abs(Y)).field(W)  # a mean of logarithms: no target stands there
+    np.testing.assert_allclose(other, [np.nan, *0.8 * X[1:, 0]], rtol=1e-12)
