@@ -1,4 +1,4 @@
-"""The field of a model without a site "f": the mean of what is observed, one for each row, against closed forms."""
+"""The field of a model without a site "f": the mean of what is observed, a value for each row."""
 
 import jax
 import jax.numpy as jnp
