@@ -101,7 +101,7 @@ class Spec:
 def drawn(rng: np.random.Generator, family: str) -> Spec:
     """Return a model that makes sense, its choices drawn at random."""
     pick = lambda among: str(rng.choice(among))  # noqa: E731
-    shape = pick(SHAPES)
+    shape = pick(_admitted(family))
     spec = Spec(
         family,
         shape,
@@ -118,11 +118,16 @@ def drawn(rng: np.random.Generator, family: str) -> Spec:
     return sensible(spec)
 
 
+def _admitted(family: str) -> tuple[str, ...]:
+    """Return the shapes that a family's observations may have."""
+    if FAMILIES[family].width > 1:
+        return ("flat",)
+    real = FAMILIES[family].real
+    return tuple(shape for shape in SHAPES if real or shape not in (*_SERIES, "log"))
+
+
 def sensible(spec: Spec) -> Spec:
     """Return the model with those choices changed that do not go together."""
-    family = FAMILIES[spec.family]
-    if family.width > 1 or (spec.shape in (*_SERIES, "log") and not family.real):
-        spec = replace(spec, shape="flat")
     if spec.shape in _SERIES or spec.shape == "scalar":
         spec = replace(spec, plate="none")
     if spec.shape == "scalar":
