@@ -112,18 +112,18 @@ def drawn(rng: np.random.Generator, family: str) -> Spec:
         pick(KINDS),
         pick(HYPERS),
         pick(DETERMINISTIC),
-        # a series with a gap is refused, and that is known: one of it in ten is enough
-        "none" if shape in _SERIES and rng.uniform() < 0.9 else pick(MISSING),
+        # a series with a gap is refused, and that is known: few of them are enough
+        "none" if shape in _SERIES and rng.uniform() < 0.7 else pick(MISSING),
     )
     return sensible(spec)
 
 
 def _admitted(family: str) -> tuple[str, ...]:
-    """Return the shapes that a family's observations may have."""
+    """Return the shapes to choose from; what only few families may have is twice among them."""
     if FAMILIES[family].width > 1:
         return ("flat",)
-    real = FAMILIES[family].real
-    return tuple(shape for shape in SHAPES if real or shape not in (*_SERIES, "log"))
+    few = (*_SERIES, "log")
+    return (*SHAPES, *few) if FAMILIES[family].real else tuple(s for s in SHAPES if s not in few)
 
 
 def sensible(spec: Spec) -> Spec:
