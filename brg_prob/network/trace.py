@@ -264,7 +264,10 @@ def _mean(distribution: Distribution) -> Array:
         return jnp.broadcast_to(jnp.asarray(inner.loc), distribution.shape())
     if isinstance(inner, HalfCauchy):
         raise NotImplementedError
-    return jnp.asarray(distribution.mean)
+    try:
+        return jnp.asarray(distribution.mean)
+    except ValueError as error:  # a mixture that NumPyro's scan has stacked
+        raise NotImplementedError from error
 
 
 def read_model(

@@ -1,10 +1,15 @@
 """The field of a model without a site "f": the mean of what is observed, a value for each row."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
+import pytest
+from numpyro.contrib.control_flow import scan
+from scipy import stats
 
 from brg_prob.network import Conditioned
 
@@ -60,3 +65,29 @@ def test_the_field_of_a_lagged_series_has_all_rows_its_first_the_value_it_starts
 
     other = Conditioned.of(logged, X, np.abs(Y)).field(W)  # a mean of logarithms: no target stands there
     np.testing.assert_allclose(other, [np.nan, *0.8 * X[1:, 0]], rtol=1e-12)
+
+
+def test_a_mixture_inside_a_scan_is_asked_for_a_field_and_read_with_one():
+    """NumPyro's scan stacks the parts of a mixture without their shape, so that its mean fails."""
+
+    def series(x, y=None, *, field):
+        w = numpyro.sample("w", dist.Normal(0, 1))
+        if field:
+            numpyro.deterministic("f", w * x[:, 0])
+
+        def step(past, now):
+            parts = dist.Normal(jnp.stack([w * past, w * past + 2.0]), 1.0)
+            now = numpyro.sample(
+                "y", dist.MixtureSameFamily(dist.Categorical(probs=jnp.array([0.3, 0.7])), parts), obs=now
+            )
+            return now, None
+
+        scan(step, 0.0, y, length=x.shape[0])
+
+    with pytest.raises(ValueError, match=r'no site "f" and its observation \'y\' has no mean; add') as caught:
+        Conditioned.of(partial(series, field=False), X, Y)
+    assert "\n" not in str(caught.value)
+    past = 0.8 * np.concatenate([[0.0], Y[:-1]])
+    expected = np.log(0.3 * stats.norm.pdf(Y, past) + 0.7 * stats.norm.pdf(Y, past + 2.0))
+    found = Conditioned.of(partial(series, field=True), X, Y).log_likelihood(W)["y"]
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
