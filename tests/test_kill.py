@@ -1,4 +1,4 @@
-"""kill −9 at fifty random moments: the folder is the old run or the new one, and the next run finishes."""
+"""kill −9 at fifty random moments: the old run or the new one, with what the user put there; the next finishes."""
 
 import contextlib
 import json
@@ -21,7 +21,8 @@ WORDS = ["--points", "31", "--scales", "2", "--draws", "100"]
 WORDS += ["--model.cutoff", "8", "--scheme", "shell", "--quiet"]
 # With the real computation the fifty take minutes: set this to run them, too.
 KINDS = ["stand-in", *(["real"] if "BRG_PROB_REAL_KILLS" in os.environ else [])]
-FILES = ["draws.nc", "model.json", "report.html", "summary.json"]
+FILES = ["draws.nc", "model.json", "notes.txt", "plots", "report.html", "summary.json"]
+NOTES = ["notes.txt", "plots/notes.txt"]
 
 # One process imports everything and makes a copy of itself for every run, so that the moments fall
 # into the run and not into the imports. The report is not rendered: its text stands for it.
@@ -119,6 +120,7 @@ def seed_in(folder):
     assert stored.model["seed"] == stored.tree.attrs["seed"] == seed
     assert (folder / "report.html").read_text() == f"the report of seed {seed}"
     assert sorted(path.name for path in folder.iterdir()) == FILES
+    assert [(folder / name).read_text() for name in NOTES] == ["mine", "mine"]
     return seed
 
 
@@ -127,6 +129,9 @@ def seed_in(folder):
 def test_killed_at_fifty_random_moments_the_folder_is_the_old_run_or_the_new_one(server):
     folder, moment = server.folder, random.Random(20261122)
     assert server.run(seed=0)[0] == 0
+    (folder / "plots").mkdir()
+    for name in NOTES:
+        (folder / name).write_text("mine")
     _, length = server.run(seed=1)
     old, new, killed, left = 1, 2, 0, length
     while killed < KILLS:
