@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 PAGE_SEAL = b'<meta name="generator" content="brg_prob sha256:'
-"""What stands before the digest of a page; every page of ours has this line in its head."""
+"""What stands before the digest of a page, in the first lines of every page of ours."""
 UNSEALED = "0" * 64
 """What stands for the digest until the content is sealed."""
 

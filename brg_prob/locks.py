@@ -11,10 +11,8 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-
-from brg_prob.files import is_folder, is_plain
 
 _LOCK = "lock"
 _HELD: set[Path] = set()
@@ -44,11 +42,16 @@ def state_of(folder: Path) -> Path:
     """
     folder = real_path(folder)
     state = folder.with_name(f".{folder.name}.stages")
-    if os.path.lexists(state) and not is_folder(state):
-        raise foreign(state)
-    if os.path.lexists(state / _LOCK) and not is_plain(state / _LOCK):
-        raise foreign(state / _LOCK)
+    _check(state, stat.S_ISDIR)
+    _check(state / _LOCK, stat.S_ISREG)
     return state
+
+
+def _check(path: Path, is_kind: Callable[[int], bool]) -> None:
+    """Raise StoreError for something of another kind; nothing may be there, another process tidies up."""
+    with contextlib.suppress(OSError):
+        if not is_kind(os.lstat(path).st_mode):
+            raise foreign(path)
 
 
 def foreign(path: Path) -> StoreError:
@@ -117,15 +120,16 @@ def _locked(state: Path) -> int:
     """Return an open lock file, or raise StoreError if another process holds it."""
     path = state / _LOCK
     while True:
-        state.mkdir(parents=True, exist_ok=True)
         try:
+            state.mkdir(parents=True, exist_ok=True)
             handle = os.open(path, _FLAGS, 0o644)
-        except FileNotFoundError:  # another process has just finished and tidied up
+        except (FileNotFoundError, FileExistsError):  # another process has just finished and tidied up
+            _check(state, stat.S_ISDIR)
             continue
         try:
             owner = _owner(handle, path)
             _lock(handle, state, owner)
-            if path.exists() and os.fstat(handle).st_ino == path.stat().st_ino:
+            if _is_at(handle, path):
                 with contextlib.suppress(OSError):  # a full disk: the number only says who holds the lock
                     os.ftruncate(handle, 0)
                     os.lseek(handle, 0, os.SEEK_SET)
@@ -135,6 +139,14 @@ def _locked(state: Path) -> int:
             os.close(handle)
             raise
         os.close(handle)
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Return whether an open file still has its name: another process may have tidied up meanwhile."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.lstat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _owner(handle: int, path: Path) -> str:

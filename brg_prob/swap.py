@@ -40,6 +40,7 @@ from brg_prob.locks import StoreError, foreign, state_of
 FORMAT = "brg_prob run"
 MODEL = "model.json"
 _MODEL_SEAL = b'"model.json": "'  # inside a JSON text the quotes would be escaped
+_HEAD = 1 << 16
 _WRITING = re.compile(r"writing-[0-9a-f]{16}")
 
 
@@ -58,10 +59,13 @@ def is_ours(path: Path, stated: Mapping[str, str]) -> bool:
     """Return whether a path is a file as this program wrote it: with the digest stated, or sealed."""
     if not is_plain(path):
         return False
+    before = _MODEL_SEAL if path.name == MODEL else PAGE_SEAL
     try:
         if sha256_of(path) == stated.get(path.name):
             return True
-        return is_sealed(path.read_bytes(), _MODEL_SEAL if path.name == MODEL else PAGE_SEAL)
+        with path.open("rb") as file:  # arrays may be larger than memory
+            has_seal = before in file.read(_HEAD)
+        return has_seal and is_sealed(path.read_bytes(), before)
     except OSError:
         return False
 
@@ -83,7 +87,7 @@ def write_aside(folder: Path, contents: Mapping[str, bytes], model: str) -> Path
     OSError
         The disk refuses; then nothing is left.
     """
-    aside = state_of(folder) / f"writing-{secrets.token_hex(8)}"
+    aside = _aside(state_of(folder))
     aside.mkdir()
     try:
         # the first: a process killed while it writes leaves only what is named in it
@@ -95,6 +99,19 @@ def write_aside(folder: Path, contents: Mapping[str, bytes], model: str) -> Path
         discard(aside)
         raise
     return aside
+
+
+def _withdraw(new: Path) -> None:
+    """Remove a new run that waits to be put in place; killed on the way, it is not taken for a whole one."""
+    aside = _aside(new.parent)
+    with contextlib.suppress(OSError):
+        new.rename(aside)
+    discard(aside if os.path.lexists(aside) else new)
+
+
+def _aside(state: Path) -> Path:
+    """Return a name for a run that is not whole, which only this program gives."""
+    return state / f"writing-{secrets.token_hex(8)}"
 
 
 def discard(folder: Path) -> None:
@@ -138,7 +155,7 @@ def replace(folder: Path, aside: Path) -> dict[str, str]:
     try:
         return finish(folder)
     except BaseException:
-        discard(new)
+        _withdraw(new)
         if os.path.lexists(old) and not os.path.lexists(folder):
             with contextlib.suppress(OSError):  # then the next one to read finds it
                 old.rename(folder)

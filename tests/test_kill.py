@@ -1,4 +1,7 @@
-"""kill −9 at fifty random moments: the old run or the new one, with what the user put there; the next finishes."""
+"""kill −9 at fifty random moments: the old run or the new one, and the next run finishes.
+
+What the user put into the folder is there whichever it is.
+"""
 
 import contextlib
 import json

@@ -104,6 +104,12 @@ def test_a_file_of_the_run_that_is_the_user_s_now_is_kept_under_another_name(run
     assert of_the_user(run) == {place: mine}
 
 
+def test_what_a_killed_process_wrote_aside_is_no_file_of_the_user(run):
+    (run / ".brg-prob-0123456789abcdef.writing").write_text("half a page")
+    (run / ".brg-prob-notes.writing").write_text("mine")  # the control
+    assert set(write(run, "new").kept) == set(of_the_user(run)) == {".brg-prob-notes.writing"}
+
+
 def test_names_that_are_taken_are_counted_on(run):
     for number in (1, 2, 3):
         (run / "report.html").write_text(f"edit {number}")
@@ -247,6 +253,35 @@ def test_a_disk_that_refuses_any_step_loses_nothing(stage, monkeypatch, once):
         assert [path.name for path in folder.parent.iterdir()] == ["run"], (step, line)
     assert refused > 15
     assert (standing > 0) == bool(mine or (before and once))
+
+
+@pytest.mark.parametrize("refused", [2, 3])
+def test_killed_while_it_takes_a_refused_run_back_the_old_one_stands(tmp_path, monkeypatch, refused):
+    """The disk refuses to move the old run aside, or the new one into place; then comes the kill."""
+    for step in range(12):
+        folder = write(tmp_path / str(step) / "run", "old").folder
+        mine = furnish(folder)
+        steps, names, rename = Steps(1 << 20, Killed()), [], os.rename
+
+        def refusing(*args, steps=steps, names=names, rename=rename, step=step):
+            names.append(args)
+            if len(names) == refused:
+                steps.left = step  # the calls that are left from here on
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            rename(*args)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "rename", refusing)
+            with steps(patch), contextlib.suppress(Killed, store.StoreError):
+                write(folder, "new")
+        assert len(names) >= refused
+        found = store.read_run(folder).summary["mark"]
+        # killed before it could be withdrawn, the new run was whole
+        assert found == ("new" if step == 0 else "old")
+        write(folder, "again")
+        assert mark(folder) == "again"
+        assert of_the_user(folder) == mine
+        assert [path.name for path in folder.parent.iterdir()] == ["run"]
 
 
 def test_reading_finishes_a_swap_between_its_two_renames(run):
