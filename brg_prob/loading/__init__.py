@@ -22,7 +22,7 @@ from brg_prob.arguments import ENGINES, SCHEMES
 from brg_prob.compiled import keep_compiled
 from brg_prob.options import UsageError
 from brg_prob.stages import Stages, working
-from brg_prob.store import recover
+from brg_prob.store import Written, recover
 from brg_prob.tables import Table, read_table
 
 if TYPE_CHECKING:
@@ -48,10 +48,10 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class Executed:
-    """A run that was written: the run, its folder, and the stages that an earlier run had finished."""
+    """A run that was written: the run, where, and the stages that an earlier run had finished."""
 
     run: Run
-    folder: Path
+    written: Written
     reused: tuple[str, ...]
 
 
@@ -77,7 +77,7 @@ def execute(request: Request, progress: Progress) -> Executed:
         with working(request.out, fresh=request.arguments.fresh) as stages:
             run = _computed(request, problem, source, key, stages, progress)
             with progress("report"):
-                return Executed(run, run.save(request.out), tuple(stages.reused))
+                return Executed(run, run.write(request.out), tuple(stages.reused))
 
 
 def _loaded(request: Request, table: Table | None) -> tuple[Problem, Source, Any]:
