@@ -99,5 +99,5 @@ def test_an_overridden_density_that_makes_no_sense_is_refused_when_the_network_i
         def spectral_density(self, p):
             return -super().spectral_density(p)
 
-    with pytest.raises(ValueError, match="spectrum is -.*not negative"):
+    with pytest.raises(ValueError, match=r"spectrum is -.*not negative"):
         Negative(box=5.0, cutoff=8.0)
