@@ -214,7 +214,7 @@ def fisher_panel(tree: xr.DataTree, observations: np.ndarray) -> Panel:
     shown = np.concatenate([values[~nothing], threshold.ravel()])
     x = channel("x", title, at, margin=0.01)
     y, y_level = (
-        log_channel(name, "Fisher eigenvalue λ", shown, zero=nothing.any()) for name in ("y", "level")
+        log_channel(name, "Fisher eigenvalue λ", shown, zero=bool(nothing.any())) for name in ("y", "level")
     )
     place = np.where(nothing, y["scale"]["domain"][0], values)
     said = f" {int(nothing.sum())} with λ = 0, to rounding, stand at the tick 0." if nothing.any() else ""
