@@ -270,7 +270,7 @@ def _as_observed(sites: ModelSites, targets: Array, observed: np.ndarray) -> Arr
     if off.any():
         raise ValueError(
             f"site {site.name!r} takes whole numbers, but y has {host[off][0]:g}; "
-            "check the target, or give it unstandardised (--no-standardise --no-detrend)"
+            "check the target, or give it unstandardised (--no-standardise --detrend none)"
         )
     return jnp.asarray(host.astype(int))
 
