@@ -75,16 +75,7 @@ def _recorded(request: Request, module: ModuleType, table: Table) -> Problem:
     taken, names = _columns(request, module, table)
     own = taken.x.shape[1] - len(names)
     rows, held, how = split(arguments, taken.x)
-    if not _is_readout(getattr(module, request.source.name, None)):
-        # a model of the user's own is written for the data as they are
-        prepare = Standardisation.identity(own, taken.y)
-    else:
-        prepare = Standardisation.fit(
-            taken.x[rows][:, :own],
-            taken.y[rows],
-            detrend=not arguments.no_detrend,
-            standardise=not arguments.no_standardise,
-        )
+    network, prepare = _prepared(request, module, taken.x[rows][:, :own], taken.y[rows])
     # arguments of the model reach it as they stand in the table
     prepare = dataclasses.replace(prepare, origin=prepare.origin + (0.0,) * len(names))
 
@@ -105,8 +96,35 @@ def _recorded(request: Request, module: ModuleType, table: Table) -> Problem:
         held_out_seed=arguments.held_out_seed if arguments.held_out in ("random", "block") else None,
         dropped=table.dropped,
     )
-    network = build_network(request.source, module, request.model.options, x[:, :own])
     return Problem(bound(network, names), x, y, internal(held) if held.size else None, record)
+
+
+def _prepared(
+    request: Request, module: ModuleType, x: np.ndarray, y: np.ndarray
+) -> tuple[Any, Standardisation]:
+    """Return the network for training inputs (n, d), and the way to targets that suit it."""
+    arguments, name = request.arguments, request.source.name
+    prepare = Standardisation.identity(x.shape[1], y)
+    readout = _is_readout(getattr(module, name, None))
+    if readout:
+        prepare = Standardisation.fit(x, y, standardise=not arguments.no_standardise)
+    elif arguments.detrend == "line":  # a model of the user's own is written for the data as they are
+        raise UsageError(
+            f"--detrend line: {name!r} learns the data as they are; take the line off in the table or in it"
+        )
+    network = build_network(request.source, module, request.model.options, prepare.forward_inputs(x))
+    detrend = arguments.detrend
+    if detrend == "auto":  # only a network that is there knows whether its box closes on itself
+        detrend = "periodic" if _fills_a_box(network, x) else "none"
+    if readout and detrend != "none":
+        prepare = Standardisation.fit(x, y, detrend=detrend, standardise=not arguments.no_standardise)
+    return network, prepare
+
+
+def _fills_a_box(network: Any, x: np.ndarray) -> bool:
+    """Return whether inputs (n, 1) go round a periodic box, but for a gap of half their length at most."""
+    box = getattr(network, "box", None)
+    return box is not None and x.shape[1] == 1 and box <= 1.5 * np.ptp(x)
 
 
 def _columns(request: Request, module: ModuleType, table: Table) -> tuple[Regression, tuple[str, ...]]:

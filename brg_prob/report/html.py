@@ -206,6 +206,7 @@ def _options(tree: xr.DataTree, summary: dict[str, Any]) -> list[tuple[str, str]
         ("data", record.get("source", "")),
         ("data sha256", record.get("sha256", "")),
         ("preparation", record.get("transformation", "")),
+        ("seasons", record.get("seasonality", "")),
         ("held out", record.get("held_out", "")),
         ("engine", f"{summary['engine']} {inline_options(tree.attrs.get('engine_options', '{}'))}"),
         ("draws", tree.attrs.get("draws", "")),
