@@ -9,8 +9,9 @@ files and Parquet fields say it in their metadata, under ``units``. Lines of a C
 are comments.
 """
 
+from brg_prob.tables.calendar import Calendar
 from brg_prob.tables.names import TableError
 from brg_prob.tables.readers import FORMATS
 from brg_prob.tables.table import Regression, Table, read_table, regression
 
-__all__ = ["FORMATS", "Regression", "Table", "TableError", "read_table", "regression"]
+__all__ = ["FORMATS", "Calendar", "Regression", "Table", "TableError", "read_table", "regression"]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from brg_prob.tables.calendar import Calendar
 from brg_prob.tables.names import TableError, known
 from brg_prob.tables.readers import FORMATS, read_columns
 
@@ -22,9 +23,11 @@ class Table:
     Attributes
     ----------
     columns
-        Name to values, each (n,) float64 and finite.
+        Name to values, each (n,): float64 for numbers, int64 for whole numbers written without a decimal
+        point, for booleans (0, 1) and for the codes of categories (0 … L − 1); float64 with NaN where a cell
+        is missing and may be.
     units
-        Name to unit; only for the columns that state one.
+        Name to unit; only for the columns that state one, and for times.
     path
         The file as it was given.
     sha256
@@ -33,6 +36,16 @@ class Table:
         Number of rows left out because a value was missing or infinite (``drop_missing``).
     passed_over
         Names of the file's columns that were not asked for and do not hold finite numbers throughout.
+    kinds
+        Name to ``"number"``, ``"boolean"``, ``"category"`` or ``"time"``.
+    levels
+        Name of a category or boolean to its labels as they were written; the position is the code.
+    calendars
+        Name of a time column to how its numbers count.
+    notes
+        One sentence for each thing that was recognised, converted or left out.
+    missing
+        Name to the number of missing cells in the file.
     """
 
     columns: dict[str, np.ndarray]
@@ -41,6 +54,11 @@ class Table:
     sha256: str
     dropped: int = 0
     passed_over: tuple[str, ...] = ()
+    kinds: dict[str, str] = field(default_factory=dict)
+    levels: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    calendars: dict[str, Calendar] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    missing: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of rows n."""
