@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from brg_prob.arguments import AUTOMATIC, ModelSource
-from brg_prob.loading.module import build_network, line_in
-from brg_prob.network.bind import split_rows
-from brg_prob.network.bound import bound, column_arguments
+from brg_prob.binding import Signature, roles_without_table
+from brg_prob.loading.module import build_network, found_in, has_fields, line_in, typed_options
+from brg_prob.network.bind import Binding, bound_columns, is_readout
+from brg_prob.network.bound import bound
+from brg_prob.network.split import split_rows
 from brg_prob.options import UsageError
 from brg_prob.record import Record
-from brg_prob.tables import Regression, Table, regression
+from brg_prob.tables import Table
 from brg_prob.transform import Standardisation
 
 if TYPE_CHECKING:
@@ -61,23 +63,33 @@ def engine_of(request: Request, network: Any) -> str:
     """Return the name of the engine: the one asked for, else the one that suits the network."""
     if request.engine.name != AUTOMATIC:
         return request.engine.name
-    return "exact" if _is_readout(network) else "nuts"
+    return "exact" if is_readout(network) else "nuts"
 
 
-def _is_readout(network: Any) -> bool:
-    """Return whether a network, or its class, has a linear readout."""
-    return all(hasattr(network, name) for name in ("features", "readout_prior", "sample_hidden"))
+def listed(names: str | None) -> tuple[str, ...] | None:
+    """Return the columns of ``--inputs`` or ``--target``, or None where it is not given."""
+    return tuple(names.split(",")) if names else None
 
 
 def _recorded(request: Request, module: ModuleType, table: Table) -> Problem:
     """Return the problem that a table poses: split, standardised on its training rows."""
     arguments = request.arguments
-    taken, names = _columns(request, module, table)
-    own = taken.x.shape[1] - len(names)
+    found = found_in(request.source, module)
+    options = typed_options(request.source, found, request.model.options)
+    taken = bound_columns(
+        table,
+        found,
+        name=request.source.name,
+        target=listed(arguments.target),
+        inputs=listed(arguments.inputs),
+        drop_missing=arguments.drop_missing,
+        options={} if has_fields(found) else options,
+    )
+    own = len(taken.columns)
     rows, held, how = split(arguments, taken.x)
-    if not _is_readout(getattr(module, request.source.name, None)):
+    if not is_readout(found):
         # a model of the user's own is written for the data as they are
-        prepare = Standardisation.identity(own, taken.y)
+        prepare = Standardisation.identity(taken.x.shape[1], taken.y)
     else:
         prepare = Standardisation.fit(
             taken.x[rows][:, :own],
@@ -85,63 +97,40 @@ def _recorded(request: Request, module: ModuleType, table: Table) -> Problem:
             detrend=not arguments.no_detrend,
             standardise=not arguments.no_standardise,
         )
-    # arguments of the model reach it as they stand in the table
-    prepare = dataclasses.replace(prepare, origin=prepare.origin + (0.0,) * len(names))
+        # arguments of the model reach it as they stand in the table
+        prepare = dataclasses.replace(prepare, origin=prepare.origin + (0.0,) * len(taken.call.bound))
 
     def internal(chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         x = taken.x[chosen]
         return prepare.forward_inputs(x), prepare.forward(x, taken.y[chosen])
 
     x, y = internal(rows)
-    record = Record(
+    network = build_network(request.source, module, options, x[:, :own])
+    held = held[np.isfinite(taken.y[held]).reshape(len(held), -1).all(axis=1)]  # without a target, no score
+    record = _record(request, table, taken, prepare, how)
+    return Problem(taken.of(network), x, y, internal(held) if held.size else None, record)
+
+
+def _record(
+    request: Request, table: Table, taken: Binding, prepare: Standardisation, held_out: str
+) -> Record:
+    """Return how the data of a table are shown."""
+    arguments, used = request.arguments, (*taken.inputs, *taken.target)
+    return Record(
         subject=Path(request.data_name).stem,
         source=request.data_name,
         sha256=table.sha256,
         inputs=taken.inputs,
-        targets=taken.targets,
-        units=table.units,
+        targets=taken.target,
+        units={name: unit for name, unit in table.units.items() if name in used},
         preparation=prepare,
-        held_out=how,
+        held_out=held_out,
         held_out_seed=arguments.held_out_seed if arguments.held_out in ("random", "block") else None,
-        dropped=table.dropped,
+        dropped=taken.dropped + table.dropped,
+        levels=taken.levels,
+        calendars={name: kept.to_json() for name, kept in table.calendars.items() if name in used},
+        notes=taken.notes,
     )
-    network = build_network(request.source, module, request.model.options, x[:, :own])
-    return Problem(bound(network, names), x, y, internal(held) if held.size else None, record)
-
-
-def _columns(request: Request, module: ModuleType, table: Table) -> tuple[Regression, tuple[str, ...]]:
-    """Return inputs and targets, and the names of the inputs (the last ones) that are arguments of the model.
-
-    A column named like an argument of the model goes to that argument, unless --inputs or
-    --target says otherwise.
-    """
-    arguments = request.arguments
-    inputs = arguments.inputs.split(",") if arguments.inputs else None
-    targets = arguments.target.split(",") if arguments.target else None
-    claimed = {*(inputs or ()), *(targets or ())}
-    found = getattr(module, request.source.name, None)
-    free = [column for column in table.columns if column not in claimed]
-    names, missing = column_arguments(found, free) if callable(found) else ((), ())
-    if missing and missing[0] in claimed:
-        raise UsageError(
-            f"column {missing[0]!r} is an argument of {request.source.name!r}; leave it out of --inputs and "
-            "--target"
-        )
-    if missing:
-        raise UsageError(
-            f"{request.source.name!r} needs {missing[0]!r}, which is no column of {request.data_name!r}; its "
-            f"columns are {', '.join(table.columns)}"
-        )
-    if names:
-        rest = regression(table, inputs=inputs, targets=targets)
-        own = [column for column in rest.inputs if column not in names]
-        if not own:
-            raise UsageError(
-                f"all columns of {request.data_name!r} are arguments of {request.source.name!r}; name one of "
-                "them in --inputs"
-            )
-        inputs = [*own, *names]
-    return regression(table, inputs=inputs, targets=targets), names
 
 
 def fingerprint(problem: Problem) -> dict[str, np.ndarray]:
@@ -182,11 +171,14 @@ def _teacher(request: Request, module: ModuleType, key: Any) -> Problem:
 
     from brg_prob.network.trace import run_trace
 
-    arguments, options = request.arguments, dict(request.model.options)
-    known = {option.name for option in request.source.options or ()}
+    arguments, found = request.arguments, found_in(request.source, module)
+    options = typed_options(request.source, found, request.model.options)
+    known = {option.name for option in request.source.options or ()} if has_fields(found) else set()
     if "box" in known and not {"box", "width"} & set(options):
         options["box"] = TEACHER_BOX
     network = build_network(request.source, module, options)
+    signature = Signature.of(found, request.source.name)
+    roles = roles_without_table(signature, {} if has_fields(found) else options)
     box = getattr(network, "box", None) or TEACHER_BOX
     dim = int(getattr(network, "dim", 1))
     side = _points_per_side(
@@ -196,6 +188,7 @@ def _teacher(request: Request, module: ModuleType, key: Any) -> Problem:
     axes = np.meshgrid(*[np.arange(side) * step] * dim, indexing="ij")
     train = np.stack([axis.ravel() for axis in axes], axis=1)
     both = np.concatenate([train, train + step / 2])
+    network = bound(network, roles.call(signature, {}))
     observation = observation_of(network, both, request.source)
     y = np.asarray(run_trace(network, jnp.asarray(both), key=key)[observation]["value"])
     n = len(train)

@@ -1,6 +1,6 @@
 """Networks as NumPyro models: capabilities, readout priors, reading sites, binding columns."""
 
-from brg_prob.network.bind import bind
+from brg_prob.network.bind import Binding, bind
 from brg_prob.network.conditioned import Conditioned
 from brg_prob.network.protocols import (
     Covariance,
@@ -15,6 +15,7 @@ from brg_prob.network.readout import LowRankUpdate, ReadoutPrior, isotropic_prio
 from brg_prob.network.trace import ModelSites, Tempered, read_model
 
 __all__ = [
+    "Binding",
     "Conditioned",
     "Covariance",
     "FreeField",
