@@ -12,6 +12,15 @@ are comments.
 from brg_prob.tables.calendar import Calendar
 from brg_prob.tables.names import TableError
 from brg_prob.tables.readers import FORMATS
-from brg_prob.tables.table import Regression, Table, read_table, regression
+from brg_prob.tables.table import Regression, Table, read_table, refuse_constant, regression
 
-__all__ = ["FORMATS", "Calendar", "Regression", "Table", "TableError", "read_table", "regression"]
+__all__ = [
+    "FORMATS",
+    "Calendar",
+    "Regression",
+    "Table",
+    "TableError",
+    "read_table",
+    "refuse_constant",
+    "regression",
+]
