@@ -222,12 +222,9 @@ def _candidates(tree: ast.Module) -> list[str]:
     Classes called with (x, y) and functions (x, y=None); where there is none, whatever samples, and has an
     argument with the default None, else one called y, and is no part of another such.
     """
-    calls = {
-        node.name: call
-        for node in tree.body
-        if not getattr(node, "name", "_").startswith("_")
-        and isinstance(call := _call(node) if isinstance(node, ast.ClassDef) else node, ast.FunctionDef)
-    }
+    nodes = [node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+    made = {node.name: _call(node) if isinstance(node, ast.ClassDef) else node for node in nodes}
+    calls = {name: call for name, call in made.items() if call is not None and not name.startswith("_")}
     usual = [name for name, call in calls.items() if _takes_data(_own_arguments(tree, name, call))]
     if usual:
         return usual
@@ -235,9 +232,7 @@ def _candidates(tree: ast.Module) -> list[str]:
     generative = {name: call for name, call in calls.items() if name in sampling}
     for is_target in (lambda a: a.default == "None", lambda a: a.name == OBSERVED):
         found = [
-            name
-            for name, call in generative.items()
-            if any(map(is_target, _own_arguments(tree, name, call)))
+            name for name, call in generative.items() if any(map(is_target, _own_arguments(tree, name, call)))
         ]
         parts = {other for name in found for other in _called(generative[name]) if other != name}
         if whole := [name for name in found if name not in parts]:
@@ -258,14 +253,16 @@ def _own_arguments(tree: ast.Module, name: str, call: ast.FunctionDef) -> tuple[
 def _takes_data(arguments: tuple[Argument, ...]) -> bool:
     """Return whether arguments begin with x and include y with default None."""
     places = [a for a in arguments if not a.keyword_only]
-    return bool(places) and places[0].name == "x" and any(
-        a.name == OBSERVED and a.default == "None" for a in places
+    return (
+        bool(places)
+        and places[0].name == "x"
+        and any(a.name == OBSERVED and a.default == "None" for a in places)
     )
 
 
 def _sampling(tree: ast.Module) -> set[str]:
     """Return the functions and classes of a file in which a site is sampled, by themselves or by another."""
-    packages, functions = {"numpyro"}, set()
+    packages, functions = {"numpyro"}, set[str]()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             packages |= {a.asname or a.name for a in node.names if a.name.split(".")[0] == "numpyro"}

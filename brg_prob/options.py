@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-
 LITERAL = "object"
 """Annotation of an option that says nothing of its type: its text is read as a literal of Python."""
 

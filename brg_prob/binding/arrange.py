@@ -135,8 +135,8 @@ def _refuse_stacked_categories(columns: Columns, signature: Signature, roles: Ro
             others = [other for other in roles.stacked if columns.kinds.get(other) != "category"]
             remedy = f", or leave it out with --inputs {','.join(others)}" if others else ""
             raise UsageError(
-                f"column {name!r} of {columns.source} holds categories ({shown}), whose codes are no numbers to "
-                f"stack into {roles.stack!r}; give {signature.name!r} an argument {name}{remedy}"
+                f"column {name!r} of {columns.source} holds categories ({shown}), whose codes are no numbers "
+                f"to stack into {roles.stack!r}; give {signature.name!r} an argument {name}{remedy}"
             )
 
 
@@ -182,8 +182,8 @@ def _refuse_inexact(name: str, values: NDArray[Any], dtype: str, single: bool) -
     if dtype == "int" and largest > _EXACT[single]:
         precision = "single precision (--float32)" if single else "double precision"
         raise UsageError(
-            f"column {name!r} goes to an argument as whole numbers, up to {largest}, which {precision} does not "
-            f"hold above {_EXACT[single]}; number them from 0"
+            f"column {name!r} goes to an argument as whole numbers, up to {largest}, which {precision} does "
+            f"not hold above {_EXACT[single]}; number them from 0"
         )
 
 
@@ -204,6 +204,6 @@ def _refuse_duplicates(source: str, inputs: Sequence[str], x: NDArray[np.float64
         row = int(order[int(np.argmax(equal))])
         at = ", ".join(f"{name} = {value:g}" for name, value in zip(inputs, x[row], strict=True))
         raise UsageError(
-            f"{source} has {int(equal.sum())} rows with the inputs of another (first at {at}): average or remove "
-            "them"
+            f"{source} has {int(equal.sum())} rows with the inputs of another (first at {at}): average or "
+            "remove them"
         )

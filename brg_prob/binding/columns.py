@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ class Columns:
     notes
         What was done when it was read.
     passed_over
-        Columns of the file that cannot be used.
+        Columns of the file that were not asked for, or cannot be used.
     """
 
     values: dict[str, NDArray[Any]]
@@ -41,7 +42,12 @@ class Columns:
 
     def __len__(self) -> int:
         """Return the number of rows n."""
-        return len(next(iter(self.values.values())))
+        return len(next(iter(self.values.values()), ()))
+
+    def with_all_names(self) -> Columns:
+        """Return also the columns passed over, as gaps: names are bound to them, too."""
+        gaps = {name: np.full(len(self), np.nan) for name in self.passed_over}
+        return replace(self, values=self.values | gaps, kinds=self.kinds | dict.fromkeys(gaps, "number"))
 
 
 def columns_of(table: Any) -> Columns:
@@ -76,7 +82,9 @@ def columns_of(table: Any) -> Columns:
             tuple(table.passed_over),
         )
     if not isinstance(table, Mapping) and not (hasattr(table, "items") and hasattr(table, "columns")):
-        raise UsageError(f"a {type(table).__name__} is no table; give a mapping of names to columns, or a data frame")
+        raise UsageError(
+            f"a {type(table).__name__} is no table; give a mapping of names to columns, or a data frame"
+        )
     found = {str(name): _column(str(name), column) for name, column in table.items()}
     if not found:
         raise UsageError("the table has no column; give one for each input and the target")
@@ -86,7 +94,9 @@ def columns_of(table: Any) -> Columns:
         raise UsageError("the table has no row; give at least two")
     for name, other in lengths.items():
         if other != length:
-            raise UsageError(f"column {name!r} has {other} rows but {first!r} has {length}; give equal lengths")
+            raise UsageError(
+                f"column {name!r} has {other} rows but {first!r} has {length}; give equal lengths"
+            )
     return Columns(
         {name: values for name, (values, _, _) in found.items()},
         {name: kind for name, (_, kind, _) in found.items()},
@@ -112,8 +122,8 @@ def _column(name: str, column: Any) -> tuple[NDArray[Any], str, tuple[str, ...]]
         return array.astype(np.float64), "number", ()
     if array.dtype.kind in "mM":
         raise UsageError(
-            f"column {name!r} holds times ({array.dtype}); read them from a file with brg_prob.tables.read_table, "
-            "or give numbers"
+            f"column {name!r} holds times ({array.dtype}); read them from a file with "
+            "brg_prob.tables.read_table, or give numbers"
         )
     if array.dtype.kind in "OUT":
         return _objects(name, array)
@@ -137,8 +147,8 @@ def _objects(name: str, array: NDArray[Any]) -> tuple[NDArray[Any], str, tuple[s
 
 
 def _is_nan(cell: Any) -> bool:
-    """Return whether a cell is a NaN, or pandas' NA, which is not equal to itself either way."""
-    return type(cell).__name__ in ("NAType", "NaTType") or (isinstance(cell, float) and cell != cell)
+    """Return whether a cell is a NaN, or pandas' NA."""
+    return type(cell).__name__ in ("NAType", "NaTType") or (isinstance(cell, float) and math.isnan(cell))
 
 
 def _placed(known: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[Any]:

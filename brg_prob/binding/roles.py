@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,10 @@ from brg_prob.binding.signature import OBSERVED, Signature
 from brg_prob.options import UsageError, nearest
 
 _CODED = ("category", "boolean")
+_SIZE = re.compile(r"[DGJKLMNPS]|n|[nN]_.+|num_.+|size")
+"""Names of arguments that are sizes by custom, and never get the inputs unless they are named x or X."""
 _SUFFIXES = ("_idx", "_id", "_code", "_index")
-"""An argument ``species_idx`` gets the codes of a column ``species`` where there is no column of its own name."""
+"""An argument ``species_idx`` gets the codes of a column ``species`` if no column has its own name."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,11 @@ class Roles:
     options: dict[str, Any]
     notes: tuple[str, ...]
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns that are used, each once: inputs, arguments, targets."""
+        return tuple(dict.fromkeys([*self.stacked, *self.named.values(), *self.targets]))
+
     def call(self, signature: Signature, dtypes: Mapping[str, str]) -> Call:
         """Return how the model is called, its columns having these dtypes."""
         places = [a.name for a in signature.arguments if not a.keyword_only]
@@ -137,9 +145,15 @@ def roles_of(
     if stack is None and left and (wanted is not None or signature.variadic):
         raise UsageError(_nowhere(signature, left))
     stacked = tuple(left) if stack is not None else ()
-    given = {*observed, *options, *named, *([stack] if stacked else [])}
+    given = {*observed, *options, *named}
+    if stack is not None and stacked:
+        given.add(stack)
     _require(columns, signature, given, wanted)
-    notes += _about_the_rest(signature, left, stack, [n for n in options if n in free])
+    unused = [*left, *columns.passed_over] if stack is None and wanted is None else []
+    notes += _about_the_rest(signature, stacked, stack, [name for name in unused if name not in options])
+    notes += [
+        f"the argument {name} is set by hand, not by the column {name}" for name in options if name in free
+    ]
     return Roles(targets, observed, named, stack if stacked else None, stacked, options, tuple(notes))
 
 
@@ -164,8 +178,8 @@ def roles_without_table(signature: Signature, options: Mapping[str, Any]) -> Rol
             )
     if stack is None:
         raise UsageError(
-            f"{signature.name!r} takes no inputs, so there is no grid to draw from its prior on; give a table, "
-            "--data FILE"
+            f"{signature.name!r} takes no inputs, so there is no grid to draw from its prior on; give a "
+            "table, --data FILE"
         )
     return Roles((), observed, {}, stack, (), dict(options), ())
 
@@ -230,7 +244,9 @@ def _default_target(
         if name in rest:
             return (name,)
     known = ", ".join(map(repr, columns.values))
-    raise UsageError(f"{columns.source} leaves no target column (columns: {known}); give one beside the inputs")
+    raise UsageError(
+        f"{columns.source} leaves no target column (columns: {known}); give one beside the inputs"
+    )
 
 
 def _unclear(signature: Signature, options: Mapping[str, Any], target: str = "") -> str:
@@ -239,12 +255,12 @@ def _unclear(signature: Signature, options: Mapping[str, Any], target: str = "")
     how = f"{' and '.join(map(repr, empty))} both have" if empty else "none is called y or has"
     if target:
         return (
-            f"which argument of {signature.name!r} gets the target {target!r}? {how} the default None; call one "
-            f"{target!r} or 'y'"
+            f"which argument of {signature.name!r} gets the target {target!r}? {how} the default None; call "
+            f"one {target!r} or 'y'"
         )
     return (
-        f"which column does {signature.name!r} observe? {how} the default None; name it in --target, or call the "
-        "argument y"
+        f"which column does {signature.name!r} observe? {how} the default None; name it in --target, or call "
+        "the argument y"
     )
 
 
@@ -283,9 +299,8 @@ def _coded(columns: Columns, argument: str, free: Sequence[str]) -> str | None:
 
 def _first_array(signature: Signature, taken: Sequence[str]) -> str | None:
     """Return the first required argument that nothing else fills and that may be an array."""
-    return next(
-        (a.name for a in signature.arguments if a.required and not a.scalar and a.name not in taken), None
-    )
+    free = [a for a in signature.arguments if a.required and a.name not in taken]
+    return next((a.name for a in free if not a.scalar and not _SIZE.fullmatch(a.name)), None)
 
 
 def _nowhere(signature: Signature, left: Sequence[str]) -> str:
@@ -294,17 +309,15 @@ def _nowhere(signature: Signature, left: Sequence[str]) -> str:
     return f"input {left[0]!r}: {signature.name!r} {how}; give it an argument {left[0]} or x"
 
 
-def _require(
-    columns: Columns, signature: Signature, given: set[str], wanted: Sequence[str] | None
-) -> None:
+def _require(columns: Columns, signature: Signature, given: set[str], wanted: Sequence[str] | None) -> None:
     """Refuse a required argument that nothing fills."""
     for argument in signature.arguments:
         if not argument.required or argument.name in given:
             continue
         if argument.name == signature.stack:
             raise UsageError(
-                f"no column of {columns.source} is left for the inputs {argument.name} of {signature.name!r}; name "
-                f"them in --inputs, or the target in --target (columns: {', '.join(columns.values)})"
+                f"no column of {columns.source} is left for the inputs {argument.name} of {signature.name!r};"
+                f" name them in --inputs, or the target in --target (columns: {', '.join(columns.values)})"
             )
         by_hand = f", or --model.{argument.name} VALUE" if signature.plain else ""
         raise UsageError(
@@ -314,15 +327,11 @@ def _require(
 
 
 def _about_the_rest(
-    signature: Signature, left: Sequence[str], stack: str | None, set_by_hand: Sequence[str]
+    signature: Signature, stacked: Sequence[str], stack: str | None, unused: Sequence[str]
 ) -> list[str]:
     """Return what is to be said of columns that are stacked under another name, or not used."""
-    notes = []
-    if left and stack is not None and stack != signature.stack:
-        notes.append(f"the argument {stack} gets the input columns as one array: {', '.join(left)}")
-    if left and stack is None:
-        notes.append(f"not used, for no argument of {signature.name} takes them: {', '.join(left)}")
-    notes += [
-        f"the argument {name} is set by --model.{name}, not by the column {name}" for name in set_by_hand
-    ]
-    return notes
+    if unused:
+        return [f"not used, for no argument of {signature.name} takes them: {', '.join(unused)}"]
+    if stacked and stack != signature.stack:
+        return [f"the argument {stack} gets the input columns as one array: {', '.join(stacked)}"]
+    return []

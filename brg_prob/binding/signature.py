@@ -141,6 +141,11 @@ class Signature:
         return next((a.name for a in self.arguments if a.name in STACKS), None)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the arguments, in order."""
+        return tuple(a.name for a in self.arguments)
+
+    @property
     def positional(self) -> tuple[str, ...]:
         """Arguments that can only be passed by their place."""
         return tuple(a.name for a in self.arguments if a.positional_only)
@@ -183,8 +188,8 @@ class Signature:
                 raise UsageError(f"option '--model.{name}' is unknown; {has}{nearest(name, known)}")
             if not isinstance(value, bool | int | float | str | tuple | None):
                 raise UsageError(
-                    f"option {name} is a {type(value).__name__}; give a number, a boolean, text or a tuple of "
-                    "these, or functools.partial(model, …)"
+                    f"option {name} is a {type(value).__name__}; give a number, a boolean, text or a tuple "
+                    "of these, or functools.partial(model, …)"
                 )
 
 
@@ -192,7 +197,7 @@ _UNTOLD = (Argument("x", positional_only=True), Argument("y", "None", positional
 
 
 def _parameters(model: Any) -> list[inspect.Parameter]:
-    """Return the parameters of a callable, those of the model within NumPyro's handlers where it wraps one."""
+    """Return the parameters of a callable; of NumPyro's handlers those of the model within."""
     call = model.__call__ if isinstance(model, type) else model
     try:
         found = list(inspect.signature(call).parameters.values())[int(isinstance(model, type)) :]

@@ -66,11 +66,6 @@ def engine_of(request: Request, network: Any) -> str:
     return "exact" if is_readout(network) else "nuts"
 
 
-def listed(names: str | None) -> tuple[str, ...] | None:
-    """Return the columns of ``--inputs`` or ``--target``, or None where it is not given."""
-    return tuple(names.split(",")) if names else None
-
-
 def _recorded(request: Request, module: ModuleType, table: Table) -> Problem:
     """Return the problem that a table poses: split, standardised on its training rows."""
     arguments = request.arguments
@@ -80,20 +75,22 @@ def _recorded(request: Request, module: ModuleType, table: Table) -> Problem:
         table,
         found,
         name=request.source.name,
-        target=listed(arguments.target),
-        inputs=listed(arguments.inputs),
+        target=arguments.target.split(",") if arguments.target else None,
+        inputs=arguments.inputs.split(",") if arguments.inputs else None,
         drop_missing=arguments.drop_missing,
         options={} if has_fields(found) else options,
     )
-    own = len(taken.columns)
+    if taken.y is None:
+        raise UsageError(f"{request.source.name!r} observes no column; name one in --target")
+    own, targets = len(taken.columns), taken.y
     rows, held, how = split(arguments, taken.x)
     if not is_readout(found):
         # a model of the user's own is written for the data as they are
-        prepare = Standardisation.identity(taken.x.shape[1], taken.y)
+        prepare = Standardisation.identity(taken.x.shape[1], targets)
     else:
         prepare = Standardisation.fit(
             taken.x[rows][:, :own],
-            taken.y[rows],
+            targets[rows],
             detrend=not arguments.no_detrend,
             standardise=not arguments.no_standardise,
         )
@@ -102,11 +99,13 @@ def _recorded(request: Request, module: ModuleType, table: Table) -> Problem:
 
     def internal(chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         x = taken.x[chosen]
-        return prepare.forward_inputs(x), prepare.forward(x, taken.y[chosen])
+        return prepare.forward_inputs(x), prepare.forward(x, targets[chosen])
 
     x, y = internal(rows)
     network = build_network(request.source, module, options, x[:, :own])
-    held = held[np.isfinite(taken.y[held]).reshape(len(held), -1).all(axis=1)]  # without a target, no score
+    held = held[
+        np.isfinite(targets[held]).reshape(held.size, targets[0].size).all(axis=1)
+    ]  # without a target, no score
     record = _record(request, table, taken, prepare, how)
     return Problem(taken.of(network), x, y, internal(held) if held.size else None, record)
 

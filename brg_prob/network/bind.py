@@ -78,7 +78,8 @@ def bind(
     Returns
     -------
     Binding
-        With ``network``, ``x`` (n, d), ``y`` (n,) or (n, o), ``inputs``, ``target``, ``arguments``, ``notes``.
+        With ``network``, ``x`` (n, d), ``y`` (n,) or (n, o), ``inputs``, ``target``, ``arguments`` and
+        ``notes``.
 
     Raises
     ------

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from brg_prob.tables.calendar import Calendar
-from brg_prob.tables.cells import CellsError, Column, read_column
+from brg_prob.tables.cells import CellsError, Column, Text, read_column
 from brg_prob.tables.contents import Contents
 from brg_prob.tables.names import TableError, known
 from brg_prob.tables.readers import FORMATS, read_columns
@@ -89,7 +89,7 @@ def read_table(
     columns: Sequence[str] | None = None,
     others: bool = False,
     drop_missing: bool = False,
-    may_miss: Sequence[str] = (),
+    may_miss: Sequence[str] | None = (),
 ) -> Table:
     """Read a table: numbers, and times, booleans and categories as numbers.
 
@@ -99,13 +99,15 @@ def read_table(
         ``.csv`` (also ``.tsv``, ``.txt``; comma, semicolon, tab or bar), ``.npz``, ``.nc``, ``.parquet``
         (needs pyarrow).
     columns
-        Names to keep, without units; default all. Only these are checked.
+        Names to keep, without units; default all; ``()`` with ``others``: whatever can be read. Only these
+        are checked.
     others
         Keep beside ``columns`` also those that can be read and hold finite values throughout.
     drop_missing
         Leave rows with NaN or infinite values out instead of refusing them.
     may_miss
-        Names of columns whose cells may be missing: they keep their NaN, and their rows.
+        Names of columns whose cells may be missing: they keep their NaN, and their rows. None: any may be
+        missing or infinite, which whoever uses them judges.
 
     Returns
     -------
@@ -128,11 +130,11 @@ def read_table(
     contents = _without_counter(contents, columns or ())
     raw = contents.columns
     wanted = list(raw) if columns is None else [known(column, raw, name) for column in columns]
-    if not wanted:
+    if not (wanted or others):
         raise TableError(f"{name} has no columns: give at least one input and one target")
     remedy = ", or name the others in --inputs and --target" if columns is None else ""
     read = {column: _readable(column, contents, name, remedy) for column in wanted}
-    kept = _usable_rows(read, name, drop_missing, may_miss)
+    kept = _usable_rows(read, name, drop_missing, may_miss) if read else np.ones(_rows(contents), bool)
     rows, dropped = int(kept.sum()), int((~kept).sum())
     if rows < 2:
         raise TableError(f"{name} has {rows} usable row{'s' * (rows != 1)}: at least two are needed")
@@ -254,15 +256,25 @@ def _readable(column: str, contents: Contents, name: str, remedy: str) -> Column
         raise TableError(f"column {column!r} of {name} {error}{remedy}") from None
 
 
-def _usable(found: Column, may_miss: bool) -> np.ndarray:
+def _rows(contents: Contents) -> int:
+    """Return the number of rows of a file."""
+    cells = next(iter(contents.columns.values()), ())
+    return len(cells.codes if isinstance(cells, Text) else cells)
+
+
+def _usable(column: str, found: Column, may_miss: Sequence[str] | None) -> np.ndarray:
     """Return which rows (n,) bool of a column are finite, or missing where that may be."""
     finite = np.isfinite(found.values)
-    return finite | np.isnan(found.values) if may_miss else finite
+    if may_miss is None:
+        return np.ones_like(finite)
+    return finite | np.isnan(found.values) if column in may_miss else finite
 
 
-def _usable_rows(read: dict[str, Column], name: str, drop: bool, may_miss: Sequence[str]) -> np.ndarray:
+def _usable_rows(
+    read: dict[str, Column], name: str, drop: bool, may_miss: Sequence[str] | None
+) -> np.ndarray:
     """Return which rows are usable in all columns, (n,) bool."""
-    usable = {column: _usable(found, column in may_miss) for column, found in read.items()}
+    usable = {column: _usable(column, found, may_miss) for column, found in read.items()}
     kept = np.logical_and.reduce(list(usable.values()))
     bad = int(np.sum(~kept))
     if bad and not drop:
@@ -275,7 +287,7 @@ def _usable_rows(read: dict[str, Column], name: str, drop: bool, may_miss: Seque
 
 
 def _usable_throughout(
-    contents: Contents, read: dict[str, Column], kept: np.ndarray, may_miss: Sequence[str]
+    contents: Contents, read: dict[str, Column], kept: np.ndarray, may_miss: Sequence[str] | None
 ) -> tuple[dict[str, Column], tuple[str, ...]]:
     """Return the other columns that are usable in all the rows kept, and why the rest is left out."""
     found, notes = {}, []
@@ -287,7 +299,7 @@ def _usable_throughout(
         except CellsError as error:
             notes.append(f"{column} is left out: it {error}")
             continue
-        holes = int(np.sum(~_usable(other, column in may_miss)[kept]))
+        holes = int(np.sum(~_usable(column, other, may_miss)[kept]))
         if holes:
             notes.append(f"{column} is left out: it is missing or infinite in {holes} of {kept.sum()} rows")
         else:
