@@ -156,7 +156,7 @@ def labelled(folders: list[Path]) -> dict[str, Path]:
 def _executed(request: Request) -> Executed:
     """Compute and write a run, show its progress and its result."""
     quiet = request.arguments.quiet
-    from brg_prob.terminal import Stages, print_result
+    from brg_prob.terminal import Stages
 
     with Stages(quiet=quiet) as progress:
         from brg_prob.loading import execute
@@ -166,6 +166,8 @@ def _executed(request: Request) -> Executed:
         except KeyboardInterrupt as interrupted:
             raise KeyboardInterrupt(str(interrupted) or "nothing was written") from None
     if not quiet:
+        from brg_prob.terminal import print_result
+
         print_result(done.run, done.folder)
         if done.reused:
             sys.stdout.write(f"unchanged, not computed again: {', '.join(done.reused)}\n")

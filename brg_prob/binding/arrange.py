@@ -151,7 +151,7 @@ def _kept_rows(
         first = next(name for name in columns.values if name in finite and not finite[name].all())
         raise UsageError(
             f"{columns.source} has {bad} of {len(everywhere)} rows with missing or infinite values (first in "
-            f"{first!r}): pass --drop-missing to leave them out"
+            f"{first!r}): pass --drop-missing (drop_missing=True) to leave them out"
         )
     needed = (*inputs, *targets) if readout else tuple(inputs)
     kept: NDArray[np.bool_] = np.logical_and.reduce([*(finite[name] for name in needed), everywhere])

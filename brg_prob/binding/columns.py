@@ -121,10 +121,7 @@ def _column(name: str, column: Any) -> tuple[NDArray[Any], str, tuple[str, ...]]
     if array.dtype.kind == "f":
         return array.astype(np.float64), "number", ()
     if array.dtype.kind in "mM":
-        raise UsageError(
-            f"column {name!r} holds times ({array.dtype}); read them from a file with "
-            "brg_prob.tables.read_table, or give numbers"
-        )
+        raise UsageError(_times(name, str(array.dtype)))
     if array.dtype.kind in "OUT":
         return _objects(name, array)
     raise UsageError(f"column {name!r} holds {array.dtype}, not numbers; encode it or leave it out")
@@ -142,8 +139,18 @@ def _objects(name: str, array: NDArray[Any]) -> tuple[NDArray[Any], str, tuple[s
     if all(isinstance(cell, str) for cell in known):
         levels, codes = np.unique(np.array(known, dtype=str), return_inverse=True)
         return _placed(codes.astype(np.int64), missing), "category", tuple(levels.tolist())
+    if any(hasattr(cell, "isoformat") for cell in known):
+        raise UsageError(_times(name, type(known[0]).__name__))
     odd = next(cell for cell in known if not isinstance(cell, str))
     raise UsageError(f"column {name!r} holds {str(odd)[:40]!r}, not numbers; encode it or leave it out")
+
+
+def _times(name: str, kind: str) -> str:
+    """Return the line on a column of times, of which there are many ways to make numbers."""
+    return (
+        f"column {name!r} holds times ({kind}); read them from a file with brg_prob.tables.read_table, or "
+        "give numbers"
+    )
 
 
 def _is_nan(cell: Any) -> bool:

@@ -319,7 +319,7 @@ def _require(columns: Columns, signature: Signature, given: set[str], wanted: Se
                 f"no column of {columns.source} is left for the inputs {argument.name} of {signature.name!r};"
                 f" name them in --inputs, or the target in --target (columns: {', '.join(columns.values)})"
             )
-        by_hand = f", or --model.{argument.name} VALUE" if signature.plain else ""
+        by_hand = f", or --model.{argument.name} VALUE ({argument.name}=VALUE)" if signature.plain else ""
         raise UsageError(
             f"{signature.name!r} needs {argument.name!r}, which is no column of {columns.source} (columns: "
             f"{', '.join(columns.values)}); give such a column{by_hand}"

@@ -24,7 +24,7 @@ from brg_prob.compiled import keep_compiled
 from brg_prob.options import UsageError
 from brg_prob.stages import Stages, working
 from brg_prob.store import recover
-from brg_prob.tables import Table, read_table
+from brg_prob.tables import Table, TableError, read_table
 
 if TYPE_CHECKING:
     from brg_prob.loading.problem import Problem
@@ -146,9 +146,14 @@ def _table(request: Request, signature: Signature | None = None) -> Table | None
     roles = roles_of(
         columns_of(table).with_all_names(), signature, target=target, inputs=inputs, options=options
     )
-    table = read_table(given.data, columns=roles.columns, may_miss=None)
-    arrange(columns_of(table), signature, roles, drop_missing=given.drop_missing, single=given.float32)
-    return table
+    try:
+        used = read_table(given.data, columns=roles.columns, may_miss=None)
+    except TableError as error:
+        if not set(table.passed_over) & set(roles.columns) or (given.inputs and given.target):
+            raise
+        raise UsageError(f"{error}, or name the others in --inputs and --target") from error
+    arrange(columns_of(used), signature, roles, drop_missing=given.drop_missing, single=given.float32)
+    return used
 
 
 def _computed(
