@@ -22,7 +22,7 @@ class Columns:
     values
         Name → (n,), float64 with NaN where missing, or int64 (whole numbers, booleans, codes of categories).
     kinds
-        Name → ``"number"``, ``"boolean"``, ``"category"`` or ``"time"``.
+        Name → ``"number"``, ``"boolean"``, ``"category"`` or ``"time"``; ``"unreadable"`` of names alone.
     levels
         Name of a column of categories or booleans → its labels; the position is the code.
     source
@@ -47,7 +47,7 @@ class Columns:
     def with_all_names(self) -> Columns:
         """Return also the columns passed over, as gaps: names are bound to them, too."""
         gaps = {name: np.full(len(self), np.nan) for name in self.passed_over}
-        return replace(self, values=self.values | gaps, kinds=self.kinds | dict.fromkeys(gaps, "number"))
+        return replace(self, values=self.values | gaps, kinds=self.kinds | dict.fromkeys(gaps, "unreadable"))
 
 
 def columns_of(table: Any) -> Columns:

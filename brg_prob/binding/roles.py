@@ -11,6 +11,7 @@ from brg_prob.binding.columns import Columns
 from brg_prob.binding.signature import OBSERVED, Signature
 from brg_prob.options import UsageError, nearest
 
+_NUMBERS = ("number", "boolean", "time")
 _CODED = ("category", "boolean")
 _SIZE = re.compile(r"[DGJKLMNPS]|n|[nN]_.+|num_.+|size")
 """Names of arguments that are sizes by custom, and never get the inputs unless they are named x or X."""
@@ -141,7 +142,9 @@ def roles_of(
     named, notes = _named(columns, signature, free, (*observed, *options), wanted)
     rest = [name for name in free if name not in options] if wanted is None else wanted
     left = [name for name in rest if name not in named.values()]
-    stack = signature.stack or (_first_array(signature, (*observed, *options, *named)) if left else None)
+    stack = signature.stack
+    if stack is None and left and all(columns.kinds.get(name) in _NUMBERS for name in left):
+        stack = _first_array(signature, (*observed, *options, *named))
     if stack is None and left and (wanted is not None or signature.variadic):
         raise UsageError(_nowhere(signature, left))
     stacked = tuple(left) if stack is not None else ()
@@ -299,7 +302,7 @@ def _coded(columns: Columns, argument: str, free: Sequence[str]) -> str | None:
 
 def _first_array(signature: Signature, taken: Sequence[str]) -> str | None:
     """Return the first required argument that nothing else fills and that may be an array."""
-    free = [a for a in signature.arguments if a.required and a.name not in taken]
+    free = [a for a in signature.arguments if a.required and not a.keyword_only and a.name not in taken]
     return next((a.name for a in free if not a.scalar and not _SIZE.fullmatch(a.name)), None)
 
 

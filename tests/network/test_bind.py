@@ -159,6 +159,8 @@ REFUSED = [
     ("x, w, y=None", "t y", {}, "'model' needs 'w', which is no column of the table (columns: t, y); give "
      "such a column, or --model.w VALUE"),
     ("J, w, y=None", "t w y", {}, "'model' needs 'J', which is no column"),
+    ("t, y=None, *, kinds", "t w y", {}, "'model' needs 'kinds', which is no column"),
+    ("t, kinds, y=None", "t species y", {}, "'model' needs 'kinds', which is no column"),
     ("x, n: int, y=None", "t y", {}, "'model' needs 'n', which is no column"),
     ("x, obs", "t y", {}, "which column does 'model' observe? none is called y or has the default None"),
     ("x, u=None, v=None", "t y", {}, "'u' and 'v' both have the default None; name it in --target"),
