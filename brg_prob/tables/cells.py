@@ -16,6 +16,7 @@ from brg_prob.tables.names import has_controls
 MISSING = frozenset({"", "na", "n/a", "#n/a", "#na", "nan", "null", "none", "-", "--", ".", "?", "missing"})
 """Words for a missing cell, in lower case."""
 
+_LONGEST = max(map(len, MISSING))
 _USUAL = frozenset({"", "na", "n/a", "#n/a", "#na", "nan"})
 _PAIRS = ({"no": 0, "yes": 1}, {"n": 0, "y": 1}, {"false": 0, "true": 1}, {"f": 0, "t": 1})
 _STATED = ("false", "true")
@@ -142,19 +143,15 @@ class Text:
         import pandas as pd
 
         codes, raw = pd.factorize(np.asarray(cells, dtype=object))
-        stripped = [word.strip() for word in raw]
-        lost = np.array([word.lower() in MISSING for word in stripped], dtype=bool)
+        words = [word.strip() for word in raw]
+        lost = [len(word) <= _LONGEST and word.lower() in MISSING for word in words]
         odd = {
-            word: None
-            for word, gone in zip(stripped, lost, strict=True)
-            if gone and word.lower() not in _USUAL
+            word: None for word, gone in zip(words, lost, strict=True) if gone and word.lower() not in _USUAL
         }
-        again, words = pd.factorize(
-            np.array(
-                [None if gone else word for word, gone in zip(stripped, lost, strict=True)], dtype=object
-            )
-        )
-        codes = np.append(again, -1)[codes]
+        if any(lost) or words != list(raw):
+            present = [None if gone else word for word, gone in zip(words, lost, strict=True)]
+            again, words = pd.factorize(np.array(present, dtype=object))
+            codes = np.append(again, -1)[codes]
         said = (f"{' and '.join(map(repr, odd))} read as missing",) if odd else ()
         return cls(list(words), codes, said, numerals.evidence(words))
 
@@ -172,7 +169,8 @@ class Text:
         if found.other is None and found.code is None and not months_by_point(words):
             return self._numbers(marks)
         for pair in _PAIRS:
-            if {word.lower() for word in words} <= pair.keys():
+            # a word of three letters has eight spellings
+            if len(words) <= 64 and {word.lower() for word in words} <= pair.keys():
                 return self._booleans(pair)
         times = times_of(words)
         if times is not None:
@@ -187,16 +185,13 @@ class Text:
         """Return the column of numbers, with the decimal mark that its cells, or else the file's, decide."""
         found = self.evidence
         mark = numerals.decimal_mark(found, marks.separator, marks.established)
-        numbers, whole = numerals.values(self.words, mark)
-        said = []
-        if mark == "," and (found.comma or found.comma_group):
-            reason = " because semicolons separate" if marks.separator == ";" else ""
-            said.append(f"comma read as the decimal point{reason}")
-        group = found.comma_group if mark == "." else found.point_group
-        one = found.point if mark == "." else found.comma
-        if found.gap or group or (one and ("," if mark == "." else ".") in one):
-            said.append("thousands separators removed")
-        return self._spread(numbers if whole is None else whole, said=tuple(said))
+        numbers, parted = numerals.values(self.words, mark)
+        reason = " because semicolons separate" if marks.separator == ";" else ""
+        sentences = {
+            f"comma read as the decimal point{reason}": mark == "," and (found.comma or found.comma_group),
+            "thousands separators removed": parted,
+        }
+        return self._spread(numbers, said=tuple(words for words, holds in sentences.items() if holds))
 
     def _booleans(self, pair: dict[str, int]) -> Column:
         """Return the column of the words of one pair, such as no and yes, as 0 and 1."""
@@ -208,15 +203,15 @@ class Text:
     def _category(self) -> Column:
         """Return the column of labels, coded in alphabetical order; labels that never recur are none."""
         words = self.words
-        bad = next((word for word in words if has_controls(word)), None)
-        if bad is not None:
-            raise CellsError(f"has control characters in {bad[:40]!r}: remove them")
         present = int(np.sum(self.codes >= 0))
         if len(words) == present:
             raise CellsError(
                 f"is not numeric (first such value {words[0][:40]!r}) and no label recurs in "
                 f"its {present} rows, as in names and free text: convert it"
             )
+        bad = next((word for word in words if has_controls(word)), None)
+        if bad is not None:
+            raise CellsError(f"has control characters in {bad[:40]!r}: remove them")
         levels = tuple(sorted(words, key=lambda word: (word.casefold(), word)))
         code = {word: at for at, word in enumerate(levels)}
         shown = [f"{word[:40]} = {at}" for word, at in code.items()]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from brg_prob.tables.numerals import LONGEST
 
 _NAMES = (
     "jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?"
@@ -45,6 +48,7 @@ _STYLES = {
     }.items()
 }
 _MAYBE = re.compile(r"\d|q\d|(?:" + "|".join(_FIRST) + ")", re.IGNORECASE)
+_ISO = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)?", re.ASCII)
 _MONTH_BY_POINT = re.compile(r"(?:0[1-9]|1[0-2])\.[12]\d{3}", re.ASCII)
 
 
@@ -91,6 +95,9 @@ def times_of(cells: Sequence[str]) -> Times | None:
     NotDatesError
         Some are times and others are not, days that do not exist, several readings, zones beside none.
     """
+    if all(map(_ISO.fullmatch, cells)):
+        with contextlib.suppress(ValueError):  # the bad day is found below
+            return Times(np.array(cells, dtype="M8[us]"), "year first")
     matches = [_match(cell) for cell in cells]
     first = next((match for match in matches if match), None)
     if first is None:
@@ -105,16 +112,18 @@ def times_of(cells: Sequence[str]) -> Times | None:
     if style == "two-digit year":
         raise NotDatesError(f"has {cells[0]!r}, a year of two digits: write all four")
     parts = [match[1] for match in matches if match]
+    order = ""
     if style == "year last":
-        parts = _day_and_month(cells, parts)
+        order, parts = _day_and_month(cells, parts)
     zones = [part.get("zone") is not None for part in parts]
     if any(zones) and not all(zones):
         raise NotDatesError(
             f"has {cells[zones.index(True)]!r} with a time zone and {cells[zones.index(False)]!r} without: "
             "give all of them one, or none"
         )
-    values = np.array([_time(cell, part) for cell, part in zip(cells, parts, strict=True)], dtype="M8[us]")
+    values = _times(cells, parts)
     sentences = {
+        f"dates read as {order}": bool(order),
         "times converted to UTC": any(map(_shift, parts)),
         "times are UTC": any(zones) and not any(map(_shift, parts)),
         "times kept to the microsecond": any((part.get("fraction") or "")[6:].strip("0") for part in parts),
@@ -125,7 +134,7 @@ def times_of(cells: Sequence[str]) -> Times | None:
 
 def _match(cell: str) -> tuple[str, dict[str, Any]] | None:
     """Return the style of a time and its parts as they are written, or None."""
-    if not _MAYBE.match(cell):
+    if len(cell) > LONGEST or not _MAYBE.match(cell):
         return None
     for style, patterns in _STYLES.items():
         for pattern in patterns:
@@ -135,14 +144,17 @@ def _match(cell: str) -> tuple[str, dict[str, Any]] | None:
     return None
 
 
-def _day_and_month(cells: Sequence[str], parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return parts with day and month, if the whole column allows one order of them only."""
+def _day_and_month(cells: Sequence[str], parts: list[dict[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
+    """Return the one order of day and month that the whole column allows, and the parts with both.
+
+    The order is empty where both give the same dates.
+    """
     orders = {"DD/MM/YYYY": ("a", "b"), "MM/DD/YYYY": ("b", "a")}
     readings, failures = {}, {}
     for order, (day, month) in orders.items():
         read = [part | {"day": part[day], "month": part[month]} for part in parts]
         try:
-            readings[order] = [_time(cell, part) for cell, part in zip(cells, read, strict=True)], read
+            readings[order] = _times(cells, read), read
         except NotDatesError as error:
             failures[order] = error
     if not readings:
@@ -151,12 +163,13 @@ def _day_and_month(cells: Sequence[str], parts: list[dict[str, Any]]) -> list[di
         raise (
             failures["MM/DD/YYYY"] if all(int(part["a"]) <= 12 for part in parts) else _neither(cells, parts)
         )
-    if len(readings) == 2 and readings["DD/MM/YYYY"][0] != readings["MM/DD/YYYY"][0]:
+    if len(readings) == 2 and np.any(readings["DD/MM/YYYY"][0] != readings["MM/DD/YYYY"][0]):
         doubtful = next(c for c, part in zip(cells, parts, strict=True) if int(part["a"]) != int(part["b"]))
         raise NotDatesError(
             f"has {doubtful!r}, which may be DD/MM/YYYY or MM/DD/YYYY: write it as YYYY-MM-DD"
         )
-    return next(iter(readings.values()))[1]
+    order, (_, read) = next(iter(readings.items()))
+    return (order if len(readings) == 1 else ""), read
 
 
 def _neither(cells: Sequence[str], parts: list[dict[str, Any]]) -> NotDatesError:
@@ -166,8 +179,28 @@ def _neither(cells: Sequence[str], parts: list[dict[str, Any]]) -> NotDatesError
     return NotDatesError(f"has {first!r}, no MM/DD/YYYY, and {second!r}, no DD/MM/YYYY: write YYYY-MM-DD")
 
 
-def _time(cell: str, part: dict[str, Any]) -> np.datetime64:
-    """Return a time in UTC, or by its own clock if it has no zone."""
+def _times(cells: Sequence[str], parts: list[dict[str, Any]]) -> np.ndarray:
+    """Return times (n,) datetime64[us] in UTC, or by their own clock where they have no zone."""
+    texts = [_text(part) for part in parts]
+    try:
+        values = np.array(texts, dtype="M8[us]")
+    except ValueError:
+        cell = next(cell for cell, text in zip(cells, texts, strict=True) if not _exists(text))
+        raise NotDatesError(f"has {cell!r}, which is no time of the calendar: correct it") from None
+    return values - np.array([_shift(part) for part in parts], dtype="m8[m]")
+
+
+def _exists(text: str) -> bool:
+    """Return whether ISO text is a time of the calendar."""
+    try:
+        np.datetime64(text, "us")
+    except ValueError:
+        return False
+    return True
+
+
+def _text(part: dict[str, Any]) -> str:
+    """Return a time, by its own clock, as ISO text."""
     month = part.get("month") or 1
     if part.get("name"):
         month = _FIRST.index(part["name"][:3].lower()) + 1
@@ -180,11 +213,7 @@ def _time(cell: str, part: dict[str, Any]) -> np.datetime64:
             hour = hour % 12 + 12 * (part["half"] in "pP") if 1 <= hour <= 12 else 99
         fraction = (part["fraction"] or "0")[:6]
         text += f"T{hour:02d}:{part['minute']}:{part['second'] or '00'}.{fraction}"
-    try:
-        moment = np.datetime64(text, "us")
-    except ValueError:
-        raise NotDatesError(f"has {cell!r}, which is no time of the calendar: correct it") from None
-    return moment - np.timedelta64(_shift(part), "m")
+    return text
 
 
 def _shift(part: dict[str, Any]) -> int:

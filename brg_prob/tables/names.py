@@ -35,7 +35,7 @@ def names_and_units(headers: Sequence[str], file: str) -> tuple[list[str], dict[
 
 def has_controls(text: str) -> bool:
     """Return whether control characters or lone surrogates are in a text."""
-    return any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text)
+    return not text.isprintable() and any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text)
 
 
 def refuse_twice(names: Sequence[str], file: str) -> None:

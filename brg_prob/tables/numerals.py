@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-_TAIL = r"(?:[eE][+-]?\d+)?"
-_POINT = re.compile(rf"[+-]?(?:(?:\d+|[1-9]\d{{0,2}}(?:,\d{{3}})+)(?:\.\d*)?|\.\d+){_TAIL}", re.ASCII)
-_COMMA = re.compile(rf"[+-]?(?:(?:\d+|[1-9]\d{{0,2}}(?:\.\d{{3}})+)(?:,\d+)?|,\d+){_TAIL}", re.ASCII)
+_KINDS = re.compile(
+    r"(?P<code>0\d+)"
+    r"|(?P<small>[+-]?\d{1,3})|(?P<large>[+-]?\d{4,})"
+    r"|(?P<point_group>[+-]?[1-9]\d{0,2}\.\d{3})|(?P<comma_group>[+-]?[1-9]\d{0,2},\d{3})"
+    r"|(?P<point>[+-]?(?:[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?))"
+    r"|(?P<comma>[+-]?(?:[1-9]\d{0,2}(?:\.\d{3})+(?:,\d+)?|(?:\d+(?:,\d+)?|,\d+)(?:[eE][+-]?\d+)?))",
+    re.ASCII,
+)
+_SHAPE = re.compile(r"[+-]?[\d.,]+(?:[eE][+-]?\d+)?", re.ASCII)
 _INFINITE = re.compile(r"[+-]?inf(?:inity)?", re.IGNORECASE)
-_PLAIN = re.compile(rf"[+-]?(?:\d+\.?\d*|\.\d+){_TAIL}", re.ASCII)
+LONGEST = 60
+"""Characters of the longest cell that is looked at for a unit or a date."""
+
+_BEFORE_GAPS = frozenset("+-\u2212123456789")
 _GAPS = " '\u2019\u00a0\u2009\u202f"  # spaces and apostrophes between thousands
 _GAPPED = re.compile(rf"[+-]?[1-9]\d{{0,2}}(?:[{_GAPS}]\d{{3}})+(?:[.,]\d+)?", re.ASCII)
 _WITHOUT_GAPS = str.maketrans("", "", _GAPS)
@@ -43,8 +53,6 @@ class Evidence:
         A cell such as 1.120, which can be either.
     small, large
         A whole number without marks of up to three digits, and one of more.
-    gap
-        A cell whose thousands are parted by spaces or apostrophes.
     code
         A cell with leading zeros, such as 00123.
     number
@@ -59,7 +67,6 @@ class Evidence:
     point_group: str | None = None
     small: str | None = None
     large: str | None = None
-    gap: str | None = None
     code: str | None = None
     number: str | None = None
     other: str | None = None
@@ -76,32 +83,27 @@ def evidence(cells: Iterable[str]) -> Evidence:
     """
     found: dict[str, str] = {}
     for cell in cells:
-        for kind in _kinds(cell):
-            found.setdefault(kind, cell)
-    return Evidence(**found)
+        kind = _kind(cell)
+        if kind not in found:
+            found[kind] = cell
+    numbers = [cell for kind, cell in found.items() if kind not in ("code", "other")]
+    return Evidence(**(found | {"number": numbers[0] if numbers else None}))
 
 
-def _kinds(cell: str) -> tuple[str, ...]:
-    """Return the fields of Evidence that a cell belongs to."""
-    plain = plain_signs(cell)
-    gap = ("gap",) if plain != cell.replace("\u2212", "-") else ()
-    if _LEADING_ZERO.fullmatch(plain):
-        return ("code",)
-    point, comma = _POINT.fullmatch(plain), _COMMA.fullmatch(plain)
-    if point and comma:
-        if "," in plain:
-            return ("comma_group", "number", *gap)
-        if "." in plain:
-            return ("point_group", "number", *gap)
-        return ("small" if len(plain.lstrip("+-")) <= 3 else "large", "number", *gap)
-    if point or comma:
-        return ("point" if point else "comma", "number", *gap)
-    return ("number",) if _INFINITE.fullmatch(plain) else ("other",)
+def _kind(cell: str) -> str:
+    """Return the field of Evidence that a cell belongs to."""
+    if not _SHAPE.fullmatch(cell):
+        plain = plain_signs(cell) if cell[:1] in _BEFORE_GAPS else cell
+        if not _SHAPE.fullmatch(plain):
+            return "number" if _INFINITE.fullmatch(cell) else "other"
+        cell = plain
+    match = _KINDS.fullmatch(cell)
+    return (match.lastgroup or "other") if match else "other"
 
 
 def plain_signs(cell: str) -> str:
     """Return a cell with a plain minus sign and without gaps between thousands."""
-    cell = cell.replace("\u2212", "-")
+    cell = cell.replace("\u2212", "-")  # the minus sign of typeset tables
     return cell.translate(_WITHOUT_GAPS) if _GAPPED.fullmatch(cell) else cell
 
 
@@ -168,29 +170,37 @@ def _two_readings(cell: str) -> str:
     )
 
 
-def values(cells: Sequence[str], mark: str) -> tuple[list[float], list[int] | None]:
-    """Return cells as numbers, and as whole ones if all are and are written without a decimal mark.
+def values(cells: Sequence[str], mark: str) -> tuple[list[float] | list[int], bool]:
+    """Return cells as numbers, whole ones if all are written so, and whether thousands were parted.
 
     Examples
     --------
     >>> values(["801", "1,120"], ".")
-    ([801.0, 1120.0], [801, 1120])
+    ([801, 1120], True)
     >>> values(["1,5"], ",")
-    ([1.5], None)
+    ([1.5], False)
     """
-    group = "," if mark == "." else "."
-    plain = [plain_signs(cell).replace(group, "").replace(mark, ".") for cell in cells]
-    numbers = [float(cell) for cell in plain]
+    plain, numbers, parted = list(cells), [], False
+    if mark == ".":
+        with contextlib.suppress(ValueError):  # marks that a computer does not know
+            numbers = [*map(float, plain)]
+    if not numbers:
+        group = "," if mark == "." else "."
+        signed = [cell.replace("\u2212", "-") for cell in cells]
+        plain = [plain_signs(cell).replace(group, "") for cell in cells]
+        parted = plain != signed
+        plain = [cell.replace(mark, ".") for cell in plain]
+        numbers = [*map(float, plain)]
     # a negative zero is a number of its own, and 2⁶³ has no place among int64
     whole = all(_WHOLE.fullmatch(cell) and cell != "-0" for cell in plain)
     if not whole or any(abs(number) >= 2**63 for number in numbers):
-        return numbers, None
-    return numbers, [int(cell) for cell in plain]
+        return numbers, parted
+    return [*map(int, plain)], parted
 
 
 def is_number(cell: str) -> bool:
     """Return whether a cell is a number, with whichever decimal mark."""
-    return not {"other", "code"} & {*_kinds(cell.strip())}
+    return _kind(cell.strip()) not in ("code", "other")
 
 
 def with_sign(cells: Iterable[str]) -> str | None:
@@ -202,7 +212,7 @@ def with_sign(cells: Iterable[str]) -> str | None:
     '$6'
     """
     for cell in cells:
-        match = _SIGNED.fullmatch(cell)
+        match = _SIGNED.fullmatch(cell) if len(cell) <= LONGEST else None
         if match and is_number(match["after"] or match["before"]):
             return cell
     return None
@@ -210,6 +220,10 @@ def with_sign(cells: Iterable[str]) -> str | None:
 
 def common_unit(cells: Sequence[str]) -> str | None:
     """Return the unit that stands behind every number, if there is one: kg in ['5 kg', '6 kg']."""
-    matches = [_WITH_UNIT.fullmatch(cell) for cell in cells]
-    units = {match["unit"] if match else None for match in matches}
-    return units.pop() if len(units) == 1 else None
+    common = None
+    for cell in cells:
+        match = _WITH_UNIT.fullmatch(cell) if len(cell) <= LONGEST else None
+        if match is None or common not in (None, match["unit"]):
+            return None
+        common = match["unit"]
+    return common

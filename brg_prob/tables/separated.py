@@ -93,6 +93,8 @@ def _separator(lines: list[str]) -> str:
         return stated[1]
     # separators inside quotes belong to a name
     header = re.sub(r'"[^"]*"', "", lines[0])
+    if ";" in header and all(map(is_number, header.split(";"))):
+        return ";"  # a row with decimal commas stands where the header should
     found = max(_SEPARATORS, key=header.count)
     # a bar can be part of a name, as in p(a|b): it separates only if the rows have it too
     return "," if found == "|" and not all("|" in line for line in lines[1:]) else found
