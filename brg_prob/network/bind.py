@@ -73,7 +73,8 @@ def bind(
         Leave out rows with a missing input in place of refusing them. A missing target stays in y as NaN,
         except for a linear readout.
     **options
-        Values of arguments that are no columns, such as ``J=8``.
+        Values of arguments that are no columns, such as ``J=8``; of one with a name that this function has
+        itself (``target``) by ``functools.partial(model, target=…)``.
 
     Returns
     -------
