@@ -90,7 +90,7 @@ def arrange(
     ------
     UsageError
         One line: categories that would be stacked, missing values, fewer than two rows, whole numbers that a
-        float cannot hold; for a readout also a constant target and rows with equal inputs.
+        float cannot hold; for a readout also a constant target.
     """
     own = list(dict.fromkeys(roles.named.values()))
     inputs = (*roles.stacked, *roles.named.values())
@@ -105,7 +105,6 @@ def arrange(
         y[~np.isfinite(y)] = np.nan
     if readout and y is not None:
         _refuse_constant(columns.source, roles.targets, y)
-        _refuse_duplicates(columns.source, inputs, x)
     used = (*inputs, *roles.targets)
     return Arrangement(
         x=x,
@@ -194,16 +193,3 @@ def _refuse_constant(source: str, targets: Sequence[str], y: NDArray[np.float64]
             raise UsageError(
                 f"target {name!r} of {source} is constant ({values[0]:g}): there is nothing to learn"
             )
-
-
-def _refuse_duplicates(source: str, inputs: Sequence[str], x: NDArray[np.float64]) -> None:
-    """Refuse rows whose inputs are those of another: a field has one value at each."""
-    order = np.lexsort(x.T)
-    equal = np.all(x[order[1:]] == x[order[:-1]], axis=1)
-    if equal.any():
-        row = int(order[int(np.argmax(equal))])
-        at = ", ".join(f"{name} = {value:g}" for name, value in zip(inputs, x[row], strict=True))
-        raise UsageError(
-            f"{source} has {int(equal.sum())} rows with the inputs of another (first at {at}): average or "
-            "remove them"
-        )
