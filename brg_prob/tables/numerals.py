@@ -132,8 +132,8 @@ def decimal_mark(found: Evidence, separator: str, established: frozenset[str]) -
     """
     if found.point and found.comma:
         raise AmbiguousError(
-            f"writes {found.comma[:40]!r} with a decimal comma and {found.point[:40]!r} with a decimal point: "
-            "write one"
+            f"writes {found.comma[:40]!r} with a decimal comma and {found.point[:40]!r} with a decimal "
+            "point: write one"
         )
     if found.point or found.comma:
         return "." if found.point else ","
