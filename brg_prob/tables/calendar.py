@@ -20,7 +20,8 @@ _STEPS = {
     "millisecond": 1000,
     "microsecond": 1,
 }
-_CODES: dict[str, Literal["D", "m", "s", "ms", "us"]] = {
+_CODES: dict[str, Literal["M", "D", "m", "s", "ms", "us"]] = {
+    "month": "M",
     "day": "D",
     "minute": "m",
     "second": "s",
@@ -63,29 +64,15 @@ class Calendar:
         numbers = np.asarray(list(values), dtype=np.float64)
         texts = np.full(len(numbers), "", dtype=object)
         known = np.isfinite(numbers)
-        if self.resolution in _PARTS:
-            texts[known] = [self._part(value) for value in numbers[known].tolist()]
-        else:
-            texts[known] = self._texts(self.times(numbers[known]))
+        texts[known] = [self._text(time) for time in self.times(numbers[known])]
         return texts.tolist()
-
-    def to_json(self) -> str:
-        """Return the calendar as JSON, for the attributes of a dataset."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Calendar:
-        """Return the calendar that :meth:`to_json` wrote."""
-        return cls(**json.loads(text))
-
-    def _part(self, value: float) -> str:
-        """Return year and quarter or month of a decimal year."""
-        count = _PARTS[self.resolution]
-        year, part = divmod(round(value * count), count)
-        return f"{year:04d}Q{part + 1}" if self.resolution == "quarter" else f"{year:04d}-{part + 1:02d}"
 
     def times(self, values: np.ndarray) -> np.ndarray:
         """Return values (n,), none missing, as datetime64[us] rounded to the resolution."""
+        if self.resolution in _PARTS:
+            of_year = _PARTS[self.resolution]
+            months = np.round(values * of_year).astype(np.int64) * (12 // of_year) - 1970 * 12
+            return months.astype("M8[M]").astype("M8[us]")
         if self.unit != "yr":
             since = np.round(values * (_SECONDS[self.unit] * 1e6)).astype("m8[us]")
             exact = np.datetime64(self.origin, "us") + since
@@ -96,10 +83,33 @@ class Calendar:
         step = _STEPS[self.resolution]
         return ((exact.astype(np.int64) + step // 2) // step * step).astype("M8[us]")
 
-    def _texts(self, times: np.ndarray) -> list[str]:
-        """Return times as ISO text."""
-        zone = "Z" if self.utc and self.resolution != "day" else ""
-        return [_iso(time, self.resolution) + zone for time in times]
+    def values(self, times: np.ndarray) -> np.ndarray:
+        """Return datetime64[us] (n,) as numbers, float64; of months and quarters the one that holds them."""
+        if self.resolution in _PARTS:
+            step = 12 // _PARTS[self.resolution]
+            since = times.astype("M8[M]").astype(np.int64) + 1970 * 12
+            return since // step * step / 12
+        if self.unit != "yr":
+            return (times - np.datetime64(self.origin, "us")).astype(np.int64) / (_SECONDS[self.unit] * 1e6)
+        years = times.astype("M8[Y]").astype(np.int64)
+        start, length = _year_lengths(years)
+        return years + 1970 + (times - start).astype(np.int64) / length
+
+    def to_json(self) -> str:
+        """Return the calendar as JSON, for the attributes of a dataset."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Calendar:
+        """Return the calendar that :meth:`to_json` wrote."""
+        return cls(**json.loads(text))
+
+    def _text(self, time: np.datetime64) -> str:
+        """Return a time as text."""
+        if self.resolution == "quarter":
+            year, month = _iso(time, "month").split("-")
+            return f"{year}Q{(int(month) + 2) // 3}"
+        return _iso(time, self.resolution) + "Z" * (self.utc and self.resolution not in ("month", "day"))
 
 
 _YEAR_ZERO = "0000-01-01"
@@ -125,47 +135,37 @@ def count(times: np.ndarray, style: str = "", utc: bool = False) -> tuple[np.nda
     tuple of ndarray, Calendar and str
         Values (n,) float64; :meth:`Calendar.labels` of them are the times.
     """
-    parts = _parts(times, style)
-    if parts is not None:
-        values, resolution, said = parts
-        return values, Calendar("yr", _YEAR_ZERO, resolution), said
+    part, said = _part(times, style)
+    if part:
+        calendar = Calendar("yr", _YEAR_ZERO, part, utc)
+        return calendar.values(times), calendar, said
     resolution = _resolution(times)
     first = times.min()
     span = float((times.max() - first) / np.timedelta64(1, "D"))
     if span > 3 * 365.25:
         calendar = Calendar("yr", _YEAR_ZERO, resolution, utc)
-        values = _decimal_years(times)
         # a year has 3e13 microseconds, and doubles near 2000 a step of 7 of them
-        if np.array_equal(calendar.times(values), times):
-            return values, calendar, "calendar dates as decimal years"
+        if np.array_equal(calendar.times(calendar.values(times)), times):
+            return calendar.values(times), calendar, "calendar dates as decimal years"
     unit = "d" if resolution == "day" or span > 3 else "h" if span * 24 > 3 else "s"
     calendar = Calendar(unit, _iso(first, resolution), resolution, utc)
-    values = (times - first).astype(np.int64) / (_SECONDS[unit] * 1e6)
     words = {"d": "days", "h": "hours", "s": "seconds"}[unit]
-    return values, calendar, f"{words} since {calendar.labels([0])[0]}"
+    return calendar.values(times), calendar, f"{words} since {calendar.labels([0])[0]}"
 
 
-def _parts(times: np.ndarray, style: str) -> tuple[np.ndarray, str, str] | None:
-    """Return decimal years, resolution and a sentence, if the times are whole months or quarters."""
-    months = times.astype("M8[M]")
-    since = months.astype(np.int64) + 1970 * 12
+def _part(times: np.ndarray, style: str) -> tuple[str, str]:
+    """Return quarter or month and a sentence, if that is what the times are; else two empty texts."""
     if style == "quarter":
-        return since / 12, "quarter", "quarters as years, equispaced by a fourth"
-    if style != "month":
-        days = times.astype("M8[D]")
-        of_month = np.unique((days - months.astype("M8[D]")).astype(np.int64)) + 1
-        last = np.all((months + np.timedelta64(1, "M")).astype("M8[D]") - days == np.timedelta64(1, "D"))
-        if np.any(days != times) or not (len(of_month) == 1 or last):
-            return None
-        at = (
-            ""
-            if of_month.tolist() == [1]
-            else ", each at its last day"
-            if last
-            else f", each at day {of_month[0]}"
-        )
-        return since / 12, "month", f"calendar dates as years, months taken as equispaced twelfths{at}"
-    return since / 12, "month", "months as years, equispaced by a twelfth"
+        return "quarter", "quarters as years, equispaced by a fourth"
+    if style == "month":
+        return "month", "months as years, equispaced by a twelfth"
+    days, months = times.astype("M8[D]"), times.astype("M8[M]")
+    of_month = np.unique((days - months.astype("M8[D]")).astype(np.int64)) + 1
+    last = np.all((months + np.timedelta64(1, "M")).astype("M8[D]") - days == np.timedelta64(1, "D"))
+    if np.any(days != times) or not (len(of_month) == 1 or last):
+        return "", ""
+    at = ", each at its last day" if last else f", each at day {of_month[0]}" if of_month[0] > 1 else ""
+    return "month", f"calendar dates as years, months taken as equispaced twelfths{at}"
 
 
 def _resolution(times: np.ndarray) -> str:
@@ -177,13 +177,6 @@ def _resolution(times: np.ndarray) -> str:
 def _iso(time: np.datetime64, resolution: str) -> str:
     """Return a time as ISO text."""
     return str(np.datetime_as_string(time, unit=_CODES[resolution]))
-
-
-def _decimal_years(times: np.ndarray) -> np.ndarray:
-    """Return the calendar year and the elapsed fraction of it."""
-    years = times.astype("M8[Y]").astype(np.int64)
-    start, length = _year_lengths(years)
-    return years + 1970 + (times - start).astype(np.int64) / length
 
 
 def _year_lengths(years: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -219,7 +219,7 @@ class Text:
             shown = [*shown[: _SHOWN - 2], "…", shown[-1]]
         said: tuple[str, ...] = (f"{len(levels)} level{'s' * (len(levels) != 1)} ({', '.join(shown)})",)
         if self.evidence.code is not None:
-            said = (f"numbers with leading zeros, such as {self.evidence.code}, are labels", *said)
+            said = (f"numbers with leading zeros, such as {self.evidence.code[:40]}, are labels", *said)
         return self._spread([code[word] for word in words], "category", levels, said=said)
 
     def _refuse_signs(self) -> None:
@@ -243,7 +243,9 @@ class Text:
             number = next((w for w in self.words if numerals.is_number(w) and not w.isdecimal()), None)
             if number is None:
                 return
-            raise CellsError(f"has {found.code!r}, with leading zeros, and {number!r}: write both in one way")
+            raise CellsError(
+                f"has {found.code[:40]!r}, with leading zeros, and {number[:40]!r}: write both in one way"
+            )
         raise CellsError(f"is not numeric (first such value {(found.other or '')[:40]!r}): convert it")
 
     def _spread(

@@ -107,7 +107,7 @@ def times_of(cells: Sequence[str]) -> Times | None:
         if match is None or match[0] != style:
             one = cells[matches.index(first)]
             raise NotDatesError(
-                f"holds the time {one!r} and {cell!r}: write all in one way, such as 2001-02-28"
+                f"holds the time {one!r} and {cell[:40]!r}: write all in one way, such as 2001-02-28"
             )
     if style == "two-digit year":
         raise NotDatesError(f"has {cells[0]!r}, a year of two digits: write all four")

@@ -11,7 +11,7 @@ _KINDS = re.compile(
     r"(?P<code>0\d+)"
     r"|(?P<small>[+-]?\d{1,3})|(?P<large>[+-]?\d{4,})"
     r"|(?P<point_group>[+-]?[1-9]\d{0,2}\.\d{3})|(?P<comma_group>[+-]?[1-9]\d{0,2},\d{3})"
-    r"|(?P<point>[+-]?(?:[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?))"
+    r"|(?P<point>[+-]?(?:[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?|(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?))"
     r"|(?P<comma>[+-]?(?:[1-9]\d{0,2}(?:\.\d{3})+(?:,\d+)?|(?:\d+(?:,\d+)?|,\d+)(?:[eE][+-]?\d+)?))",
     re.ASCII,
 )
@@ -25,7 +25,6 @@ _GAPS = " '\u2019\u00a0\u2009\u202f"  # spaces and apostrophes between thousands
 _GAPPED = re.compile(rf"[+-]?[1-9]\d{{0,2}}(?:[{_GAPS}]\d{{3}})+(?:[.,]\d+)?", re.ASCII)
 _WITHOUT_GAPS = str.maketrans("", "", _GAPS)
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
-_LEADING_ZERO = re.compile(r"0\d+", re.ASCII)
 _SIGNED = re.compile(
     r"[+-]?\s*(?:[€$£¥₹]|EUR|USD|GBP|CHF|JPY)\s*(?P<after>.+)"
     r"|(?P<before>.+?)\s*(?:[%‰€$£¥₹]|EUR|USD|GBP|CHF|JPY)"
@@ -133,7 +132,8 @@ def decimal_mark(found: Evidence, separator: str, established: frozenset[str]) -
     """
     if found.point and found.comma:
         raise AmbiguousError(
-            f"writes {found.comma!r} with a decimal comma and {found.point!r} with a decimal point: write one"
+            f"writes {found.comma[:40]!r} with a decimal comma and {found.point[:40]!r} with a decimal "
+            "point: write one"
         )
     if found.point or found.comma:
         return "." if found.point else ","

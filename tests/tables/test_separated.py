@@ -1,6 +1,9 @@
 """Text files of separated cells as people have them: marks, encodings, counters, comments, gaps."""
 
+import time
+
 import numpy as np
+import pandas  # noqa: F401  (its import is not to be timed)
 import pytest
 
 from brg_prob.tables import read_table
@@ -68,3 +71,24 @@ def test_whole_numbers_are_whole_once_no_row_misses_one(file):
     big = read_table(file("x,y\n-0,9223372036854775808\n1,1\n")).columns
     assert np.signbit(big["x"][0])
     assert big["y"][0] == 2.0**63
+
+
+def test_a_hundred_thousand_rows_of_text_take_less_than_two_seconds(file):
+    words = ["dwarf", "giant", "middling", "other"]
+    rows = [",".join(words[(at * 7 + shift) % 4] for shift in range(5)) for at in range(100_000)]
+    path = file("a,b,c,d,e\n" + "\n".join(rows))
+    start = time.process_time()
+    table = read_table(path)
+    assert time.process_time() - start < 2
+    assert len(table) == 100_000
+    assert set(table.kinds.values()) == {"category"}
+
+
+@pytest.mark.parametrize(
+    "cell", ["1" * 50_000 + ",5", "a" + " " * 50_000 + "b", "1 200" * 10_000, "1," * 20_000]
+)
+def test_the_time_of_a_long_cell_grows_with_its_length_only(cell, column, one_line):
+    start = time.process_time()
+    message = one_line(column, cell, "0.5x")
+    assert time.process_time() - start < 1  # ten times the length squared were half a minute
+    assert len(message) < 400
