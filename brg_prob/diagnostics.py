@@ -7,6 +7,7 @@ et al., arXiv:1903.08008] and the number of divergent transitions.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 
 from brg_prob.flow.score import mean_and_error
+from brg_prob.results import field_variable
 
 Floats = NDArray[np.float64]
 
@@ -92,6 +94,9 @@ def convergence(
     if group not in tree.children:
         raise ValueError(f"there is no group {group!r}; groups: {', '.join(tree.children)}")
     columns = _columns(tree[group].to_dataset())
+    if group == "posterior" and "sites" in tree.attrs:  # what is computed of the sites is no parameter
+        judged = {*json.loads(str(tree.attrs["sites"])), field_variable(tree)}
+        columns = {name: values for name, values in columns.items() if name in judged}
     if not columns:
         raise ValueError(f"group {group!r} holds neither a field nor a scalar with dimensions chain and draw")
     chains, length = next(iter(columns.values())).shape[:2]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -13,6 +13,8 @@ from jax import Array
 from numpyro import handlers
 
 from brg_prob.batching import even_batch, map_batches
+from brg_prob.network import Conditioned
+from brg_prob.network.handlers import WholePlates
 from brg_prob.network.protocols import Hidden, LinearReadout
 from brg_prob.network.trace import Model, field, read_model
 from brg_prob.results import build_tree, key_to_json
@@ -94,6 +96,44 @@ def sample_prior(
     )
 
 
+def prior_fields(
+    conditioned: Conditioned,
+    others: Sequence[Conditioned] = (),
+    *,
+    key: Array,
+    draws: int,
+    mean: bool = False,
+) -> tuple[Array, ...]:
+    """Draw the field of a model at its data from its prior, and at other rows at the same latent sites.
+
+    Parameters
+    ----------
+    conditioned
+        The model with its data; where a row's law depends on other rows of y it is that given the data.
+    others
+        The same model at other rows (:meth:`brg_prob.network.Conditioned.at`).
+    key
+        The same key gives the same draws.
+    draws
+        S.
+    mean
+        Whether to return E[y|θ] in place of a field "f".
+
+    Returns
+    -------
+    tuple of Array
+        (S, n[, o]) for each.
+    """
+    whole, x, y = conditioned.whole, conditioned.x, conditioned.y
+
+    def one(key: Array) -> tuple[Array, ...]:
+        trace = handlers.trace(handlers.seed(whole, key)).get_trace(x, y)
+        latent = {name: trace[name]["value"] for name in conditioned.names}
+        return tuple((c.mean if mean else c.field)(latent) for c in (conditioned, *others))
+
+    return jax.jit(lambda keys: jax.lax.map(one, keys))(jax.random.split(key, draws))
+
+
 def _drawn_by_readout(network: Any, covariates: Mapping[str, Any] | None) -> bool:
     """Return whether the readout's prior may be drawn without running the model."""
     return isinstance(network, LinearReadout) and not covariates
@@ -126,19 +166,21 @@ def _readout_parts(network: Any, x: Array) -> Parts:
 
 def _model_parts(model: Model, x: Array, covariates: Mapping[str, Any] | None) -> Parts:
     """Return the latent sites of a key, and field and scalar sites of the model's run at these."""
+    model = WholePlates(model)
     sites = read_model(model, x, covariates=covariates)
     options = dict(covariates or {})
+    observing = [site.name for site in sites.observed] or None
 
     def random(key: Array) -> tuple[Array, dict[str, Array]]:
         trace = handlers.trace(handlers.seed(model, key)).get_trace(x, None, **options)
         return key, {name: trace[name]["value"] for name in sites.latent_names}
 
     def values(numbers: tuple[Array, dict[str, Array]]) -> dict[str, Array]:
-        key, latent = numbers  # the key again, for what is no site: the rows of a subsampled plate
+        key, latent = numbers
         run = handlers.substitute(handlers.seed(model, key), data=latent)
         trace = handlers.trace(run).get_trace(x, None, **options)
         scalars = {name: trace[name]["value"] for name in sites.hyperparameters if name != "f"}
-        return {"f": field(trace, sites.observation), **scalars}
+        return {"f": field(trace, observing, rows=x.shape[0]), **scalars}
 
     return random, values
 

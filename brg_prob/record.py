@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,12 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax import Array
-from numpyro import handlers
 
-from brg_prob.network import Conditioned, Covariance, LinearReadout
-from brg_prob.network.trace import FIELD
+from brg_prob.network import Conditioned, Covariance, LinearReadout, Refusal
 from brg_prob.posterior.model_tree import site_values
-from brg_prob.prior import sample_prior
+from brg_prob.prior import prior_fields, sample_prior
+from brg_prob.results import field_variable
 from brg_prob.transform import Standardisation
 
 _PRIOR_DRAWS = 400
@@ -69,6 +67,12 @@ class Record:
     calendars: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    @property
+    def said(self) -> tuple[str, ...]:
+        """What was done with the rows before the model saw them, a sentence each."""
+        dropped = f"{self.dropped} rows with missing values are left out" if self.dropped else ""
+        return tuple(sentence for sentence in (self.held_out, dropped) if sentence)
+
 
 def recorded(
     network: Any,
@@ -94,22 +98,18 @@ def recorded(
         Attribute ``shown``: ``field``; ``mean`` of the observation; ``none``, where it has no mean.
     """
     held = "predictions" in posterior.children
-    x = [_values(posterior, "constant_data/inputs")]
-    target = next(iter(posterior["observed_data"].data_vars))  # a model may call its observation otherwise
-    y = [_values(posterior, f"observed_data/{target}")]
-    draws = [_values(posterior, "posterior/f")]
-    if held:
-        x.append(_values(posterior, "predictions_constant_data/inputs"))
-        y.append(_values(posterior, f"predictions_data/{target}"))
-        draws.append(_values(posterior, "predictions/f"))
-    inputs, targets = np.concatenate(x), np.concatenate(y)
-    after, shown_as = _flat(np.concatenate(draws, axis=2)), "field"
-    if conditioned is not None:
-        mean, shown_as = _mean_of_observation(conditioned, posterior, inputs)
-        after = after if mean is None else mean
-        network = network if mean is None else _without_field(network)
-    before = _flat(_values(sample_prior(network, inputs, key=key, draws=_PRIOR_DRAWS), "prior/f"))
-    mean, spread = _prior_moments(network, inputs, before)
+    groups = ["constant_data", "predictions_constant_data"][: 1 + held]
+    x = [_values(posterior, f"{group}/inputs") for group in groups]
+    inputs = np.concatenate(x)
+    if conditioned is None:
+        targets, after = _readout_rows(posterior, held)
+        before = _flat(_values(sample_prior(network, inputs, key=key, draws=_PRIOR_DRAWS), "prior/f"))
+        mean, spread = _prior_moments(network, inputs, before)
+        shown_as = "field"
+    else:
+        targets = np.concatenate([_values(posterior, f"{group}/targets") for group in groups])
+        before, after, shown_as = _model_rows(conditioned, posterior, key, held=held)
+        mean, spread = before.mean(axis=0), before.std(axis=0, ddof=1)
     prepare = record.preparation
     restore: Callable[[np.ndarray], np.ndarray] = (
         (lambda values: values) if prepare is None else (lambda values: prepare.inverse(inputs, values))
@@ -131,29 +131,53 @@ def recorded(
     return xr.Dataset(variables, attrs=attrs | {"shown": shown_as})
 
 
-def _without_field(network: Any) -> Any:
-    """Return the model without its site "f", so that its field is the mean of its observation."""
-    return handlers.block(network, hide=[FIELD])
+def _readout_rows(posterior: xr.DataTree, held: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return targets and draws of the field (S, rows[, o]) of a readout, training and held-out rows."""
+    y = [_values(posterior, "observed_data/y")]
+    draws = [_values(posterior, "posterior/f")]
+    if held:
+        y.append(_values(posterior, "predictions_data/y"))
+        draws.append(_values(posterior, "predictions/f"))
+    return np.concatenate(y), _flat(np.concatenate(draws, axis=2))
 
 
-def _mean_of_observation(
-    conditioned: Conditioned, posterior: xr.DataTree, inputs: np.ndarray
-) -> tuple[np.ndarray | None, str]:
-    """Return E[y|θ] of the posterior's draws, (S, m[, o]), or None where it is the field or unknown."""
-    values = {name: jnp.asarray(_flat(v)) for name, v in site_values(posterior).items()}
-    everywhere = np.ones(len(inputs), bool)
-    named = dataclasses.replace(conditioned, x=jnp.asarray(inputs), y=None, observed=everywhere)
-    bare = dataclasses.replace(named, network=_without_field(conditioned.network))
-    first = {name: v[0] for name, v in values.items()}
+def _model_rows(
+    conditioned: Conditioned, posterior: xr.DataTree, key: Array, *, held: bool
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return draws before and after training, (S, rows[, o]), and as what they are shown."""
+    places = [conditioned]
+    if held:
+        there = posterior["predictions_constant_data"]
+        places.append(conditioned.at(there["inputs"].values, there["targets"].values))
+    shown_as = _shown_as(conditioned)
+    mean = shown_as == "mean"
+    parts = prior_fields(conditioned, places[1:], key=key, draws=_PRIOR_DRAWS, mean=mean)
+    before = np.concatenate([np.asarray(part) for part in parts], axis=1)
+    if mean:
+        values = {name: jnp.asarray(_flat(v)) for name, v in site_values(posterior).items()}
+        call = jax.jit(lambda stacked: jax.lax.map(lambda one: [c.mean(one) for c in places], stacked))
+        after = np.concatenate([np.asarray(part) for part in call(values)], axis=1)
+    else:
+        name = field_variable(posterior)
+        stored = [_values(posterior, f"{group}/{name}") for group in ("posterior", "predictions")[: 1 + held]]
+        after = _flat(np.concatenate(stored, axis=2))
+    return before, after, shown_as
+
+
+def _shown_as(conditioned: Conditioned) -> str:
+    """Return what can stand beside the data: the field, or the mean of the observation where that differs."""
+    if not conditioned.sites.has_field:
+        return "field"  # it is that mean
+    point = dict(conditioned.reading.point)
+    if not conditioned.sites.observed:
+        return "none"
     try:
-        field, mean = jax.jit(lambda one: (named.field(one), bare.field(one)))(first)
-    except ValueError:  # no observation with a mean
-        return None, "none"
+        field, mean = jax.jit(lambda one: (conditioned.field(one), conditioned.mean(one)))(point)
+    except Refusal:  # no observation with a mean
+        return "none"
     if field.shape == mean.shape and np.allclose(field, mean, equal_nan=True):
-        return None, "field"
-    if not np.all(np.isfinite(mean)):
-        return None, "none"
-    return np.asarray(jax.jit(jax.vmap(bare.field))(values)), "mean"
+        return "field"
+    return "mean" if np.all(np.isfinite(mean)) else "none"
 
 
 def _prior_moments(network: Any, inputs: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -20,6 +20,27 @@ from jax import Array
 
 Attribute = str | int | float
 
+FIELD_VARIABLE = "field_variable"
+"""Attribute of a tree's root: the variable that holds the field, where that is not ``f``."""
+_DIMENSIONS = frozenset({"chain", "draw", "x", "x_held_out", "output", "dim"})
+
+
+def stored_name(site: str) -> str:
+    """Return the name under which a site is stored: netCDF has no slash, and a dimension's name is taken.
+
+    Examples
+    --------
+    >>> stored_name("line/b"), stored_name("w"), stored_name("draw")
+    ('line.b', 'w', 'draw_')
+    """
+    name = site.replace("/", ".")
+    return f"{name}_" if name in _DIMENSIONS else name
+
+
+def field_variable(tree: xr.DataTree) -> str:
+    """Return the name of the variable of a tree that holds the field."""
+    return str(tree.attrs.get(FIELD_VARIABLE, "f"))
+
 
 def build_tree(
     groups: Mapping[str, Mapping[str, Any]],

@@ -51,8 +51,9 @@ def summarise(tree: xr.DataTree) -> dict[str, Any]:
         [{name, hypothesis, statistic, p_value, smallest_detectable, verdict, detail, role, unit,
         flow}], verdict, versions, seconds`` and, beside these stable keys, ``flows`` (the
         same as ``flow`` for each flow, by scheme), ``tolerance``, ``shift_tolerance``, ``no_prediction``
-        (why there is no exact renormalization group to hold the flow against, or null) and ``kind``
-        (``readout`` or ``model``: what was sampled). Only JSON types.
+        (why there is no exact renormalization group to hold the flow against, or null), ``kind``
+        (``readout`` or ``model``: what was sampled) and ``notes`` (what was held fixed, held out, converted
+        or ignored, a sentence each). Only JSON types.
     """
     attrs = tree.attrs
     observations = float(attrs["observations"])
@@ -79,6 +80,7 @@ def summarise(tree: xr.DataTree) -> dict[str, Any]:
         "shift_tolerance": _number(attrs.get("shift_tolerance", math.nan)),
         "no_prediction": tree["flow"].attrs.get("no_prediction"),
         "kind": str(attrs.get("kind", "readout")),
+        "notes": list(json.loads(attrs.get("notes", "[]"))),
     }
 
 
@@ -223,7 +225,8 @@ def _fisher(fisher: xr.Dataset, observations: float) -> dict[str, Any]:
     """Return the whitened spectrum, descending, and the effective dimension at T (T6)."""
     eigenvalues = np.asarray(fisher["eigenvalue"].values, dtype=float)
     weight = observations * eigenvalues
-    return {"eigenvalues": _numbers(eigenvalues), "effective_dimension": float(np.sum(weight / (1 + weight)))}
+    dimension = float(np.sum(weight / (1 + weight))) if eigenvalues.size else None  # None: no metric
+    return {"eigenvalues": _numbers(eigenvalues), "effective_dimension": dimension}
 
 
 def _flow(flow: xr.Dataset) -> dict[str, Any]:

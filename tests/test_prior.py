@@ -121,18 +121,19 @@ def test_a_model_without_f_and_with_covariates():
     )
 
 
-def test_a_draw_is_one_run_of_the_model_with_the_rows_that_a_plate_has_drawn():
+def test_a_draw_is_one_run_of_the_model_with_a_subsampled_plate_run_whole():
     def model(x, y=None):
         w = numpyro.sample("w", dist.Normal(0.0, 1.0).expand([6]).to_event(1))
         with numpyro.plate("rows", 6, subsample_size=2) as rows:
-            f = numpyro.deterministic("f", x[:, 0] * w[rows].sum())
+            total = w[rows].sum()
+        f = numpyro.deterministic("f", x[:, 0] * total)
         numpyro.sample("y", dist.Normal(f, 1.0).to_event(1), obs=y)
 
     key = jax.random.key(6)
     f = sample_prior(model, X, key=key, draws=3)["prior/f"].values[0]
     for own, one in zip(f, jax.random.split(key, 3), strict=True):
         run = handlers.trace(handlers.seed(model, one)).get_trace(X)
-        np.testing.assert_allclose(own, run["f"]["value"], rtol=1e-12)
+        np.testing.assert_allclose(own, X[:, 0] * np.sum(run["w"]["value"]), rtol=1e-12)
 
 
 @pytest.mark.parametrize("wrap", [lambda net: net, plain], ids=["readout", "model"])

@@ -25,8 +25,8 @@ from brg_prob.flow.tempering import Tempering, held_out_rows, observed
 from brg_prob.geometry import ModelMetric
 from brg_prob.network import Conditioned
 from brg_prob.notebook import one_line
-from brg_prob.posterior.model_tree import KIND, model_tree, site_values
-from brg_prob.results import key_to_json
+from brg_prob.posterior.model_tree import KIND, model_tree, site_values, stored_sites
+from brg_prob.results import field_variable, key_to_json
 from brg_prob.theory.tempered import GaussianTheory, TemperedTheory
 
 ModelScheme = Diffusion | Shell | Tempering
@@ -137,7 +137,7 @@ class ModelFlow:
     def fields(self) -> Iterator[Array]:
         """Yield the field draws (S, n, o) at the training inputs, scale by scale."""
         for tree in self.posteriors():
-            f = np.asarray(tree["posterior"]["f"].values)
+            f = np.asarray(tree["posterior"][field_variable(tree)].values)
             yield jnp.asarray(f.reshape(f.shape[0] * f.shape[1], f.shape[2], -1))
 
     def posterior_at(self, scale: float) -> xr.DataTree:
@@ -193,7 +193,7 @@ class ModelFlow:
     def _tempered(self) -> tuple[xr.DataTree, ...]:
         """Latent sites and statistics of the posterior at every scale; the rest is computed from them."""
         assert isinstance(self.scheme, Tempering)
-        trees = self.scheme.posteriors(self.network, self.start, self.scales, self.key)
+        trees = self.scheme.posteriors(self.conditioned, self.start, self.scales, self.key)
         return tuple(tree if tree is self.start else _sites_alone(tree) for tree in trees)
 
     @property
@@ -314,18 +314,18 @@ def _with_data(metric: ModelMetric, posterior: xr.DataTree) -> ModelMetric:
             f"the metric was taken at {own.x.shape[0]} inputs other than the posterior's {x.shape[0]}; "
             "use the same x"
         )
-    theirs = Conditioned.of(own.network, own.x, y, likelihood_factors=own.likelihood_factors)
     if own.y is None:  # targets do not enter a metric, but the flow is scored by them
+        factors = own.likelihood_factors or None
+        theirs = Conditioned.of(own.network, own.x, y, likelihood_factors=factors)
         return dataclasses.replace(metric, conditioned=theirs)
-    one, two = (np.asarray(c.y)[c.observed] for c in (own, theirs))
-    if not np.array_equal(own.observed, theirs.observed) or not np.allclose(one, two):
+    if not own.reads(own.x, y):
         raise ValueError("the metric was taken with targets other than the posterior's; use the same y")
     return metric
 
 
 def _sites_alone(tree: xr.DataTree) -> xr.DataTree:
     """Return a posterior's latent sites, its statistics and attributes: little beside all fields."""
-    kept = {"posterior": tree["posterior"].to_dataset()[list(site_values(tree))]}
+    kept = {"posterior": tree["posterior"].to_dataset()[list(stored_sites(tree))]}
     if "sample_stats" in tree.children:
         kept["sample_stats"] = tree["sample_stats"].to_dataset()
     made = xr.DataTree.from_dict(kept)

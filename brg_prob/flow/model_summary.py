@@ -15,7 +15,7 @@ from brg_prob.flow.information import effective_dimension, mutual_information
 from brg_prob.flow.prediction import Predictions, predictions_along
 from brg_prob.flow.shell import Shell
 from brg_prob.flow.tempering import Tempering, held_out_rows
-from brg_prob.results import build_tree
+from brg_prob.results import build_tree, field_variable
 
 if TYPE_CHECKING:
     from brg_prob.flow.model_flow import ModelFlow
@@ -40,7 +40,7 @@ def summarise(flow: ModelFlow) -> xr.DataTree:
         if reference:
             yield flow.start
         for tree in flow.posteriors():
-            f = np.asarray(tree["posterior"]["f"].values)
+            f = np.asarray(tree["posterior"][field_variable(tree)].values)
             f = f.reshape(-1, *f.shape[2:])
             keep = np.linspace(0, len(f) - 1, min(flow.store_draws, len(f))).astype(int)
             moments["field_mean"].append(f.mean(axis=0))
@@ -70,20 +70,27 @@ def _scored(
     flow: ModelFlow, trees: Iterator[xr.DataTree], *, shell: bool, reference: bool
 ) -> tuple[dict[str, np.ndarray], float, str]:
     """Return scores along the flow, the critical scale by them, and what to think of them."""
-    if shell and held_out_rows(flow.start) is None:
+    held_out = held_out_rows(flow.start) is not None
+    without = str(flow.start.attrs.get("no_leave_one_out", ""))
+    missing = np.full(len(flow.scales), math.nan)
+    if not held_out and (shell or without):
         for _ in trees:
             pass
-        missing = np.full(len(flow.scales), math.nan)
-        return dict.fromkeys(_SCORES, missing), math.nan, "a shell's draws are scored by held-out data only"
+        said = "a shell's draws are scored by held-out data only" if shell else _not_left_out(without)
+        return dict.fromkeys(_SCORES, missing), math.nan, said
     scales = (math.nan, *flow.scales) if reference else flow.scales
-    scored: Predictions = predictions_along(trees, scales=scales, shell=shell)
+    scored: Predictions = predictions_along(trees, scales=scales, shell=shell or bool(without))
     variables = {name: values[len(values) - len(flow.scales) :] for name, values in scored.variables.items()}
-    missing = np.full(len(flow.scales), math.nan)
     return (
         dict.fromkeys(_SCORES, missing) | variables,
         scored.critical_scale if scored.held_out is not None else scored.critical_scale_loo,
-        scored.status,
+        scored.status if shell or not without else _not_left_out(without),
     )
+
+
+def _not_left_out(reason: str) -> str:
+    """Return the sentence on leave-one-out where it is not applicable."""
+    return f"Leave-one-out is not applicable, because {reason}."
 
 
 def _informations(flow: ModelFlow) -> dict[str, np.ndarray]:
@@ -103,6 +110,8 @@ def _informations(flow: ModelFlow) -> dict[str, np.ndarray]:
         known = (effective_dimension(values, observations), mutual_information(values, observations))
         rows.append((*(float(value) for value in known), distance))
     names = ("effective_dimension", "mutual_information", "kl_to_prior")
+    if not eigenvalues.size:  # no metric, so nothing of this is known
+        rows = [(math.nan,) * len(names)] * len(flow.scales)
     found = dict(zip(names, np.asarray(rows).T, strict=True))
     return found | (_parameter_informations(flow) if parameter else {})
 

@@ -55,10 +55,14 @@ def rowwise_log_likelihood(tree: xr.DataTree, group: str = "log_likelihood") -> 
         )
     held = group.startswith("predictions")
     rows = _rows(tree, "predictions_constant_data" if held else "constant_data")
+    named = "x_held_out" if held else "x"
+    told = named in tree[group].dims  # our own trees say which axis the rows are
     found = None
     for variable in tree[group].data_vars.values():
         values = np.asarray(variable.values, dtype=float)
         if values.ndim < 3 or (rows is not None and values.shape[2] != rows):
+            continue
+        if told and named not in variable.dims:
             continue
         values = values.reshape(*values.shape[:3], -1).sum(axis=-1)
         found = values if found is None else found + values
@@ -216,7 +220,8 @@ def predictions_along(
     scales
         Coordinates; default: each tree's T.
     shell
-        Whether the draws are those of an information shell: no posterior, so held-out scores only.
+        Whether the draws cannot be scored by leaving rows out (those of an information shell are no
+        posterior): held-out scores only.
 
     Raises
     ------

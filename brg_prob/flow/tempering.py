@@ -80,13 +80,15 @@ class Tempering:
 
 def observed(posterior: xr.DataTree) -> tuple[np.ndarray, np.ndarray]:
     """Return inputs and targets that a model's posterior was conditioned on; NaN where they are missing."""
-    y = next(iter(posterior["observed_data"].data_vars.values())).values
-    return np.asarray(posterior["constant_data"]["inputs"].values), np.asarray(y)
+    return _data(posterior, "constant_data")
 
 
 def held_out_rows(posterior: xr.DataTree) -> tuple[np.ndarray, np.ndarray] | None:
     """Return held-out inputs and targets of a model's posterior, or None."""
-    if "predictions_data" not in posterior.children:
-        return None
-    y = next(iter(posterior["predictions_data"].data_vars.values())).values
-    return np.asarray(posterior["predictions_constant_data"]["inputs"].values), np.asarray(y)
+    group = "predictions_constant_data"
+    return _data(posterior, group) if group in posterior.children else None
+
+
+def _data(posterior: xr.DataTree, group: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the inputs and targets of a group."""
+    return np.asarray(posterior[group]["inputs"].values), np.asarray(posterior[group]["targets"].values)

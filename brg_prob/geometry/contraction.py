@@ -16,6 +16,8 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
+from brg_prob.results import stored_name
+
 Floats = NDArray[np.float64]
 
 _LEVEL = 0.05
@@ -162,10 +164,10 @@ def _site_draws(coordinates: Any, posterior: xr.DataTree) -> dict[str, NDArray[A
     """Return the draws of the latent sites, (chain, draw, *shape)."""
     group = posterior["posterior"]
     for name in coordinates.names:
-        if name not in group.data_vars:
+        if stored_name(name) not in group.data_vars:
             known = ", ".join(map(str, group.data_vars))
             raise ValueError(f"there are no draws of site {name!r}; the posterior holds {known}")
-    return {name: np.asarray(group[name].values) for name in coordinates.names}
+    return {name: np.asarray(group[stored_name(name)].values) for name in coordinates.names}
 
 
 class _Kept:
@@ -213,8 +215,9 @@ def _sensitivities(coordinates: Any, posterior: xr.DataTree, names: list[str]) -
         if _constant(posterior[f"log_{word}"].to_dataset()):  # to raise it to a power changes nothing
             found[f"{word}_sensitivity"] = np.zeros(sum(widths))
             continue
-        table = psense(posterior, var_names=names, group=word)
-        parts = [np.ravel(np.asarray(table[name].values, dtype=float)) for name in names]
+        stored = [stored_name(name) for name in names]
+        table = psense(posterior, var_names=stored, group=word)
+        parts = [np.ravel(np.asarray(table[name].values, dtype=float)) for name in stored]
         unknown = [np.full(width, math.nan) for width in widths]
         parts = [p if p.size == u.size else u for p, u in zip(parts, unknown, strict=True)]
         found[f"{word}_sensitivity"] = np.concatenate(parts)

@@ -21,7 +21,7 @@ from numpyro.distributions import biject_to
 from numpyro.primitives import Messenger
 
 from brg_prob.geometry.transport import NoTransport
-from brg_prob.network.conditioned import Conditioned, WholePlates
+from brg_prob.network.conditioned import Conditioned
 
 Values = Mapping[str, Any]
 
@@ -63,11 +63,11 @@ class GaussianCoordinates:
         NoTransport
             A site whose prior draws are not finite.
         """
-        factors = [n for n in conditioned.sites.factors if n not in conditioned.likelihood_factors]
+        factors = conditioned.prior_factors
         names = conditioned.names
 
         def draw(key: Array) -> tuple[dict[str, Array], Array]:
-            trace = _run(conditioned, handlers.seed(WholePlates(conditioned.network), key))
+            trace = _run(conditioned, handlers.seed(conditioned.whole, key))
             weight = sum(
                 (jnp.sum(trace[n]["fn"].log_prob(trace[n]["value"])) for n in factors), jnp.zeros(())
             )
@@ -97,14 +97,14 @@ class GaussianCoordinates:
 
     def forward(self, values: Values) -> dict[str, Array]:
         """Return z of every site of one draw."""
-        call = handlers.substitute(WholePlates(self.conditioned.network), data=dict(values))
+        call = handlers.substitute(self.conditioned.whole, data=dict(values))
         trace = _run(self.conditioned, handlers.seed(call, jax.random.key(0)))
         return {name: self._whitened(name, _unconstrained(trace[name])) for name in self.names}
 
     def inverse(self, z: Values) -> dict[str, Array]:
         """Return the values of every site at z of one draw."""
         call = _FromUnconstrained(
-            WholePlates(self.conditioned.network),
+            self.conditioned.whole,
             {name: self._coloured(name, z[name]) for name in self.names},
         )
         trace = _run(self.conditioned, handlers.seed(call, jax.random.key(0)))

@@ -7,7 +7,7 @@ units.
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,8 +24,10 @@ from brg_prob.geometry.eigen import Spectrum, dense_spectrum, diagonal_spectrum,
 from brg_prob.geometry.gaussian_coordinates import GaussianCoordinates
 from brg_prob.geometry.jacobian import Expectation, ScoreJacobian
 from brg_prob.geometry.transport import NoTransport
-from brg_prob.network.conditioned import Conditioned, WholePlates
+from brg_prob.network.conditioned import Conditioned
+from brg_prob.network.labels import coordinate_labels
 from brg_prob.notebook import one_line, quantity, table_html
+from brg_prob.results import stored_name
 
 Method = Literal["auto", "dense", "leading", "diagonal"]
 Coordinates = StandardNormalCoordinates | GaussianCoordinates
@@ -82,7 +84,7 @@ class ModelMetric:
     def transport(self) -> bool:
         """Whether the prior is exactly N(0, 1) in z; else diffusion has no meaning and tempering is left."""
         exact = isinstance(self.coordinates, StandardNormalCoordinates)
-        return exact and not _prior_factors(self.conditioned)
+        return exact and not self.conditioned.prior_factors
 
     @property
     def coordinate(self) -> str:
@@ -91,8 +93,8 @@ class ModelMetric:
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        """Names of the D coordinates: the site, and its indices unless it is a scalar."""
-        return coordinate_labels(self.coordinates.shapes)
+        """Names of the D coordinates: the site, and its indices (or columns) unless it is a scalar."""
+        return coordinate_labels(self.coordinates.shapes, self.conditioned.axis_names)
 
     @property
     def tree(self) -> dict[str, Any]:
@@ -100,7 +102,9 @@ class ModelMetric:
         return {"eigenvalue": self.eigenvalues, "direction": self.directions, "diagonal": self.diagonal}
 
     def effective_dimension(self, observations: float | None = None) -> float:
-        """Return Σ_k Tλ_k/(1 + Tλ_k) at T observations, default n (T6)."""
+        """Return Σ_k Tλ_k/(1 + Tλ_k) at T observations, default n (T6); NaN without a metric."""
+        if not self.eigenvalues.size:
+            return math.nan
         weight = (self.observations if observations is None else observations) * self.eigenvalues
         return float(jnp.sum(weight / (1 + weight)))
 
@@ -245,12 +249,11 @@ def model_metric(
 
 def coordinates_of(conditioned: Conditioned, *, key: Array) -> tuple[Coordinates, str]:
     """Return coordinates of a model and their description: exact, or a named Gaussian approximation."""
-    factors = _prior_factors(conditioned)
+    factors = conditioned.prior_factors
     reason = f"the prior has factor {factors[0]!r}" if factors else ""
     if not factors:
-        model = WholePlates(conditioned.network)
         try:
-            exact = StandardNormalCoordinates(model, conditioned.x, conditioned.y)
+            exact = StandardNormalCoordinates(conditioned.whole, conditioned.x, conditioned.y)
         except NoTransport as refusal:
             reason = str(refusal).partition(";")[0]
         else:
@@ -262,40 +265,47 @@ def coordinates_of(conditioned: Conditioned, *, key: Array) -> tuple[Coordinates
     )
 
 
-def coordinate_labels(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
-    """Return names of the coordinates of sites of given shapes.
-
-    Examples
-    --------
-    >>> coordinate_labels({"a": (), "w": (2,), "m": (1, 2)})
-    ('a', 'w[0]', 'w[1]', 'm[0,0]', 'm[0,1]')
-    """
-    labels: list[str] = []
-    for name, shape in shapes.items():
-        indices = itertools.product(*(range(size) for size in shape))
-        labels.extend(f"{name}[{','.join(map(str, index))}]" if index else name for index in indices)
-    return tuple(labels)
-
-
 def _label(network: Any) -> str:
     return getattr(network, "__name__", type(network).__name__)
 
 
-def _prior_factors(conditioned: Conditioned) -> list[str]:
-    return [name for name in conditioned.sites.factors if name not in conditioned.likelihood_factors]
+def no_metric(conditioned: Conditioned) -> str:
+    """Return why a model has no Fisher metric; empty if it has one."""
+    if conditioned.likelihood_factors:
+        return (
+            f"factor {conditioned.likelihood_factors[0]!r} belongs to the likelihood but does not say how "
+            "y is drawn, so its information cannot be expected; observe y through a distribution"
+        )
+    if not conditioned.sites.observed:
+        return "the model observes nothing, so it has no information; pass obs=y to a sample site"
+    return ""
+
+
+def coordinates_alone(conditioned: Conditioned, *, key: Array) -> ModelMetric:
+    """Return the coordinates of a model that has no metric, as one without directions."""
+    coordinates, how = coordinates_of(conditioned, key=jax.random.fold_in(key, 1))
+    size = coordinates.dimension
+    return ModelMetric(
+        eigenvalues=jnp.zeros(0),
+        directions=jnp.zeros((0, size)),
+        diagonal=jnp.full(size, math.nan),
+        observations=conditioned.n,
+        rank=0,
+        floor=0.0,
+        status=f"in {how}; no metric: {no_metric(conditioned)}",
+        conditioned=conditioned,
+        coordinates=coordinates,
+        point=jnp.zeros(size),
+        sites=tuple(coordinates.names),
+    )
 
 
 def _check(conditioned: Conditioned, method: str, sites: tuple[str, ...] | None) -> None:
     """Raise ValueError for what has no metric."""
     if method not in ("auto", "dense", "leading", "diagonal"):
         raise ValueError(f"method={method!r}: choose auto, dense, leading or diagonal")
-    if conditioned.likelihood_factors:
-        raise ValueError(
-            f"factor {conditioned.likelihood_factors[0]!r} belongs to the likelihood but does not say how "
-            "y is drawn, so its information cannot be expected; observe y through a distribution"
-        )
-    if not conditioned.sites.observed:
-        raise ValueError("the model observes nothing, so it has no information; pass obs=y to a sample site")
+    if reason := no_metric(conditioned):
+        raise ValueError(reason)
     for name in sites or ():
         if name not in conditioned.names:
             raise ValueError(
@@ -309,7 +319,7 @@ def _points(coordinates: Coordinates, at: Any, draws: int) -> tuple[Array, str]:
         return jnp.zeros((1, coordinates.dimension)), "at the prior median"
     if isinstance(at, xr.DataTree):
         stored = at["posterior"]
-        values = {name: _merged(np.asarray(stored[name].values)) for name in coordinates.names}
+        values = {name: _merged(np.asarray(stored[stored_name(name)].values)) for name in coordinates.names}
         total = next(iter(values.values())).shape[0]
         if draws:
             chosen = np.linspace(0, total - 1, min(draws, total)).round().astype(int)
@@ -364,4 +374,10 @@ def _spectrum(jacobian: ScoreJacobian, points: Array, method: Method, leading: i
     return dense_spectrum(jacobian, points)
 
 
-__all__ = ["ModelMetric", "coordinate_labels", "coordinates_of", "model_metric"]
+__all__ = [
+    "ModelMetric",
+    "coordinates_alone",
+    "coordinates_of",
+    "model_metric",
+    "no_metric",
+]

@@ -74,7 +74,8 @@ def sloppiness(
     if observations is None:
         own = None if posterior is None else posterior.attrs.get("observations")
         observations = float(metric.observations if own is None else own)
-    tables = {"directions": direction_table(metric, observations=observations)}
+    directed = np.size(metric.eigenvalues) > 0
+    tables = {"directions": direction_table(metric, observations=observations)} if directed else {}
     if posterior is not None:
         tables["parameters"] = parameter_table(
             metric,

@@ -2,6 +2,7 @@
 
 from brg_prob.network.bind import Binding, bind
 from brg_prob.network.conditioned import Conditioned
+from brg_prob.network.handlers import Tempered
 from brg_prob.network.protocols import (
     Covariance,
     FreeField,
@@ -12,7 +13,7 @@ from brg_prob.network.protocols import (
     require,
 )
 from brg_prob.network.readout import LowRankUpdate, ReadoutPrior, isotropic_prior
-from brg_prob.network.trace import ModelSites, Tempered, read_model
+from brg_prob.network.trace import ModelSites, Refusal, read_model
 
 __all__ = [
     "Binding",
@@ -26,6 +27,7 @@ __all__ = [
     "ModelSites",
     "Network",
     "ReadoutPrior",
+    "Refusal",
     "Tempered",
     "bind",
     "isotropic_prior",

@@ -1,15 +1,18 @@
 """A NumPyro model with its data: what engines, the Fisher metric and the flow need to know of any model.
 
-The one place where a model is run at given values of its latent sites. Subsampled plates are
-run whole, rows without an observation count for nothing, ``numpyro.factor`` statements belong
-to the prior unless they are named. What cannot be differentiated is refused here, by the name
-of the site: discrete latent sites, and likelihoods that draw random numbers of their own.
+The one place where a model is read at its data and run at given values of its latent sites. Subsampled
+plates are run whole; every entry of an observed value has a law of its own, however few the distribution
+was given; missing entries count for nothing; ``numpyro.param`` statements are held; a ``numpyro.factor``
+that changes with the target belongs to the likelihood, any other to the prior. What cannot be done is refused
+here, by the name of the site.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -19,13 +22,20 @@ from jax import Array
 from jax.typing import ArrayLike
 from numpyro import handlers
 from numpyro.distributions import Distribution
-from numpyro.primitives import Messenger
-from numpyro.util import is_prng_key
 
-from brg_prob.network.trace import Model, ModelSites, Tempered, Trace, field, read_model
+from brg_prob.network.handlers import HeldParams, Observing, Tempered, WholePlates
+from brg_prob.network.labels import AxisNames
+from brg_prob.network.reader import read_at, unobserved
+from brg_prob.network.reading import Reading
+from brg_prob.network.rows import NONE
+from brg_prob.network.trace import FIELD, Model, ModelSites, Refusal, Trace, field
 
 Values = Mapping[str, Any]
 """Site → value of one draw."""
+
+__all__ = ["Conditioned", "Values", "WholePlates"]
+
+_AGREE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,110 +52,230 @@ class Conditioned:
     x
         Inputs, (n, d).
     y
-        Targets as the model takes them, (n,) or (n, o): integers where the observation is discrete;
-        missing rows hold a target of another row, which counts for nothing. None: nothing is observed.
-    observed
-        Which rows have an observation, (n,), boolean.
-    sites
-        The model's sites.
-    likelihood_factors
-        Names of ``numpyro.factor`` statements that belong to the likelihood.
+        Targets as the model takes them, (n,) or (n, o): integers where only counts or categories are
+        observed; a missing entry holds another value of its column, which counts for nothing. None:
+        nothing is observed.
+    reading
+        What was read of the model at these data.
+    first
+        Rows before this one are conditioned on and not shown (:meth:`at`).
+    axis_names
+        Names along axes of latent sites, where columns or levels name them (:mod:`brg_prob.network.columns`).
     """
 
     network: Model
     x: Array
     y: Array | None
-    observed: np.ndarray
-    sites: ModelSites
-    likelihood_factors: tuple[str, ...] = ()
+    reading: Reading
+    first: int = 0
+    axis_names: AxisNames = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, network: Model, x: Any, y: Any = None, *, likelihood_factors: tuple[str, ...] = ()
+        cls, network: Any, x: Any, y: Any = None, *, likelihood_factors: tuple[str, ...] | None = None
     ) -> Conditioned:
         """Read a model at its data.
 
         Parameters
         ----------
         network
-            Any NumPyro model ``network(x, y=None)``.
+            Any NumPyro model ``network(x, y=None)``; one that was read at these data is returned as it is.
         x
             Inputs, (n, d).
         y
-            Targets (n,) or (n, o); a row with a NaN is missing. None: only the prior is of interest.
+            Targets (n,) or (n, o); an entry that is NaN is missing. None: only the prior is of interest.
         likelihood_factors
-            Factor statements to be tempered with the likelihood.
+            Factor statements to be tempered with the likelihood; None: those that change with y, or vanish
+            without it.
 
         Raises
         ------
         ValueError
             One line naming the site: a discrete latent site, a likelihood that changes with the random
-            key at fixed latent sites, an unknown factor, an observation without a row per input; or
-            no row is observed.
+            key at fixed latent sites, a value that its distribution would broadcast or that lies outside
+            its support, a missing entry on which another row depends, an unknown factor; a model that fails
+            on its data or does not use y; or no row is observed.
 
         Examples
         --------
         >>> import numpyro, numpyro.distributions as dist
         >>> def coin(x, y=None):
         ...     logit = numpyro.sample("logit", dist.Normal(0.0, 1.0))
-        ...     numpyro.sample("y", dist.Bernoulli(logits=logit * jnp.ones(x.shape[0])), obs=y)
+        ...     numpyro.sample("y", dist.Bernoulli(logits=logit), obs=y)
         >>> data = Conditioned.of(coin, jnp.zeros((3, 1)), [1.0, 0.0, float("nan")])
         >>> pointwise = data.log_likelihood({"logit": 0.0})["y"]
         >>> data.n, data.y.dtype.kind, [round(float(value), 3) for value in pointwise]
         (2, 'i', [-0.693, -0.693, 0.0])
         """
         x = jnp.asarray(x)
-        model = WholePlates(network)
-        targets, observed = (None, np.ones(x.shape[0], bool)) if y is None else _targets(y)
-        sites = read_model(model, x, targets)
-        _refuse_discrete(sites)
-        unknown = sorted(set(likelihood_factors) - set(sites.factors))
-        if unknown:
-            known = ", ".join(sites.factors) or "none"
-            raise ValueError(
-                f"likelihood factor {unknown[0]!r} is no factor of the model; its factors: {known}"
-            )
-        if targets is not None and sites.observation is not None:
-            targets = _as_observed(sites, targets, observed)
-        _refuse_stochastic(model, x, targets, sites)
-        return cls(network, x, targets, observed, sites, tuple(likelihood_factors))
+        if isinstance(network, Conditioned):
+            if network.reads(x, y) and likelihood_factors in (None, network.likelihood_factors):
+                return network
+            network = network.network
+        if y is None:
+            return cls(network, x, None, unobserved(network, x, likelihood_factors))
+        targets, reading = read_at(network, x, y, likelihood_factors)
+        return cls(network, x, targets, reading)
+
+    def reads(self, x: Any, y: Any) -> bool:
+        """Return whether these are the data that the model was read at."""
+        if (y is None) != (self.y is None) or np.shape(x) != self.x.shape or not np.array_equal(x, self.x):
+            return False
+        given = np.asarray(self.given)
+        other = np.asarray(y, float).reshape(given.shape) if np.size(y) == given.size else np.empty(0)
+        return y is None or np.array_equal(other, given, equal_nan=True)
+
+    @property
+    def sites(self) -> ModelSites:
+        """The model's sites."""
+        return self.reading.sites
+
+    @property
+    def likelihood_factors(self) -> tuple[str, ...]:
+        """Names of ``numpyro.factor`` statements that belong to the likelihood."""
+        return self.reading.likelihood_factors
+
+    @property
+    def prior_factors(self) -> tuple[str, ...]:
+        """Names of ``numpyro.factor`` statements that belong to the prior."""
+        return tuple(name for name in self.sites.factors if name not in self.likelihood_factors)
+
+    @property
+    def observed(self) -> np.ndarray:
+        """Which rows have an observation that counts, (n,), boolean."""
+        return self.reading.observed
 
     @property
     def n(self) -> int:
-        """Number of rows with an observation."""
-        return int(self.observed.sum())
+        """Number of rows with an observation that counts."""
+        return int(self.observed[self.first :].sum())
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the latent sites, parents before children."""
         return self.sites.latent_names
 
+    @property
+    def inputs(self) -> np.ndarray:
+        """Inputs of the rows that are shown, (m, d)."""
+        return np.asarray(self.x)[self.first :]
+
+    @property
+    def given(self) -> np.ndarray:
+        """Targets of the rows that are shown as they were given, (m,) or (m, o): NaN where missing."""
+        y, missing = np.asarray(self.y), self.reading.missing
+        if missing.any():
+            y = np.where(missing.reshape(y.shape), np.nan, y)
+        return y[self.first :]
+
+    @property
+    def observed_values(self) -> dict[str, np.ndarray]:
+        """Value of each observed site at the rows that are shown, NaN where missing."""
+        rows = len(self.x)
+        return {
+            name: value[self.first :] if value.shape[:1] == (rows,) else value
+            for name, value in self.reading.values.items()
+        }
+
+    def with_inputs(self, x: Array) -> Conditioned:
+        """Return the same model at other values of the same rows' inputs, (n, d); they may be traced."""
+        return dataclasses.replace(self, x=x)
+
+    @property
+    def whole(self) -> Model:
+        """The model ``(x, y=None)`` as everything runs it: whole, parameters held, missing entries masked."""
+        held = HeldParams(WholePlates(self.network), self.sites.params)
+        return Observing(held, self.reading.taken)
+
     def at(self, x: Any, y: Any) -> Conditioned:
-        """Return the same model at other inputs, whose latent sites must be the same.
+        """Return the same model at other rows, for predictions at draws of its latent sites.
+
+        Where rows depend on earlier ones (a series), they are taken to follow the training rows.
 
         Raises
         ------
         ValueError
-            A latent site has another shape there (one latent variable per row).
+            A latent site has an entry per row; all rows are observed jointly; or a training row's term
+            changes when the others are added (inputs standardised inside the model, rows between the others).
         """
-        other = Conditioned.of(self.network, x, y, likelihood_factors=self.likelihood_factors)
-        here, there = ({site.name: site.shape for site in c.sites.latent} for c in (self, other))
-        for name, shape in here.items():
-            if there.get(name) != shape:
-                raise ValueError(
-                    f"site {name!r} has shape {shape} at the training inputs but {there.get(name)} at the "
-                    "held-out ones, so draws say nothing of these; hold no rows out (--held-out none)"
-                )
-        return other
+        self._refuse_rows_of_their_own()
+        x, y = (np.asarray(v, float) for v in (x, y))
+        ours = np.asarray(self.given, float).reshape(len(self.x), -1)
+        both = Conditioned.of(
+            self.network,
+            np.concatenate([self.x, x.reshape(len(x), -1)]),
+            np.concatenate([ours, y.reshape(len(y), -1)]),
+            likelihood_factors=self.likelihood_factors,
+        )
+        both = dataclasses.replace(both, first=len(self.x))
+        self._refuse_changed(both)
+        if self.reading.mixed:
+            return both
+        alone = Conditioned.of(self.network, x, y, likelihood_factors=self.likelihood_factors)
+        point = self.reading.point
+        return alone if _agree(alone.terms_at(point), both.terms_at(point)) else both
+
+    def _refuse_rows_of_their_own(self) -> None:
+        """Raise ValueError where draws say nothing of other rows."""
+        for name in self.latent_by_row:
+            shape = next(site.shape for site in self.sites.latent if site.name == name)
+            raise Refusal(
+                f"site {name!r} has shape {shape}, an entry per row, so draws say nothing of rows held out; "
+                "hold no rows out (--held-out none)"
+            )
+        if not self.reading.by_row:
+            raise Refusal(f"{self.reading.joint}, so no row can be held out; hold none out (--held-out none)")
+
+    def _refuse_changed(self, both: Conditioned) -> None:
+        """Raise ValueError if the training rows' terms are not what they were without the others."""
+        shapes = [{site.name: site.shape for site in c.sites.latent} for c in (self, both)]
+        changed = [name for name, shape in shapes[0].items() if shapes[1].get(name) != shape]
+        if changed:
+            raise Refusal(
+                f"site {changed[0]!r} has shape {shapes[0][changed[0]]} at the training rows but "
+                f"{shapes[1].get(changed[0])} with those held out, so draws say nothing of these; hold no "
+                "rows out (--held-out none)"
+            )
+        point, rows = self.reading.point, len(self.x)
+        with_others = dataclasses.replace(both, first=0).terms_at(point)
+        if not _agree(self.terms_at(point), {name: terms[:rows] for name, terms in with_others.items()}):
+            raise Refusal(
+                "the likelihood of the training rows changes when the held-out rows are added (inputs "
+                "standardised inside the model, or rows that depend on later ones), so none can be held out; "
+                "hold the last rows of a series out (--held-out block), or none (--held-out none)"
+            )
+
+    def terms_at(self, values: Values) -> dict[str, np.ndarray]:
+        """Return the log-likelihood by row at one draw, as numbers."""
+        found = jax.jit(self.log_likelihood)(dict(values))
+        return {name: np.asarray(value) for name, value in found.items()}
+
+    @cached_property
+    def latent_by_row(self) -> tuple[str, ...]:
+        """Latent sites whose size follows the number of rows: one entry per row, or several."""
+        if self.y is None or self.x.shape[0] < 2:
+            return ()
+        shapes = {site.name: site.shape for site in self.sites.latent}
+        fewer = _shapes(self.whole_at_any_rows, self.x[:-1], self.y[:-1])
+        if fewer is None:  # it runs at these rows only, so an axis as long as they are is theirs
+            n = self.x.shape[0]
+            return tuple(name for name, shape in shapes.items() if n in shape)
+        return tuple(name for name, shape in shapes.items() if fewer.get(name) != shape)
+
+    @property
+    def whole_at_any_rows(self) -> Model:
+        """The model with whole plates and held parameters, nothing said of its rows."""
+        return HeldParams(WholePlates(self.network), self.sites.params)
 
     def model(self) -> Callable[[], Any]:
         """Return the model without arguments, at the full weight of its data."""
-        return lambda: self._observing()(self.x, self.y)
+        made = self.whole
+        return lambda: made(self.x, self.y)
 
     def tempered(self, observations: ArrayLike) -> Callable[[], Any]:
         """Return the model without arguments at T of n observations (T6); T may be traced."""
         made = Tempered(
-            self._observing(),
+            self.whole,
             observations=observations,
             total=self.n,
             likelihood_factors=self.likelihood_factors,
@@ -154,15 +284,29 @@ class Conditioned:
 
     def trace(self, values: Values) -> Trace:
         """Return NumPyro's trace of one run at given values of all latent sites."""
-        call = handlers.substitute(self._observing(), data={name: values[name] for name in self.names})
+        call = handlers.substitute(self.whole, data={name: values[name] for name in self.names})
         return handlers.trace(handlers.seed(call, jax.random.key(0))).get_trace(self.x, self.y)
 
     def field(self, values: Values) -> Array:
-        """Return the field: site "f", else the mean of the observation; (n,) or (n, o)."""
-        return field(self.trace(values), self.sites.observation)
+        """Return the field: site "f", else the mean of what is observed by row; (m,) or (m, o)."""
+        return self.field_of(self.trace(values))
+
+    def mean(self, values: Values) -> Array:
+        """Return the mean of what is observed by row, E[y|θ], whether or not there is a site "f"."""
+        return self.field_of({name: site for name, site in self.trace(values).items() if name != FIELD})
+
+    def field_of(self, trace: Trace) -> Array:
+        """Return the field of a trace; see :meth:`field`."""
+        names = [site.name for site in self.sites.observed] or None
+        return field(trace, names, rows=self.x.shape[0])[self.first :]
+
+    def deterministic(self, values: Values) -> dict[str, Array]:
+        """Return the values of the ``numpyro.deterministic`` sites beside the field."""
+        trace = self.trace(values)
+        return {name: trace[name]["value"] for name in self.sites.deterministic}
 
     def distributions(self, values: Values) -> dict[str, Distribution]:
-        """Return the distribution of each observed site given its parents; missing rows are masked."""
+        """Return the distribution of each observed site given its parents; missing entries are masked."""
         trace = self.trace(values)
         return {site.name: trace[site.name]["fn"] for site in self.sites.observed}
 
@@ -172,12 +316,13 @@ class Conditioned:
         Returns
         -------
         dict
-            (n,) where the site has a row per input, other axes summed over; else of the site's batch
-            shape. Missing and masked entries are 0; scales (``handlers.scale``) are left out.
+            (m,) where each term belongs to one row, the terms of a row summed (given the rows it depends
+            on); else of the site's batch shape. Missing and masked entries are 0; scales
+            (``handlers.scale``) are left out.
         """
         trace = self.trace(values)
         names = [site.name for site in self.sites.observed] + list(self.likelihood_factors)
-        return {name: self._by_row(_log_prob(trace[name])) for name in names}
+        return {name: self._by_row(name, _log_prob(trace[name])) for name in names}
 
     def total_log_likelihood(self, values: Values) -> Array:
         """Return ℓ of all data, nℓ̄ of T6: summed over sites, with the scales that the model gives them."""
@@ -188,45 +333,25 @@ class Conditioned:
     def log_prior(self, values: Values) -> dict[str, Array]:
         """Return the log density of each latent site and of each factor of the prior, summed to a scalar."""
         trace = self.trace(values)
-        names = [*self.names, *(name for name in self.sites.factors if name not in self.likelihood_factors)]
-        return {name: jnp.sum(_scaled(trace[name])) for name in names}
+        return {name: jnp.sum(_scaled(trace[name])) for name in (*self.names, *self.prior_factors)}
 
-    def _observing(self) -> Model:
-        """Return the model with whole plates and without its missing rows."""
-        whole = WholePlates(self.network)
-        missing = not self.observed.all() and self.sites.observation is not None
-        return _Missing(whole, self.sites.observation, self.observed) if missing else whole
-
-    def _by_row(self, values: Array) -> Array:
-        """Return log probabilities with a row per input summed over their other axes."""
-        if values.ndim > 1 and values.shape[0] == self.x.shape[0]:
-            return values.sum(axis=tuple(range(1, values.ndim)))
-        return values
-
-
-class WholePlates(Messenger):
-    """Run subsampled plates whole: every row once, in order, without a weight."""
-
-    def process_message(self, msg: Any) -> None:
-        """Give a plate all its indices before it draws some."""
-        if msg["type"] == "plate" and msg["args"][1] is not None:
-            size = msg["args"][0]
-            msg["args"], msg["value"] = (size, size), jnp.arange(size)
+    def _by_row(self, name: str, values: Array) -> Array:
+        """Return the terms of a site summed by row, where each belongs to one; else as they are."""
+        rows = self.reading.term_rows.get(name)
+        if rows is None:
+            return values
+        n = self.x.shape[0]
+        if rows.shape[:1] == (n,) and np.array_equal(rows, _positions(rows)):
+            summed = values.sum(axis=tuple(range(1, values.ndim)))
+        else:
+            kept = rows.ravel() != NONE
+            summed = jnp.zeros(n, values.dtype).at[rows.ravel()[kept]].add(jnp.ravel(values)[kept])
+        return summed[self.first :]
 
 
-class _Missing(Messenger):
-    """Mask the rows of one observed site that have no observation."""
-
-    def __init__(self, fn: Model, name: str | None, observed: np.ndarray) -> None:
-        self.name, self.observed = name, observed
-        super().__init__(fn)
-
-    def process_message(self, msg: Any) -> None:
-        """Mask the site's distribution row by row."""
-        if msg["type"] == "sample" and msg["name"] == self.name and msg["is_observed"]:
-            batch = msg["fn"].batch_shape
-            mask = jnp.asarray(self.observed).reshape(self.observed.shape + (1,) * (len(batch) - 1))
-            msg["fn"] = msg["fn"].mask(jnp.broadcast_to(mask, batch))
+def _positions(rows: np.ndarray) -> np.ndarray:
+    """Return the position of each term along the first axis."""
+    return np.broadcast_to(np.arange(len(rows)).reshape(-1, *([1] * (rows.ndim - 1))), rows.shape)
 
 
 def _log_prob(site: Mapping[str, Any]) -> Array:
@@ -239,69 +364,28 @@ def _scaled(site: Mapping[str, Any]) -> Array:
     return _log_prob(site) if site["scale"] is None else site["scale"] * _log_prob(site)
 
 
-def _targets(y: Any) -> tuple[Array, np.ndarray]:
-    """Return targets (n,) or (n, o) with missing rows filled, and which rows are there."""
-    host = np.asarray(y)
-    host = host[:, 0] if host.ndim == 2 and host.shape[1] == 1 else host
-    observed = np.ones(host.shape[0], bool)
-    if host.dtype.kind == "f":
-        observed = ~np.isnan(host).reshape(host.shape[0], -1).any(axis=1)
-    if not observed.any():
-        raise ValueError(f"none of the {host.shape[0]} rows has an observation; at least one is needed")
-    filled = host.copy()
-    filled[~observed] = host[observed][0]  # inside the support, so that masked derivatives stay finite
-    return jnp.asarray(filled), observed
+def _agree(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:
+    """Return whether log-likelihoods by row are the same to round-off (and the tolerance of a solver)."""
+    return all(
+        one[name].shape == other[name].shape
+        and np.allclose(one[name], other[name], rtol=_AGREE, atol=_AGREE, equal_nan=True)
+        for name in one
+    )
 
 
-def _as_observed(sites: ModelSites, targets: Array, observed: np.ndarray) -> Array:
-    """Return targets in the type that the observation takes; refuse what it cannot be."""
-    site = next(s for s in sites.observed if s.name == sites.observation)
-    batch = site.distribution.batch_shape
-    if not observed.all() and (not batch or batch[0] != observed.size):
-        raise ValueError(
-            f"site {site.name!r} has no row per input (batch shape {batch}), so missing rows cannot be left "
-            "out; observe y in a plate, or drop those rows"
-        )
-    support = site.distribution.support
-    if support is None or not support.is_discrete:
-        return targets
-    host = np.asarray(targets)
-    off = host != np.round(host)
-    if off.any():
-        raise ValueError(
-            f"site {site.name!r} takes whole numbers, but y has {host[off][0]:g}; "
-            "check the target, or give it unstandardised (--no-standardise --no-detrend)"
-        )
-    return jnp.asarray(host.astype(int))
+def _shapes(model: Model, x: Array, y: Array) -> dict[str, tuple[int, ...]] | None:
+    """Return the shapes of the latent sites at other rows, nothing computed; None if the model fails."""
 
+    def values(key: Array) -> dict[str, Array]:
+        trace = handlers.trace(handlers.seed(model, key)).get_trace(x, y)
+        return {
+            name: site["value"]
+            for name, site in trace.items()
+            if site["type"] == "sample" and not site["is_observed"]
+        }
 
-def _refuse_discrete(sites: ModelSites) -> None:
-    """Raise ValueError for the first discrete latent site."""
-    for site in sites.latent:
-        if site.discrete:
-            raise ValueError(
-                f"site {site.name!r} is discrete and latent, so it has no derivative; sum it out of the "
-                "likelihood (for example with numpyro.distributions.MixtureSameFamily)"
-            )
-
-
-def _refuse_stochastic(model: Model, x: Array, y: Any, sites: ModelSites) -> None:
-    """Raise ValueError for the first observed site that draws random numbers beside the latent sites."""
-
-    def run(key: Array) -> Trace:
-        return handlers.trace(handlers.seed(model, key)).get_trace(x, y)
-
-    first = run(jax.random.key(0))
-    given = {name: first[name]["value"] for name in sites.latent_names}
-    second = handlers.trace(handlers.seed(handlers.substitute(model, data=given), jax.random.key(1)))
-    again = second.get_trace(x, y)
-    for site in sites.observed:
-        leaves = (jax.tree.leaves(trace[site.name]["fn"]) for trace in (first, again))
-        for one, other in zip(*leaves, strict=True):
-            if is_prng_key(one):
-                continue
-            if not np.array_equal(np.asarray(one), np.asarray(other), equal_nan=True):
-                raise ValueError(
-                    f"site {site.name!r} changes with the random key at fixed latent sites, so its "
-                    "likelihood cannot be differentiated; make the noise a latent site (numpyro.sample)"
-                )
+    try:
+        found = jax.eval_shape(values, jax.random.key(0))
+    except Exception:  # the model's own code may raise anything at rows it was not written for
+        return None
+    return {name: tuple(leaf.shape) for name, leaf in found.items()}

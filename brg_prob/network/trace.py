@@ -1,14 +1,15 @@
-"""Reading a NumPyro model: its sites, its field, its observation, and its tempered likelihood.
+"""Reading a NumPyro model by running it once: its sites, its field and its observations.
 
-Any callable ``model(x, y=None, **covariates)`` that speaks NumPyro is read here by
-running it once. What the rest of the library may rely on is :class:`ModelSites`, for
-any number of latent and observed sites.
+What the rest of the library may rely on is :class:`ModelSites`, for any number of latent and observed
+sites. What the *data* say of a model (whose row is whose, what is missing) is read in
+:mod:`brg_prob.network.conditioned`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
 from numpyro import handlers
 from numpyro.distributions import (
     CategoricalLogits,
@@ -36,6 +36,10 @@ Trace = Mapping[str, Mapping[str, Any]]
 
 FIELD = "f"
 OBSERVATION = "y"
+
+
+class Refusal(ValueError):
+    """A model or its data that cannot be read; one line that names the site and the remedy."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,14 +88,17 @@ class ModelSites:
     observed
         Observed sites, in order of execution.
     factors
-        Names of ``numpyro.factor`` statements: part of the prior here (an interaction),
-        not of the likelihood.
+        Names of ``numpyro.factor`` statements, of prior and likelihood.
     has_field
-        Whether the model registers a site "f"; else its field is the mean of the observation.
+        Whether the model registers a field "f"; else its field is the mean of its observations.
     field_shape
         Shape of the field, (n,) or (n, o).
     parameters
         Number of latent scalars.
+    deterministic
+        Name of each ``numpyro.deterministic`` site but the field → shape of its value.
+    params
+        Value of each ``numpyro.param`` statement, by name.
     """
 
     latent: tuple[LatentSite, ...]
@@ -100,6 +107,8 @@ class ModelSites:
     has_field: bool
     field_shape: tuple[int, ...]
     parameters: int
+    deterministic: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
+    params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def latent_names(self) -> tuple[str, ...]:
@@ -140,11 +149,11 @@ def run_trace(
 
 def is_factor(distribution: Any) -> bool:
     """Return whether a site's distribution is that of ``numpyro.factor``, plates and masks seen through."""
-    return isinstance(_base(distribution), Unit)
+    return isinstance(bare(distribution), Unit)
 
 
-def _base(distribution: Any) -> Any:
-    """Return a distribution without plates and masks."""
+def bare(distribution: Any) -> Any:
+    """Return a distribution without plates, masks and declared dimensions."""
     while isinstance(distribution, ExpandedDistribution | Independent | MaskedDistribution):
         distribution = distribution.base_dist
     return distribution
@@ -155,14 +164,14 @@ class _ProperPriors(Messenger):
 
     def process_message(self, msg: Any) -> None:
         """Raise ValueError at an improper latent site without a value."""
-        if msg["type"] == "sample" and msg["value"] is None and isinstance(_base(msg["fn"]), ImproperUniform):
-            raise ValueError(
+        if msg["type"] == "sample" and msg["value"] is None and isinstance(bare(msg["fn"]), ImproperUniform):
+            raise Refusal(
                 f"site {msg['name']!r} has an improper prior, so no flow can end there; give it a proper "
                 "one, such as a wide Normal"
             )
 
 
-def field(trace: Trace, observation: str | None = None) -> Array:
+def field(trace: Trace, observation: str | Sequence[str] | None = None, *, rows: int | None = None) -> Array:
     """Return the field of one run of a model.
 
     Parameters
@@ -170,47 +179,83 @@ def field(trace: Trace, observation: str | None = None) -> Array:
     trace
         What NumPyro's ``trace`` handler recorded.
     observation
-        The observing site; needed only if the model has no "f", observes nothing in this
-        trace or observes several sites, none of them called "y".
+        The observing site, or several; needed only if the model has no "f" and observes nothing in this
+        trace.
+    rows
+        Number of inputs n. Of several observed sites those with an entry per input count.
 
     Returns
     -------
     Array
-        The value of site "f" if there is one, else the mean of the observation given
-        its parents, of a categorical one the probabilities; (n,) or (n, o).
+        The value of a deterministic site "f" if there is one (or of a latent one with an entry per input),
+        else the mean of the observation given its parents, of a categorical one the probabilities; (n,) or
+        (n, o), the observed sites side by side. A law without a mean gives its median.
 
     Raises
     ------
     ValueError
-        There is neither an "f" nor one observation with a mean.
+        There is neither an "f" nor an observation with a mean or median.
     """
-    if FIELD in trace:
+    if _is_field(trace, rows):
         return trace[FIELD]["value"]
-    if observation is None:
-        sampled = {name: site for name, site in trace.items() if site["type"] == "sample"}
-        seen = [name for name, site in sampled.items() if site["is_observed"] and not is_factor(site["fn"])]
-        observation = _observation_name(seen or [name for name in sampled if name == OBSERVATION])
-    if observation is None or observation not in trace:
-        raise ValueError(
-            'the model has no site "f" and no single observation; add numpyro.deterministic("f", ...)'
-        )
-    try:
-        return _mean(trace[observation]["fn"])
-    except NotImplementedError:
-        raise ValueError(
-            f'the model has no site "f" and its observation "{observation}" has no mean; '
+    names = (observation,) if isinstance(observation, str) else observation
+    if names is None:
+        names = _observing(trace)
+    centres = {name: _centre(trace, name, rows) for name in names if name in trace}
+    if not centres:
+        raise Refusal('the model has no site "f" and observes nothing; add numpyro.deterministic("f", ...)')
+    found = [centre for centre in centres.values() if centre is not None]
+    if rows is not None and len(found) > 1:
+        found = [centre for centre in found if centre.shape[:1] == (rows,)] or found[:1]
+    if not found:
+        raise Refusal(
+            f'the model has no site "f" and its observation {next(iter(centres))!r} has no mean; '
             'add numpyro.deterministic("f", ...)'
-        ) from None
+        )
+    if len(found) == 1:
+        return found[0]
+    count = found[0].shape[0]
+    return jnp.concatenate([centre.reshape(count, -1) for centre in found], axis=1)
+
+
+def _is_field(trace: Trace, rows: int | None) -> bool:
+    """Return whether site "f" is the field: deterministic, or latent with an entry per input."""
+    if FIELD not in trace:
+        return False
+    site = trace[FIELD]
+    if site["type"] == "sample":
+        return not site["is_observed"] and rows is not None and np.shape(site["value"])[:1] == (rows,)
+    return site["type"] == "deterministic"
+
+
+def _observing(trace: Trace) -> list[str]:
+    """Return the names of the observed sites of a trace, factors left out; without any the site "y"."""
+    sampled = {name: site for name, site in trace.items() if site["type"] == "sample"}
+    seen = [name for name, site in sampled.items() if site["is_observed"] and not is_factor(site["fn"])]
+    return seen or [name for name in sampled if name == OBSERVATION]
+
+
+def _centre(trace: Trace, name: str, rows: int | None) -> Array | None:
+    """Return the mean of an observed site, else its median, else None; one number stands for every input."""
+    distribution = trace[name]["fn"]
+    try:
+        centre = _mean(distribution)
+    except NotImplementedError:
+        try:
+            if distribution.event_dim:
+                return None
+            centre = jnp.asarray(distribution.icdf(jnp.full(distribution.batch_shape, 0.5)))
+        except NotImplementedError:
+            return None
+    return jnp.broadcast_to(centre, (rows,)) if rows is not None and centre.ndim == 0 else centre
 
 
 def _mean(distribution: Distribution) -> Array:
     """Return the mean of an observation; of a category, that of its indicators."""
-    inner = distribution
-    while isinstance(inner, ExpandedDistribution | Independent | MaskedDistribution):
-        inner = inner.base_dist
+    inner = bare(distribution)
     if isinstance(inner, CategoricalProbs | CategoricalLogits):
         return jnp.broadcast_to(inner.probs, distribution.batch_shape + inner.probs.shape[-1:])
-    return distribution.mean
+    return jnp.asarray(distribution.mean)
 
 
 def read_model(
@@ -255,9 +300,14 @@ def read_model(
     key = jax.random.key(0) if key is None else key
     trace = run_trace(model, x, y, key=key, covariates=covariates)
     if not any(site["type"] == "sample" for site in trace.values()):
-        raise ValueError("the model has no sample site; it is no generative model")
+        raise Refusal("the model has no sample site; it is no generative model")
     if y is None:
         trace = _observe_own_draw(model, x, trace, key, covariates)
+    return sites_of(trace, rows=(np.shape(x) or (1,))[0])
+
+
+def sites_of(trace: Trace, *, rows: int) -> ModelSites:
+    """Return the sites of a trace at n inputs; raise ValueError where there is no field (:func:`field`)."""
     samples = [site for site in trace.values() if site["type"] == "sample"]
     observed = [site for site in samples if site["is_observed"]]
     latent = tuple(_latent_site(site) for site in samples if not site["is_observed"])
@@ -270,9 +320,15 @@ def read_model(
         latent=latent,
         observed=seen,
         factors=tuple(site["name"] for site in observed if is_factor(site["fn"])),
-        has_field=FIELD in trace,
-        field_shape=tuple(np.shape(field(trace, _observation_name([site.name for site in seen])))),
+        has_field=_is_field(trace, rows),
+        field_shape=tuple(np.shape(field(trace, [site.name for site in seen] or None, rows=rows))),
         parameters=sum(site.size for site in latent),
+        deterministic={
+            name: tuple(np.shape(site["value"]))
+            for name, site in trace.items()
+            if site["type"] == "deterministic" and name != FIELD
+        },
+        params={name: site["value"] for name, site in trace.items() if site["type"] == "param"},
     )
 
 
@@ -318,63 +374,5 @@ def field_at(
     call = handlers.substitute(model, data=dict(values))
     trace = run_trace(call, x, key=jax.random.key(0), covariates=covariates)
     free = [name for name, site in trace.items() if site["type"] == "sample" and name not in values]
-    return field(trace, _observation_name([name for name in free if not is_factor(trace[name]["fn"])]))
-
-
-class Tempered(Messenger):
-    """The model at T of n observations: observed log-likelihoods count T/n, nothing else changes (T6).
-
-    π_T(θ) ∝ p(θ) p(y|θ)^(T/n). ``numpyro.handlers.scale`` will not do: it scales latent
-    sites too, and refuses 0. At T = 0 the observed sites are masked, so that an infinite
-    or undefined log-likelihood leaves the prior untouched as well. Scales that the model
-    sets itself (subsampled plates, ``handlers.scale``) and masks are kept and multiplied.
-
-    ``numpyro.factor`` statements are interactions of the prior theory (T16) and stay at
-    full strength, unless named in ``likelihood_factors``. NumPyro's pointwise
-    ``log_likelihood`` ignores every scale; use ``log_density`` or a potential.
-
-    Parameters
-    ----------
-    fn
-        A NumPyro model with its observations inside (a ``condition`` handler goes inside too).
-    observations
-        T ≥ 0; may be traced.
-    total
-        n, the number of observations the model holds.
-    likelihood_factors
-        Names of factor statements that belong to the likelihood and are scaled too.
-
-    Raises
-    ------
-    ValueError
-        T negative or not finite, or n not positive.
-    """
-
-    def __init__(
-        self,
-        fn: Model | None = None,
-        *,
-        observations: ArrayLike,
-        total: ArrayLike,
-        likelihood_factors: Collection[str] = (),
-    ) -> None:
-        for label, value, lowest in (("observations", observations, 0.0), ("total", total, 1e-300)):
-            if not isinstance(value, jax.core.Tracer) and not (lowest <= float(np.asarray(value)) < math.inf):
-                raise ValueError(f"{label} = {value} must be finite and {'>= 0' if lowest == 0 else '> 0'}")
-        self.fraction: Any = observations / total
-        self.likelihood_factors = frozenset(likelihood_factors)
-        super().__init__(fn)
-
-    def process_message(self, msg: Any) -> None:
-        """Scale an observed site by T/n."""
-        if msg["type"] != "sample" or not msg["is_observed"]:
-            return
-        if is_factor(msg["fn"]) and msg["name"] not in self.likelihood_factors:
-            return
-        if isinstance(self.fraction, jax.core.Tracer):
-            msg["fn"] = msg["fn"].mask(self.fraction > 0)  # 0 · (−inf) would be NaN
-        elif float(self.fraction) == 1.0:
-            return  # at T = n it is the model itself, and compiles to the same program
-        elif float(self.fraction) == 0.0:
-            msg["fn"] = msg["fn"].mask(False)
-        msg["scale"] = self.fraction if msg["scale"] is None else self.fraction * msg["scale"]
+    seen = [name for name in free if not is_factor(trace[name]["fn"])]
+    return field(trace, seen or None, rows=(np.shape(x) or (1,))[0])

@@ -9,6 +9,7 @@ from scipy import stats
 
 from brg_prob.geometry import FisherMetric
 from brg_prob.observables.units import Floats, field_factor, first_output, restored_inputs, values_of
+from brg_prob.results import field_variable
 from brg_prob.transform import Standardisation
 
 _POINTS, _MODES, _ENTRIES = 5, 3, 12
@@ -51,7 +52,7 @@ def convergence_table(
     factor = field_factor(preparation)
     series = _quantities(posterior, metric, preparation, input_name, factor)
     series = {name: values for name, values in series.items() if np.ptp(values) > 0}
-    shape = posterior["posterior"]["f"].shape[:2]
+    shape = posterior["posterior"][field_variable(posterior)].shape[:2]
     parts = shape[0] if shape[0] > 1 else (_PARTS if shape[1] >= 4 * _PARTS else 1)
     rows = [_measures(values, parts) for values in series.values()]
     bins = int(np.clip(shape[0] * shape[1] // parts // _PER_BIN, 2, _RANK_BINS))
@@ -87,7 +88,7 @@ def _quantities(
     factor: float,
 ) -> dict[str, Floats]:
     """Return the series (chain, draw) of each quantity by name, in the record's units."""
-    f = factor * first_output(values_of(posterior, "posterior/f"), 3)
+    f = factor * first_output(values_of(posterior, f"posterior/{field_variable(posterior)}"), 3)
     x = values_of(posterior, "constant_data/inputs")
     shown = restored_inputs(preparation, x)
     order = np.lexsort(x.T[::-1])
@@ -113,7 +114,7 @@ def _entries(posterior: xr.DataTree) -> dict[str, Floats]:
     """Return the entries of the latent sites that are no scalars, the first few of each site."""
     found = {}
     for name, variable in posterior["posterior"].data_vars.items():
-        if name in ("f", "dual") or variable.ndim == 2:
+        if name in (field_variable(posterior), "dual") or variable.ndim == 2:
             continue
         flat = variable.values.reshape(*variable.shape[:2], -1)
         labels = list(np.ndindex(variable.shape[2:]))

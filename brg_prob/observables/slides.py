@@ -12,7 +12,7 @@ from brg_prob.flow import Flow
 from brg_prob.flow.model_flow import ModelFlow
 from brg_prob.geometry.spectrum import prior_mean
 from brg_prob.observables.units import Floats, field_factor, restored, restored_inputs, with_output
-from brg_prob.prior import sample_prior
+from brg_prob.prior import prior_fields
 from brg_prob.transform import Standardisation
 
 _BINS, _PRIOR_DRAWS = 40, 4000
@@ -93,8 +93,8 @@ def _prior_at(flow: Flow | ModelFlow, row: int) -> tuple[Floats, float]:
     model from draws.
     """
     if isinstance(flow, ModelFlow):  # by draws: no closed form
-        one = sample_prior(flow.network, flow.x[row : row + 1], key=flow.key, draws=_PRIOR_DRAWS)
-        before = with_output(np.asarray(one["prior"]["f"].values)[0], 2)[:, 0]
+        (fields,) = prior_fields(flow.conditioned, key=flow.key, draws=_PRIOR_DRAWS)
+        before = with_output(np.asarray(fields[:, row], dtype=float), 1)
         return before.mean(axis=0), float(before[:, 0].std(ddof=1))
     means, variances = [], []
     for number in range(flow.metric.members):

@@ -21,18 +21,15 @@ from jax import Array
 from brg_prob.correspondence import Checks, check_against_tempering, with_convergence
 from brg_prob.flow import Diffusion, Shell, Tempering, coarse_grain, default_scales, fisher_cutoffs
 from brg_prob.flow.model_flow import ModelFlow
-from brg_prob.geometry import (
-    ModelMetric,
-    NoTransport,
-    StandardNormalCoordinates,
-    fisher_metric,
-)
+from brg_prob.geometry import ModelMetric
+from brg_prob.geometry.model_metric import coordinates_alone, model_metric, no_metric
 from brg_prob.geometry.sloppiness import sloppiness
-from brg_prob.network import read_model
+from brg_prob.network import Conditioned
 from brg_prob.observables import convergence_table, slides
 from brg_prob.pipeline.desk import Desk
+from brg_prob.pipeline.rehearsal import Rehearsed, rehearse
 from brg_prob.pipeline.result import Run, attributes, checks_of, described_model
-from brg_prob.posterior import Engine, Given, fit
+from brg_prob.posterior import Engine, Given, as_data, fit
 from brg_prob.record import Record, recorded
 from brg_prob.results import key_to_json, with_groups
 from brg_prob.summary import SECOND, TEMPERED, combine_verdicts, summarise
@@ -65,8 +62,10 @@ class Sampled:
 
     Attributes
     ----------
-    network, posterior, engine
-        What was conditioned on what, and how it was sampled.
+    conditioned
+        The model at its data, read once for everything.
+    posterior, engine
+        Its draws, and how they were made.
     scheme
         Of the first flow.
     scales
@@ -77,7 +76,7 @@ class Sampled:
         What the posterior depends on, by content.
     """
 
-    network: Any
+    conditioned: Conditioned
     posterior: xr.DataTree
     engine: Engine
     scheme: Scheme
@@ -87,17 +86,15 @@ class Sampled:
 
     @cached_property
     def metric(self) -> ModelMetric:
-        """The Fisher metric at the posterior's mean."""
-        y = next(iter(self.posterior["observed_data"].data_vars.values())).values
-        inputs = self.posterior["constant_data"]["inputs"].values
-        found = fisher_metric(self.network, inputs, at=self.posterior, y=y)
-        assert isinstance(found, ModelMetric)
-        return found
+        """The Fisher metric at the posterior's mean; of a model without one its coordinates alone."""
+        if no_metric(self.conditioned):
+            return coordinates_alone(self.conditioned, key=jax.random.key(0))
+        return model_metric(self.conditioned, at=self.posterior)
 
     def flow(self, scheme: Scheme, number: int) -> ModelFlow:
         """Return the flow by a scheme; ``number`` tells its key from the others'."""
         found = coarse_grain(
-            self.network,
+            self.conditioned.network,
             self.posterior,
             self.metric,
             scheme=scheme,
@@ -153,15 +150,18 @@ def run_model(
         Where stages are computed and found again.
     """
     keys = dict(zip(("fit", "flow", "prior"), jax.random.split(key, 3), strict=True))
-    x, y, held_out = data
+    given = as_data(*data, missing=True)
+    factors = getattr(engine, "likelihood_factors", None)
+    conditioned = Conditioned.of(network, given.x, given.y, likelihood_factors=factors)
+    found = rehearse(conditioned, engine, draws=options["draws"], held_out=given.held_out, scheme=scheme)
     depends = (engine, keys["fit"], options)
     posterior = desk(
         "posterior",
-        lambda: fit(network, x, y, engine=engine, key=keys["fit"], held_out=held_out, **options),
+        lambda: fit(conditioned, *data[:2], engine=engine, key=keys["fit"], held_out=data[2], **options),
         *depends,
     )
-    scheme, remark = _possible(scheme, network, posterior, engine)
-    sampled = Sampled(network, posterior, engine, scheme, scales, keys["flow"], depends)
+    scheme, remark = _possible(scheme, engine, found)
+    sampled = Sampled(conditioned, posterior, engine, scheme, scales, keys["flow"], depends)
     tempers = isinstance(scheme, Diffusion) and not isinstance(engine, Given)
     second = second if isinstance(scheme, Diffusion) else None
     desk.expect(4 + tempers + (second is not None))
@@ -185,6 +185,7 @@ def run_model(
     tree = with_branches(tree, shown)
     tree.attrs.update(attributes(network, engine, posterior, source, judgement.tolerance))
     tree.attrs.update(
+        notes=json.dumps([*record.said, *conditioned.reading.notes]),
         shift_tolerance=judgement.shift,
         verdict=combine_verdicts([first["checks"].attrs["verdict"]]),
         seconds=json.dumps(desk.seconds),
@@ -194,26 +195,16 @@ def run_model(
     return Run(tree, summarise(tree), described, network, checks_of(first))
 
 
-def _possible(
-    scheme: Scheme | None, network: Any, posterior: xr.DataTree, engine: Engine
-) -> tuple[Scheme, str]:
-    """Return the scheme, diffusion where the prior has a transport, and why there is no other prediction."""
+def _possible(scheme: Scheme | None, engine: Engine, found: Rehearsed) -> tuple[Scheme, str]:
+    """Return the scheme, diffusion where it can be done, and why there is no other prediction."""
     remark = "a general model states no exact renormalization group (capability FreeField)"
-    if scheme is not None:
-        if isinstance(scheme, Tempering) and scheme.engine is None:
-            scheme = dataclasses.replace(scheme, engine=engine)
-        return scheme, remark
-    inputs = posterior["constant_data"]["inputs"].values
-    try:
-        StandardNormalCoordinates(network, inputs)
-    except NoTransport as reason:
-        return Tempering(engine=engine), f"{remark}; {reason}"
-    factors = read_model(network, inputs).factors
-    if factors:
-        return Tempering(
-            engine=engine
-        ), f"{remark}; its prior has the factor {factors[0]!r}, so it is tempered"
-    return Diffusion(), remark
+    if scheme is None:
+        if not found.no_diffusion:
+            return Diffusion(), remark
+        return Tempering(engine=engine), f"{remark}; {found.no_diffusion}, so it is tempered"
+    if isinstance(scheme, Tempering) and scheme.engine is None:
+        scheme = dataclasses.replace(scheme, engine=engine)
+    return scheme, remark
 
 
 def with_branches(tree: xr.DataTree, other: xr.DataTree) -> xr.DataTree:
@@ -249,7 +240,7 @@ def _shown(sampled: Sampled, record: Record, key: Array) -> xr.DataTree:
     prepared: dict[str, Any] = {"preparation": record.preparation}
     groups = {
         "record": recorded(
-            sampled.network, sampled.posterior, record, key, conditioned=sampled.metric.conditioned
+            sampled.conditioned.network, sampled.posterior, record, key, conditioned=sampled.conditioned
         ),
         "diagnostics": convergence_table(sampled.posterior, None, input_name=record.inputs[0], **prepared),
         "slides": slides(sampled.first, **prepared),

@@ -79,6 +79,7 @@ def run_readout(
     for name, group in _shown(desk, first, tree, record, keys["prior"]).children.items():
         tree[name] = group
     tree.attrs.update(
+        notes=json.dumps(record.said),
         verdict=combine_verdicts([f["checks"].attrs["verdict"] for f in found_all if "checks" in f.children]),
         seconds=json.dumps(desk.seconds),
         key=key_to_json(key),

@@ -16,6 +16,8 @@ import numpy as np
 import xarray as xr
 from jax import Array
 
+from brg_prob.network import Conditioned, LinearReadout
+
 
 @dataclass(frozen=True)
 class Data:
@@ -26,7 +28,7 @@ class Data:
     x
         Inputs, (n, d).
     y
-        Targets, (n, o); a row with a NaN is missing, for engines that take any model.
+        Targets, (n, o); an entry that is NaN is missing, for engines that take any model.
     held_out
         Inputs and targets (h, d), (h, o) that are not conditioned on, or None.
     """
@@ -39,11 +41,6 @@ class Data:
     def n(self) -> int:
         """Number of rows."""
         return self.y.shape[0]
-
-    @property
-    def observed(self) -> int:
-        """Number of rows with an observation."""
-        return int(np.sum(~np.isnan(np.asarray(self.y)).any(axis=1)))
 
     @property
     def all_inputs(self) -> Array:
@@ -118,13 +115,13 @@ def fit(
     x, y
         Inputs (n, d) and targets (n,) or (n, o). Engines for any model take a NaN in y as missing.
     engine
-        Default ``Exact()``.
+        Default ``Exact()`` for a linear readout, ``NUTS()`` for any other model.
     key
         From ``jax.random.key``; the same key gives the same draws, bit for bit.
     draws
         Draws in all.
     observations
-        T: the weight of the data in observations, default n (of rows with one); 0 is the prior.
+        T: the weight of the data in observations, default n (the rows that have one); 0 is the prior.
     held_out
         Inputs and targets for predictive scores; never conditioned on.
 
@@ -148,14 +145,20 @@ def fit(
     [BK] Berman, Klinger, arXiv:2212.11379: T = 0 is the infrared, T = n the ultraviolet.
     """
     from brg_prob.posterior.exact import Exact
+    from brg_prob.posterior.nuts import NUTS
 
-    engine = engine or Exact()
-    data = as_data(x, y, held_out, missing=getattr(engine, "any_model", False))
+    engine = engine or (Exact() if isinstance(network, LinearReadout) else NUTS())
+    any_model = getattr(engine, "any_model", False)
+    data = as_data(x, y, held_out, missing=any_model)
     if draws < 1:
         raise ValueError(f"draws = {draws} is too few; ask for at least 1")
-    weight = float(data.observed if observations is None else observations)
+    if any_model:  # read once, for the engine and for n
+        factors = getattr(engine, "likelihood_factors", None)
+        network = Conditioned.of(network, data.x, data.y, likelihood_factors=factors)
+    total = network.n if any_model else data.n
+    weight = float(total if observations is None else observations)
     if not weight >= 0:
         raise ValueError(
-            f"observations = {observations} is negative; T runs from 0 (the prior) to n = {data.observed}"
+            f"observations = {observations} is negative; T runs from 0 (the prior) to n = {total}"
         )
     return engine.fit(network, data, key=key, draws=draws, observations=weight)

@@ -37,7 +37,7 @@ class Given:
     independent
         Whether the draws are independent of each other; default: the tree's attribute, else no.
     likelihood_factors
-        ``numpyro.factor`` statements that belong to the likelihood.
+        ``numpyro.factor`` statements that belong to the likelihood; by default those that change with y.
 
     Raises
     ------
@@ -54,7 +54,7 @@ class Given:
     tree: xr.DataTree | None = None
     observations: float | None = None
     independent: bool | None = None
-    likelihood_factors: tuple[str, ...] = ()
+    likelihood_factors: tuple[str, ...] | None = None
 
     any_model: ClassVar[bool] = True
 

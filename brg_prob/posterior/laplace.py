@@ -50,7 +50,7 @@ class Laplace:
     iterations
         Most steps of the optimiser.
     likelihood_factors
-        ``numpyro.factor`` statements that belong to the likelihood.
+        ``numpyro.factor`` statements that belong to the likelihood; by default those that change with y.
 
     Raises
     ------
@@ -76,7 +76,7 @@ class Laplace:
 
     curvature: Literal["hessian", "fisher"] = "hessian"
     iterations: int = 500
-    likelihood_factors: tuple[str, ...] = ()
+    likelihood_factors: tuple[str, ...] | None = None
 
     any_model: ClassVar[bool] = True
 
@@ -152,7 +152,7 @@ class Laplace:
 
     def _check(self, conditioned: Conditioned) -> None:
         """Refuse expected information of what has none."""
-        own = [name for name in conditioned.sites.factors if name not in conditioned.likelihood_factors]
+        own = conditioned.prior_factors
         if self.curvature == "fisher" and own:
             raise ValueError(
                 f"curvature = 'fisher': factor {own[0]!r} of the prior has no expected information; "

@@ -22,7 +22,6 @@ from scipy.optimize import minimize
 
 from brg_prob.geometry.coordinates import NoTransport, StandardNormalCoordinates
 from brg_prob.network import Conditioned
-from brg_prob.network.conditioned import WholePlates
 
 Derivatives = Callable[[Array], tuple[Any, Any, Any]]
 """z → (E, ∇E, Hessian of E)."""
@@ -77,7 +76,7 @@ class WhitenedModel:
     def of(cls, conditioned: Conditioned, *, caller: str) -> WhitenedModel:
         """Read the coordinates of a model; ``caller`` is named where there are none."""
         try:
-            made = StandardNormalCoordinates(WholePlates(conditioned.network), conditioned.x, conditioned.y)
+            made = StandardNormalCoordinates(conditioned.whole, conditioned.x, conditioned.y)
         except NoTransport as reason:
             said = str(reason).removesuffix("; diffusion needs one, so flow this model by tempering")
             raise NoTransport(

@@ -6,7 +6,7 @@ draws of y, computed draw by draw in batches, so that no engine stores anything 
 
 from __future__ import annotations
 
-import math
+import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -20,8 +20,9 @@ from jax import Array
 from brg_prob.batching import even_batch
 from brg_prob.network import Conditioned
 from brg_prob.network.conditioned import Values
+from brg_prob.network.trace import FIELD
 from brg_prob.posterior.engine import Data
-from brg_prob.results import Attribute, build_tree, key_from_json
+from brg_prob.results import FIELD_VARIABLE, Attribute, build_tree, key_from_json, stored_name
 
 KIND = "model"
 """Attribute ``kind`` of the trees made here; those of linear readouts have none."""
@@ -30,8 +31,11 @@ _BATCH_ELEMENTS = 1 << 24
 _SMALL = 1 << 26
 """Draws × rows × parameters below which draws go one by one: less to compute than a batch is to compile."""
 
+_LARGEST_KEPT = 10_000
+"""Entries of a deterministic site per draw above which it is not kept."""
+
 _SAMPLE = ("chain", "draw")
-_RESERVED = frozenset({"f", "inputs"})
+_SITES, _ROWS = "sites", ("x", "x_held_out")
 
 
 def model_tree(
@@ -61,47 +65,110 @@ def model_tree(
     Returns
     -------
     DataTree
-        ``posterior``: the latent sites (chain, draw, site_dim_0, …), and the field f (chain, draw,
-        x[, output]); ``posterior_predictive``: y drawn anew; ``log_likelihood``: each observed site (chain,
-        draw, x); ``log_prior``: each latent site (chain, draw); ``sample_stats``; ``observed_data``;
-        ``constant_data``;
+        ``posterior``: the latent and deterministic sites (chain, draw, site_dim_0, …), and the field f
+        (chain, draw, x[, output]), called ``field`` where a latent site that is no field is called f;
+        ``posterior_predictive``: observed sites drawn anew; ``log_likelihood``: each observed site (chain,
+        draw, x) where its terms belong to rows; ``log_prior``: each latent site (chain, draw);
+        ``sample_stats``; ``observed_data``: the value of each observed site, NaN where missing;
+        ``constant_data``: inputs (x, dim) and targets (x[, output]);
         with ``held_out`` also ``predictions`` (f), ``predictions_constant_data``, ``predictions_data`` and
-        ``predictions_log_likelihood``.
+        ``predictions_log_likelihood``. Sites are stored under :func:`brg_prob.results.stored_name`; the
+        attribute ``sites`` (JSON) has the latent ones by stored name.
     """
     own = {name: np.asarray(values[name]) for name in conditioned.names}
     found = _at_draws(conditioned, own, predictive=_predictive_key(attrs))
+    field_name = _field_name(conditioned)
     groups: dict[str, dict[str, Any]] = {
-        "posterior": own | {"f": found.pop("field")},
+        "posterior": _stored(own | found.pop("deterministic")) | {field_name: found.pop("field")},
         "posterior_predictive": found.pop("predictive"),
         "log_likelihood": found.pop("log_likelihood"),
         "log_prior": found.pop("log_prior"),
-        "observed_data": {} if conditioned.y is None else {_observation(conditioned): _shown(conditioned)},
-        "constant_data": {"inputs": conditioned.x},
+        "observed_data": conditioned.observed_values,
+        "constant_data": _constants(conditioned),
     }
     if sample_stats:
         groups["sample_stats"] = dict(sample_stats)
     if held_out is not None:
         there = _at_draws(held_out, own)
-        groups["predictions"] = {"f": there["field"]}
+        groups["predictions"] = {field_name: there["field"]}
         groups["predictions_log_likelihood"] = there["log_likelihood"]
-        groups["predictions_constant_data"] = {"inputs": held_out.x}
-        groups["predictions_data"] = {_observation(held_out): _shown(held_out)}
-    described: dict[str, Attribute] = {
+        groups["predictions_constant_data"] = _constants(held_out)
+        groups["predictions_data"] = held_out.observed_values
+    groups = {name: _stored(group) for name, group in groups.items() if group}
+    described = _described(conditioned, field_name) | dict(attrs)
+    dims = _dims(groups, conditioned, held_out, field_name)
+    return build_tree(groups, dims=dims, coords=_coordinates(conditioned), attrs=described)
+
+
+def _coordinates(conditioned: Conditioned) -> dict[str, np.ndarray]:
+    """Return names along the dimensions of latent sites."""
+    return {
+        f"{stored_name(site)}_dim_{axis}": np.asarray(names)
+        for site, axes in conditioned.axis_names.items()
+        for axis, names in axes.items()
+    }
+
+
+def _described(conditioned: Conditioned, field_name: str) -> dict[str, Attribute]:
+    """Return what the tree says of the model that it was made of."""
+    return {
         "n": conditioned.n,
         "kind": KIND,
         "parameters": conditioned.sites.parameters,
+        _SITES: json.dumps({stored_name(name): name for name in conditioned.names}),
+        FIELD_VARIABLE: field_name,
+        "no_leave_one_out": conditioned.reading.no_leave_one_out,
+        "notes": json.dumps(conditioned.reading.notes + _not_kept(conditioned)),
     }
-    groups = {name: group for name, group in groups.items() if group}
-    return build_tree(groups, dims=_dims(groups, conditioned), attrs=described | dict(attrs))
+
+
+def _stored(group: Mapping[str, Any]) -> dict[str, Any]:
+    """Return variables under the names that can be stored."""
+    return {stored_name(name): value for name, value in group.items()}
+
+
+def _field_name(conditioned: Conditioned) -> str:
+    """Return the variable of the field: f, unless a latent site that is no field has that name."""
+    taken = {*conditioned.names, *conditioned.sites.deterministic}
+    if FIELD not in taken or conditioned.sites.has_field:
+        return FIELD
+    return next(name for name in ("field", "field_", "field__") if name not in taken)
+
+
+def _kept(conditioned: Conditioned) -> list[str]:
+    """Return the deterministic sites that are kept."""
+    return [
+        name
+        for name, shape in conditioned.sites.deterministic.items()
+        if np.prod(shape, dtype=int) <= _LARGEST_KEPT
+    ]
+
+
+def _not_kept(conditioned: Conditioned) -> tuple[str, ...]:
+    """Return what is said of deterministic sites that are too large to be kept."""
+    kept = _kept(conditioned)
+    return tuple(
+        f"deterministic site {name!r} of {np.prod(shape, dtype=int)} entries is not stored"
+        for name, shape in conditioned.sites.deterministic.items()
+        if name not in kept
+    )
+
+
+def _constants(conditioned: Conditioned) -> dict[str, np.ndarray]:
+    """Return inputs and targets."""
+    targets = {} if conditioned.y is None else {"targets": conditioned.given}
+    return {"inputs": conditioned.inputs} | targets
+
+
+def stored_sites(tree: xr.DataTree) -> dict[str, str]:
+    """Return the latent sites of a model's tree, name of the variable → name of the site."""
+    found: dict[str, str] = json.loads(str(tree.attrs[_SITES]))
+    return found
 
 
 def site_values(tree: xr.DataTree) -> dict[str, np.ndarray]:
     """Return the draws of the latent sites of a model's tree, site → (chain, draw, *shape)."""
-    return {
-        str(name): np.asarray(variable.values)
-        for name, variable in tree["posterior"].data_vars.items()
-        if name not in _RESERVED
-    }
+    return {name: np.asarray(tree["posterior"][at].values) for at, name in stored_sites(tree).items()}
 
 
 def held_out_data(conditioned: Conditioned, data: Data) -> Conditioned | None:
@@ -112,6 +179,12 @@ def held_out_data(conditioned: Conditioned, data: Data) -> Conditioned | None:
 def _predictive_key(attrs: Mapping[str, Attribute]) -> Array:
     """Return the key of the draws of y: that of the fit, moved on."""
     return jax.random.fold_in(key_from_json(str(attrs["key"])), 0x5EED)
+
+
+def traced_draw(conditioned: Conditioned) -> None:
+    """Trace what is computed of one draw, nothing computed: raises whatever that would raise."""
+    one = _one_draw(conditioned, jax.random.key(0))
+    jax.eval_shape(one, (0, {name: jnp.asarray(v) for name, v in conditioned.reading.point.items()}))
 
 
 def _at_draws(conditioned: Conditioned, values: Values, *, predictive: Array | None = None) -> dict[str, Any]:
@@ -144,6 +217,7 @@ def _one_draw(
     conditioned: Conditioned, predictive: Array | None
 ) -> Callable[[tuple[Array, Any]], dict[str, Any]]:
     """Return the function of one draw and its number; y is drawn anew under the key ``predictive``."""
+    kept = _kept(conditioned)
 
     def at(numbered: tuple[Array, Any]) -> dict[str, Any]:
         number, values = numbered
@@ -151,6 +225,9 @@ def _one_draw(
             "field": conditioned.field(values),
             "log_likelihood": conditioned.log_likelihood(values),
             "log_prior": conditioned.log_prior(values),
+            "deterministic": {
+                name: v for name, v in conditioned.deterministic(values).items() if name in kept
+            },
         }
         if predictive is not None:
             key = jax.random.fold_in(predictive, number)
@@ -163,40 +240,28 @@ def _one_draw(
     return at
 
 
-def _observation(conditioned: Conditioned) -> str:
-    """Return the name under which y is stored."""
-    return conditioned.sites.observation or "y"
-
-
-def _shown(conditioned: Conditioned) -> np.ndarray:
-    """Return y as it was given: missing rows are NaN."""
-    y = np.asarray(conditioned.y)
-    if conditioned.observed.all():
-        return y
-    shown = y.astype(float)
-    shown[~conditioned.observed] = math.nan
-    return shown
-
-
-def _dims(groups: Mapping[str, Mapping[str, Any]], conditioned: Conditioned) -> dict[str, list[str]]:
+def _dims(
+    groups: Mapping[str, Mapping[str, Any]],
+    conditioned: Conditioned,
+    held_out: Conditioned | None,
+    field_name: str,
+) -> dict[str, list[str]]:
     """Return the dimension names of every variable: rows are x, further axes of the field are outputs."""
+    by_row = {stored_name(name) for name in conditioned.reading.term_rows}
     dims = {}
     for group, variables in groups.items():
-        held = group.startswith("predictions")
+        there = held_out if group.startswith("predictions") and held_out is not None else conditioned
+        row, rows = _ROWS[there is held_out], len(there.inputs)
+        data = group.endswith("_data")
+        lead = [] if data else list(_SAMPLE)
         for name, value in variables.items():
-            lead = [] if group.endswith("_data") or group == "constant_data" else list(_SAMPLE)
-            rest = np.ndim(value) - len(lead)
-            dims[f"{group}/{name}"] = lead + _axes(group, name, np.shape(value)[len(lead) :], rest, held=held)
+            shape = np.shape(value)[len(lead) :]
+            field_like = name == field_name and group in ("posterior", "predictions")
+            constant = group.endswith("constant_data")
+            drawn = data or group == "posterior_predictive" or "log_likelihood" in group
+            axes = []
+            if field_like or constant or (drawn and name in by_row and shape[:1] == (rows,)):
+                axes = [row, "dim" if constant and name == "inputs" else "output"]
+            axes += [f"{name}_dim_{k}" for k in range(len(shape))][len(axes) :]
+            dims[f"{group}/{name}"] = lead + axes[: len(shape)]
     return dims
-
-
-def _axes(group: str, name: str, shape: tuple[int, ...], rest: int, *, held: bool) -> list[str]:
-    """Return the names of the axes behind chain and draw."""
-    row = "x_held_out" if held else "x"
-    if name == "inputs":
-        return [row, "dim"]
-    if group == "posterior" and name != "f":
-        return [f"{name}_dim_{axis}" for axis in range(rest)]
-    if name == "f" or group in ("observed_data", "predictions_data", "posterior_predictive"):
-        return [row, "output"][:rest] if rest <= 2 else [row, *(f"{name}_dim_{k}" for k in range(rest - 1))]
-    return ([row] + [f"{name}_dim_{axis}" for axis in range(rest - 1)])[:rest] if shape else []

@@ -77,7 +77,7 @@ class NUTS:
         ``none``; ``loc_scale``, non-centred location-scale sites; ``standard_normal``, every site in
         coordinates where its prior is N(0, 1). Draws are of the original sites.
     likelihood_factors
-        ``numpyro.factor`` statements that belong to the likelihood.
+        ``numpyro.factor`` statements that belong to the likelihood; by default those that change with y.
     warm_warmup
         Warm-up steps of a chain that starts from draws at another T, with their step size and covariance.
     progress
@@ -118,7 +118,7 @@ class NUTS:
     chain_method: Literal["vectorized", "sequential", "parallel"] = "vectorized"
     thinning: int = 1
     reparam: Literal["none", "loc_scale", "standard_normal"] = "none"
-    likelihood_factors: tuple[str, ...] = ()
+    likelihood_factors: tuple[str, ...] | None = None
     warm_warmup: int = 300
     progress: bool = False
 

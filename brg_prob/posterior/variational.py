@@ -79,7 +79,7 @@ class SVI:
     stable_update
         Skip steps whose loss is not finite.
     likelihood_factors
-        ``numpyro.factor`` statements that belong to the likelihood.
+        ``numpyro.factor`` statements that belong to the likelihood; by default those that change with y.
 
     Raises
     ------
@@ -111,7 +111,7 @@ class SVI:
     flows: int | None = None
     clip: float | None = None
     stable_update: bool = False
-    likelihood_factors: tuple[str, ...] = ()
+    likelihood_factors: tuple[str, ...] | None = None
 
     any_model: ClassVar[bool] = True
 

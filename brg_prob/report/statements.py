@@ -15,8 +15,10 @@ from brg_prob.summary import draws_of, held_against
 
 def statements(tree: xr.DataTree, summary: dict[str, Any], model: dict[str, Any]) -> list[tuple[str, str]]:
     """Return what was run, which prior, which hypothesis, and what the metric refers to, as (term, text)."""
+    notes = summary.get("notes", [])
     return [
         ("What was run", _what_was_run(tree, summary)),
+        *([("As it was read", f"{'; '.join(notes)}.")] if notes else []),
         ("Prior", _prior(tree, summary, model)),
         ("Hypothesis", _hypothesis(summary)),
         ("Fisher metric", _metric(tree, summary)),
@@ -100,6 +102,8 @@ def _metric(tree: xr.DataTree, summary: dict[str, Any]) -> str:
     noise = fisher.get("noise", tree.attrs.get("noise"))  # only a readout has one
     seen = float(summary["observations"])
     status = str(fisher.get("status", "")).strip().rstrip(".")
+    if not summary["fisher"]["eigenvalues"]:
+        return f"There is none: {status}."
     known = "" if noise is None else f" with noise σ = {number(float(noise), 4)}"
     return (
         f"In units of the prior and per observation, from n = {count} observations{known}; a mode is "

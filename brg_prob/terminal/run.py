@@ -21,7 +21,7 @@ WIDEST = 100
 
 
 def print_result(run: Any, folder: Path, console: Console | None = None) -> None:
-    """Print the scales, the checks, the verdict, and where the report lies.
+    """Print what was made of data and model, the scales, the checks, the verdict, and where the report lies.
 
     Parameters
     ----------
@@ -33,6 +33,10 @@ def print_result(run: Any, folder: Path, console: Console | None = None) -> None
         Default: stdout, at most 100 columns wide.
     """
     console = console or Console(highlight=False, width=min(Console().width, WIDEST))
+    for note in run.summary.get("notes", []):
+        console.print(Text(f"· {note}"))
+    if run.summary.get("notes"):
+        console.print()
     for branch in branches(run.tree):
         console.print(_scale_table(branch))
         console.print()

@@ -10,7 +10,8 @@ from numpyro import handlers
 from numpyro.contrib.control_flow import scan
 from numpyro.infer.util import log_density, potential_energy
 
-from brg_prob.network.trace import Tempered, field, field_at, read_model, run_trace
+from brg_prob.network import Tempered
+from brg_prob.network.trace import field, field_at, read_model, run_trace
 
 N = 6
 X = jnp.linspace(0.0, 1.0, N)[:, None]
@@ -71,6 +72,17 @@ def test_field_without_f_is_the_mean_of_the_observation():
     np.testing.assert_allclose(shifted, 1 / (1 + np.exp(1 - 2 * np.asarray(X[:, 0]))), rtol=1e-12)
 
 
+def test_the_field_of_a_law_without_a_mean_is_its_median():
+    def exponential(x, y=None):
+        a = numpyro.sample("a", dist.Normal(0.0, 1.0))
+        law = dist.TransformedDistribution(dist.Normal(a * x[:, 0], 1.0), dist.transforms.ExpTransform())
+        numpyro.sample("y", law, obs=y)
+
+    np.testing.assert_allclose(
+        field_at(exponential, {"a": 0.7}, X), np.exp(0.7 * np.asarray(X[:, 0])), rtol=1e-10
+    )
+
+
 def test_factors_masks_and_several_observations_are_told_apart():
     sites = read_model(interacting, X, Y)
     assert sites.factors == ("quartic",)
@@ -97,14 +109,14 @@ def test_a_model_that_observes_nothing_is_read():
 
 
 def test_models_without_a_field_or_without_sites_are_refused_in_one_line():
-    def cauchy(x, y=None):
+    def pairs(x, y=None):
         a = numpyro.sample("a", dist.Normal(0.0, 1.0))
-        numpyro.sample(
-            "y", dist.TransformedDistribution(dist.Normal(a, 1.0), dist.transforms.ExpTransform()), obs=y
-        )
+        pair = dist.MultivariateNormal(a * jnp.ones(2), jnp.eye(2))
+        law = dist.TransformedDistribution(pair, dist.transforms.ExpTransform())
+        numpyro.sample("y", law.expand([x.shape[0]]), obs=y)
 
     with pytest.raises(ValueError, match=r"has no mean; add numpyro\.deterministic"):
-        read_model(cauchy, X[:1, 0], 1.0)
+        read_model(pairs, X, jnp.ones((N, 2)))
     with pytest.raises(ValueError, match="no sample site"):
         read_model(lambda x, y=None: x, X)
 

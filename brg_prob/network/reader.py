@@ -1,0 +1,326 @@
+"""The one reader of models at their data: it runs a model, moves its targets, and says what it found.
+
+Everything that depends on rows follows from here: n, hold-out, missing entries, leave-one-out, the weight
+T/n of the likelihood.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpyro import handlers
+from numpyro.distributions import Distribution
+from numpyro.primitives import Messenger
+
+from brg_prob.network.handlers import (
+    AsObserved,
+    HeldParams,
+    Observing,
+    WholePlates,
+    counted,
+    terms_present,
+)
+from brg_prob.network.reading import Reading
+from brg_prob.network.rows import NONE, SEVERAL, Rows, SiteRows, rows_of
+from brg_prob.network.targets import (
+    failed,
+    observed_trace,
+    refuse_outside_support,
+    targets_and_missing,
+    whole_numbers,
+)
+from brg_prob.network.trace import Model, ModelSites, Refusal, Trace, read_model, run_trace, sites_of
+
+
+def unobserved(network: Model, x: Array, likelihood_factors: tuple[str, ...] | None) -> Reading:
+    """Return the reading of a model without data."""
+    sites = read_model(WholePlates(network), x)
+    _refuse_discrete(sites)
+    _refuse_unknown(likelihood_factors, sites)
+    n = x.shape[0]
+    trace = run_trace(HeldParams(WholePlates(network), sites.params), x, key=jax.random.key(0))
+    return Reading(
+        sites=sites,
+        observed=np.ones(n, bool),
+        missing=np.zeros((n, 1), bool),
+        taken={},
+        term_rows={
+            site.name: _by_position(site.distribution, n)
+            for site in sites.observed
+            if site.distribution.batch_shape[:1] == (n,)
+        },
+        joint="",
+        mixed=(),
+        masked=0,
+        weighted=(),
+        incomplete=0,
+        subsampled=(),
+        likelihood_factors=tuple(likelihood_factors or ()),
+        values={},
+        point={name: trace[name]["value"] for name in sites.latent_names},
+    )
+
+
+def read_at(
+    network: Model, x: Array, y: Any, likelihood_factors: tuple[str, ...] | None
+) -> tuple[Array, Reading]:
+    """Return the targets as the model takes them, and what was read of it; see :meth:`Conditioned.of`."""
+    filled, missing = targets_and_missing(y)
+    plates = _Subsampled(network)
+    targets, trace = observed_trace(WholePlates(plates), x, filled, key=jax.random.key(0))
+    targets, whole = whole_numbers(trace, targets)
+    sites = sites_of(trace, rows=x.shape[0])
+    _refuse_discrete(sites)
+    _refuse_unknown(likelihood_factors, sites)
+    held = HeldParams(WholePlates(network), sites.params)
+    _refuse_draws(held, x, targets, trace)
+    taken = {
+        site.name: AsObserved(_batch(site.distribution, site.shape), whole[site.name])
+        for site in sites.observed
+    }
+    point = {name: trace[name]["value"] for name in sites.latent_names}
+    rows = _rows(Observing(held, taken), x, targets, filled, sites, point)
+    if rows.random:
+        raise Refusal(
+            f"site {rows.random[0]!r} changes with the random key at fixed latent sites, so its "
+            "likelihood cannot be differentiated; make the noise a latent site (numpyro.sample)"
+        )
+    factors = likelihood_factors
+    if factors is None:
+        gone = _without_target(held, x)
+        factors = tuple(n for n in sites.factors if n in rows.factors or (gone is not None and n not in gone))
+    _refuse_unused(sites, rows, factors)
+    by_row = {name: _owned(name, found, x.shape[0]) for name, found in rows.sites.items()}
+    reading = _assembled(trace, sites, rows, by_row, taken, missing, factors, plates.names, point)
+    return targets, reading
+
+
+def _assembled(
+    trace: Trace,
+    sites: ModelSites,
+    rows: Rows,
+    by_row: Mapping[str, np.ndarray],
+    taken: Mapping[str, AsObserved],
+    missing: np.ndarray,
+    factors: tuple[str, ...],
+    subsampled: tuple[str, ...],
+    point: Mapping[str, Any],
+) -> Reading:
+    """Return the reading from its parts; missing entries are masked here, or refused."""
+    mixed = tuple(name for name, found in rows.sites.items() if found.mixed)
+    present = {name: _present(name, found, missing, mixed) for name, found in rows.sites.items()}
+    taken = {
+        name: AsObserved(one.batch, one.whole, present[name]) if not present[name].all() else one
+        for name, one in taken.items()
+    }
+    n = missing.shape[0]
+    active, unmasked, incomplete = np.zeros(n, bool), np.zeros(n, bool), np.zeros(n, bool)
+    joint = [name for name, owners in by_row.items() if np.any(owners == SEVERAL)]
+    for site in sites.observed:
+        counts = np.broadcast_to(counted(site.distribution), taken[site.name].batch)
+        there = terms_present(site.distribution, present[site.name])
+        owners = by_row[site.name]
+        some = present[site.name].reshape(*there.shape, -1).any(axis=-1) & ~there
+        _mark(incomplete, owners, some)
+        _mark(active, owners, counts & there)
+        _mark(unmasked, owners, there)
+    if joint or not sites.observed:  # rows are not told apart: those with a target count
+        active = unmasked = ~missing.all(axis=1)
+    return Reading(
+        sites=sites,
+        observed=active,
+        missing=missing,
+        taken=taken,
+        term_rows={name: owners for name, owners in by_row.items() if _is_by_row(owners)},
+        joint=_why_joint(joint, sites, factors),
+        mixed=mixed,
+        masked=int((unmasked & ~active).sum()),
+        weighted=tuple(site.name for site in sites.observed if _carries_weights(trace[site.name])),
+        incomplete=int(incomplete.sum()),
+        subsampled=subsampled,
+        likelihood_factors=factors,
+        values={name: _as_given(trace[name]["value"], there) for name, there in present.items()},
+        point=point,
+    )
+
+
+def _as_given(value: Any, present: np.ndarray) -> np.ndarray:
+    """Return an observed value with NaN where it is missing."""
+    host = np.asarray(value)
+    return host if present.all() else np.where(present, host, np.nan)
+
+
+def _is_by_row(owners: np.ndarray) -> bool:
+    """Return whether terms belong to one row each; terms of constants alone belong to none."""
+    return bool(np.any(owners >= 0) and not np.any(owners == SEVERAL))
+
+
+def _mark(rows: np.ndarray, owners: np.ndarray, terms: np.ndarray) -> None:
+    """Mark the rows that own one of these terms."""
+    owned = owners[terms & (owners >= 0)]
+    rows[owned] = True
+
+
+def _why_joint(joint: list[str], sites: ModelSites, factors: tuple[str, ...]) -> str:
+    """Return why the likelihood is no sum over rows; empty if it is."""
+    if joint:
+        return f"site {joint[0]!r} observes several rows jointly"
+    if factors:
+        return f"the likelihood is the factor {factors[0]!r}, which has no term for each row"
+    return "" if sites.observed else "nothing is observed"
+
+
+def _carries_weights(site: Mapping[str, Any]) -> bool:
+    """Return whether a site's likelihood has a scale other than 1."""
+    return site["scale"] is not None and not np.all(np.asarray(site["scale"]) == 1)
+
+
+def _present(name: str, found: SiteRows, missing: np.ndarray, mixed: tuple[str, ...]) -> np.ndarray:
+    """Return which entries of a site's value are there, or refuse a missing one that another row needs."""
+    if not missing.any():
+        return np.ones(found.entries.shape, bool)
+    if np.any((found.entries == SEVERAL) | (found.columns == SEVERAL)):
+        raise Refusal(
+            f"{int(missing.sum())} target values are missing (NaN), and site {name!r} observes mixtures of "
+            "rows or columns of y, so they cannot be left out; fill them, drop those rows, or make them "
+            "latent sites"
+        )
+    if name in mixed:
+        rows = np.flatnonzero(missing.any(axis=1))
+        raise Refusal(
+            f"y is missing (NaN) in row {rows[0]}, on which other rows' likelihood of {name!r} depends; "
+            f"make the {rows.size} missing values latent sites (numpyro.sample), or start after the gap"
+        )
+    own = (found.entries != NONE) & (found.columns != NONE)
+    gone = missing[np.where(own, found.entries, 0), np.where(own, found.columns, 0)]
+    return ~(own & gone)
+
+
+def _rows(
+    model: Model, x: Array, targets: Array, filled: np.ndarray, sites: ModelSites, point: Mapping[str, Any]
+) -> Rows:
+    """Return whose row is whose, at fixed values of the latent sites."""
+    names = [*(site.name for site in sites.observed), *sites.factors]
+    events = {site.name: site.distribution.event_dim for site in sites.observed}
+
+    def outcome(y: Array, key: Array) -> dict[str, tuple[Array, Array]]:
+        call = handlers.seed(handlers.substitute(model, data=dict(point)), key)
+        trace = handlers.trace(call).get_trace(x, y)
+        return {
+            name: (
+                jnp.asarray(trace[name]["value"] if name in events else 0.0),
+                jnp.asarray(trace[name]["fn"].log_prob(trace[name]["value"])),
+            )
+            for name in names
+            if name in trace
+        }
+
+    return rows_of(outcome, targets, filled, events)
+
+
+def _owned(name: str, found: SiteRows, n: int) -> np.ndarray:
+    """Return the row of each term; a constant that is observed with an entry per input goes by position."""
+    terms = found.terms
+    if terms.shape[:1] == (n,) and np.all(terms == NONE):
+        return np.broadcast_to(np.arange(n).reshape(-1, *([1] * (terms.ndim - 1))), terms.shape)
+    return terms
+
+
+def _batch(distribution: Distribution, value: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the batch shape of a site: a law for each entry of its value."""
+    own = value[: len(value) - distribution.event_dim] if len(value) >= distribution.event_dim else ()
+    return tuple(np.broadcast_shapes(own, distribution.batch_shape))
+
+
+def _by_position(distribution: Distribution, n: int) -> np.ndarray:
+    """Return the rows of the terms of a site that has one per input along its first axis."""
+    shape = distribution.batch_shape
+    return np.broadcast_to(np.arange(n).reshape(-1, *([1] * (len(shape) - 1))), shape)
+
+
+class _Subsampled(Messenger):
+    """Note the plates that would be subsampled."""
+
+    def __init__(self, fn: Model) -> None:
+        self.seen: dict[str, None] = {}
+        super().__init__(fn)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of these plates."""
+        return tuple(self.seen)
+
+    def process_message(self, msg: Any) -> None:
+        """Note a plate that is smaller than its size."""
+        if msg["type"] == "plate" and msg["args"][1] not in (None, msg["args"][0]):
+            self.seen[msg["name"]] = None
+
+
+def _without_target(model: Model, x: Array) -> set[str] | None:
+    """Return the names of the sites that the model has without a target; None if it needs one."""
+    names: set[str] = set()
+
+    def run(key: Array) -> Array:
+        names.update(run_trace(model, x, key=key))
+        return key
+
+    try:
+        jax.eval_shape(run, jax.random.key(0))
+    except Exception:  # a model may need y for its very structure, and raise anything without it
+        return None
+    return names
+
+
+def _refuse_draws(model: Callable[..., Any], x: Array, targets: Array, trace: Trace) -> None:
+    """Raise ValueError for a target outside the support of its law, or a model that fails at another draw."""
+    try:
+        other = run_trace(model, x, targets, key=jax.random.key(1))
+    except Refusal:
+        raise
+    except Exception as error:  # the model's own code may raise anything
+        raise failed(error, x, targets) from error
+    odd = sorted(set(other) ^ {name for name, site in trace.items() if site["type"] != "param"})
+    if odd:
+        raise Refusal(
+            f"site {odd[0]!r} is there at one draw of the prior and not at another; a model needs the same "
+            "sites always"
+        )
+    refuse_outside_support(trace, other)
+
+
+def _refuse_unused(sites: ModelSites, rows: Rows, factors: tuple[str, ...]) -> None:
+    """Raise ValueError where nothing depends on the target."""
+    if not sites.observed and not factors:
+        raise Refusal(
+            "the model observes nothing: no site has obs=y and no factor changes with y; add "
+            "numpyro.sample('y', …, obs=y)"
+        )
+    used = any(np.any(found.entries != NONE) or found.mixed for found in rows.sites.values())
+    if not used and not factors:
+        names = ", ".join(repr(site.name) for site in sites.observed)
+        raise Refusal(
+            f"the target is not used: neither {names} nor a factor changes with y; pass it on (obs=y)"
+        )
+
+
+def _refuse_unknown(likelihood_factors: tuple[str, ...] | None, sites: ModelSites) -> None:
+    """Raise ValueError for a factor that is none of the model's."""
+    unknown = sorted(set(likelihood_factors or ()) - set(sites.factors))
+    if unknown:
+        known = ", ".join(sites.factors) or "none"
+        raise Refusal(f"likelihood factor {unknown[0]!r} is no factor of the model; its factors: {known}")
+
+
+def _refuse_discrete(sites: ModelSites) -> None:
+    """Raise ValueError for the first discrete latent site."""
+    for site in sites.latent:
+        if site.discrete:
+            raise Refusal(
+                f"site {site.name!r} is discrete and latent, so it has no derivative; sum it out of the "
+                "likelihood (for example with numpyro.distributions.MixtureSameFamily)"
+            )

@@ -1,0 +1,154 @@
+"""Whose row is whose: which rows of the targets a model's terms belong to, found by moving them.
+
+The model is run with some rows of y moved to other admissible values. Rows are numbered in binary, and
+for each digit those with a 0 and those with a 1 are moved in turn: a term that belongs to one row alone
+changes in exactly one run of each pair, and the digits spell the row. 2 log₂ n runs tell all rows apart, in
+one compiled program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+from brg_prob.network.targets import bits, perturbed
+
+NONE, SEVERAL = -1, -2
+"""In place of a row: what depends on no row of y, and what depends on several."""
+
+Outcome = Mapping[str, tuple[Array, Array]]
+"""Site → its value and the terms of its log-likelihood, entry by entry."""
+
+_ROUND_OFF = 256
+
+
+@dataclass(frozen=True, eq=False)
+class SiteRows:
+    """Which rows of y one observed site belongs to.
+
+    Attributes
+    ----------
+    entries, columns
+        Row and column of y that each entry of the value is made of, of the value's shape; NONE or SEVERAL.
+    terms
+        Row of each term of the log-likelihood, (batch shape): that of all entries of its event.
+    mixed
+        Whether a term changes with rows of y that are not its own.
+    """
+
+    entries: NDArray[np.intp]
+    columns: NDArray[np.intp]
+    terms: NDArray[np.intp]
+    mixed: bool
+
+    @property
+    def by_row(self) -> bool:
+        """Whether every term belongs to one row, or to none."""
+        return not np.any(self.terms == SEVERAL)
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows of all observed sites, and what changes with y beside them.
+
+    Attributes
+    ----------
+    sites
+        Observed site → its rows.
+    factors
+        ``numpyro.factor`` statements that change with y.
+    random
+        Sites whose terms change with the random key alone, nothing else moved.
+    """
+
+    sites: Mapping[str, SiteRows]
+    factors: tuple[str, ...]
+    random: tuple[str, ...]
+
+
+def rows_of(
+    outcome: Callable[[Array, Array], Outcome],
+    targets: Array,
+    filled: np.ndarray,
+    events: Mapping[str, int],
+) -> Rows:
+    """Return whose row is whose.
+
+    Parameters
+    ----------
+    outcome
+        (y, key) → :data:`Outcome` at fixed values of the latent sites; pure.
+    targets
+        y as the model takes it, (n,) or (n, o).
+    filled
+        The same as (n, o) on the host.
+    events
+        Observed site → number of event dimensions of its value; a factor is none of them.
+    """
+    n, columns = filled.shape
+    moved, codes = perturbed(filled), bits(n)
+    digits = (np.arange(n)[None, :] >> np.arange(codes)[:, None]) & 1  # (codes, n)
+    chosen = [digits == 1, digits == 0]
+    rows = np.concatenate([each[:, :, None] & np.ones(columns, bool) for each in chosen])
+    by_column = np.eye(columns, dtype=bool)[:, None, :] & np.ones((1, n, 1), bool)
+    runs = np.concatenate([np.zeros((2, n, columns), bool), rows, by_column])
+    y = np.where(runs, moved, filled).astype(targets.dtype).reshape(-1, *targets.shape)
+    keys = jnp.stack([jax.random.key(1), *([jax.random.key(0)] * (len(y) - 1))])
+    found = jax.jit(lambda *stacked: jax.lax.map(lambda one: outcome(*one), stacked))(jnp.asarray(y), keys)
+    seen = {name: tuple(_changes(np.asarray(part)) for part in pair) for name, pair in found.items()}
+    factors = tuple(name for name in seen if name not in events and seen[name][1][1:].any())
+    random = tuple(name for name, (_, terms) in seen.items() if terms[0].any())
+    sites = {
+        name: _site(value[1:], terms[1:], codes, event)
+        for name, event in events.items()
+        for value, terms in [seen[name]]
+    }
+    return Rows(sites, factors, random)
+
+
+def _changes(values: np.ndarray) -> np.ndarray:
+    """Return what differs from run 1, which moved nothing, in all other runs: (runs − 1, …) boolean."""
+    base = np.asarray(values[1], float)[None]
+    other = np.asarray(np.delete(values, 1, axis=0), float)
+    precision = np.finfo(values.dtype).eps if values.dtype.kind == "f" else 0.0
+    with np.errstate(invalid="ignore"):
+        same = np.abs(other - base) <= _ROUND_OFF * precision * (np.abs(other) + np.abs(base))
+    return ~(same | (other == base) | (np.isnan(other) & np.isnan(base)))
+
+
+def _site(value: np.ndarray, terms: np.ndarray, codes: int, event: int) -> SiteRows:
+    """Return the rows of one site from what changed: (2 codes + columns, …)."""
+    entries = _spelled(value[:codes], value[codes : 2 * codes])
+    by_column = value[2 * codes :]
+    columns = np.where(by_column.sum(axis=0) == 1, by_column.argmax(axis=0), SEVERAL)
+    columns = np.where(by_column.any(axis=0), columns, NONE)
+    shape = entries.shape[: entries.ndim - event]
+    flat = entries.reshape(*shape, -1)
+    own = np.where((flat == flat[..., :1]).all(axis=-1), flat[..., 0], SEVERAL)
+    own = np.broadcast_to(own, terms.shape[1:])
+    return SiteRows(entries, columns, own, _is_mixed(terms, own, codes))
+
+
+def _spelled(ones: np.ndarray, zeros: np.ndarray) -> np.ndarray:
+    """Return the row that the digits spell, NONE where nothing changed, SEVERAL where both of a pair did."""
+    weights = (1 << np.arange(len(ones))).reshape(-1, *([1] * (ones.ndim - 1)))
+    row = np.sum(ones * weights, axis=0)
+    row = np.where((ones & zeros).any(axis=0), SEVERAL, row)
+    return np.where((ones | zeros).any(axis=0), row, NONE)
+
+
+def _is_mixed(terms: np.ndarray, own: np.ndarray, codes: int) -> bool:
+    """Return whether a term changed in a run that left its own row as it was.
+
+    A term of no row (a constant was observed) must not change at all; one of several rows says nothing.
+    """
+    digit = (own[None] >> np.arange(codes).reshape(-1, *([1] * own.ndim))) & 1
+    ones, zeros = terms[:codes], terms[codes : 2 * codes]
+    foreign = np.where(own == NONE, ones | zeros, np.where(digit == 1, zeros, ones))
+    return bool(np.any(foreign & (own != SEVERAL)))

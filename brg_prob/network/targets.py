@@ -1,0 +1,210 @@
+"""Targets as a model takes them: their shape, their type, and what stands in the place of missing entries.
+
+A value that is broadcast by its distribution counts one observation many times, silently: (n, 1) against
+(n,) becomes (n, n). Here a column is tried as (n,) and as (n, 1), and what fits neither is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import sysconfig
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from brg_prob.network.trace import Model, Refusal, Trace, is_factor, run_trace
+
+_INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib"))
+_OURS = Path(__file__).resolve().parents[1]
+
+
+def targets_and_missing(y: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return targets (n, o) with missing entries filled, and which are missing, (n, o) boolean.
+
+    A missing entry is given the first value of its column that is there: inside the support, so that what
+    is masked has finite derivatives.
+
+    Raises
+    ------
+    ValueError
+        No entry at all is there, or a column has none.
+    """
+    host = np.asarray(y)
+    host = host.reshape(host.shape[0], -1) if host.ndim != 2 else host
+    missing = np.isnan(host) if host.dtype.kind == "f" else np.zeros(host.shape, bool)
+    if missing.all():
+        raise Refusal(f"none of the {host.shape[0]} rows has an observation; at least one is needed")
+    if missing.all(axis=0).any():
+        column = int(np.argmax(missing.all(axis=0)))
+        raise Refusal(f"target {column} has no observation in {host.shape[0]} rows; leave it out")
+    first = np.take_along_axis(host, np.argmin(missing, axis=0)[None], axis=0)
+    return np.where(missing, first, host), missing
+
+
+def observed_trace(model: Model, x: Array, filled: np.ndarray, *, key: Array) -> tuple[Array, Trace]:
+    """Return the targets in the shape and type that the model takes, and its trace with them.
+
+    Parameters
+    ----------
+    filled
+        (n, o), nothing missing.
+
+    Raises
+    ------
+    ValueError
+        The model fails on every admissible shape, or broadcasts its targets on every one; names the site,
+        both shapes, and the line of the model.
+    """
+    refusals: list[Refusal] = []
+    for targets in _candidates(filled):
+        try:
+            trace = run_trace(model, x, targets, key=key)
+        except Refusal:
+            raise
+        except Exception as error:  # the model's own code may raise anything
+            refusals.append(failed(error, x, targets))
+            continue
+        complaint = _broadcast(trace, targets)
+        if complaint is None:
+            return targets, trace
+        refusals.append(complaint)
+    raise refusals[0]
+
+
+def _candidates(filled: np.ndarray) -> Iterator[Array]:
+    """Yield the shapes and types targets may be meant in: real before whole numbers, (n,) before (n, 1)."""
+    shapes = [filled[:, 0], filled] if filled.shape[1] == 1 else [filled]
+    yield from (jnp.asarray(shaped) for shaped in shapes)
+    if filled.dtype.kind == "f" and np.all(filled == np.round(filled)):
+        yield from (jnp.asarray(shaped.astype(int)) for shaped in shapes)
+
+
+def failed(error: Exception, x: Array, y: Array | None) -> Refusal:
+    """Return the refusal of a model that raises an error on its data, with the line where it does."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if _is_users(Path(frame.filename))]
+    where = f" in line {own[-1].lineno} of {Path(own[-1].filename).name}" if own else ""
+    said = " ".join(str(error).split())
+    shape = "no y" if y is None else f"y of shape {y.shape}"
+    return Refusal(
+        f"the model fails{where} on x of shape {x.shape} and {shape}: {type(error).__name__}"
+        f"{f': {said[:300]}' if said else ' (an assertion of its own)'}; make it take such data"
+    )
+
+
+def _is_users(path: Path) -> bool:
+    """Return whether a file is neither Python's, nor a package's, nor ours."""
+    if not path.is_file():
+        return False
+    place = path.resolve()
+    return not any(place.is_relative_to(folder) for folder in (*_INSTALLED, _OURS))
+
+
+def _broadcast(trace: Trace, targets: Array) -> Refusal | None:
+    """Return the refusal of a value that its distribution would blow up; None if there is none."""
+    for site in trace.values():
+        if site["type"] != "sample" or not site["is_observed"] or is_factor(site["fn"]):
+            continue
+        value, law = np.shape(site["value"]), tuple(site["fn"].shape())
+        if value == ():  # one number for all, such as obs=0.0
+            continue
+        try:
+            full = np.broadcast_shapes(value, law)
+        except ValueError:
+            full = ()
+        if full != value:
+            became = f" would be broadcast to {full}" if full else " do not fit"
+            return Refusal(
+                f"site {site['name']!r}: a value of shape {value} and a distribution of shape {law}{became} "
+                f"(y was given as {targets.shape}); give both one shape, for example by x[:, 0] in place of x"
+            )
+    return None
+
+
+def whole_numbers(trace: Trace, targets: Array) -> tuple[Array, dict[str, bool]]:
+    """Return targets as integers where only counts or categories are observed, and which sites take integers.
+
+    Raises
+    ------
+    ValueError
+        A site takes whole numbers and has others, or values outside a support that depends on no latent site.
+    """
+    seen = [
+        s for s in trace.values() if s["type"] == "sample" and s["is_observed"] and not is_factor(s["fn"])
+    ]
+    whole = {}
+    for site in seen:
+        support = site["fn"].support
+        whole[site["name"]] = discrete = bool(support is not None and support.is_discrete)
+        value = np.asarray(site["value"])
+        off = value != np.round(value)
+        if discrete and off.any():
+            raise Refusal(
+                f"site {site['name']!r} takes whole numbers, but y has {value[off][0]:g}; "
+                "check the target, or give it unstandardised (--no-standardise --detrend none)"
+            )
+    host = np.asarray(targets)
+    if seen and all(whole.values()) and np.all(host == np.round(host)):
+        return jnp.asarray(host.astype(int)), whole
+    return targets, whole
+
+
+def refuse_outside_support(first: Trace, second: Trace) -> None:
+    """Raise ValueError for an observed value outside a support that is the same at two draws of the sites."""
+    for name, site in first.items():
+        if site["type"] != "sample" or not site["is_observed"] or is_factor(site["fn"]):
+            continue
+        supports = [trace[name]["fn"].support for trace in (first, second)]
+        if supports[0] is None or not _equal_leaves(*supports):
+            continue
+        value = jnp.asarray(site["value"])
+        inside = np.asarray(supports[0](value))
+        if not inside.all():
+            at = tuple(int(k) for k in np.argwhere(~inside)[0])
+            bad = np.asarray(value)[at]
+            shown = f"{bad:g}" if np.ndim(bad) == 0 else str(np.round(bad, 4).tolist())
+            raise Refusal(
+                f"site {name!r} observes {shown} in row {at[0] if at else 0}, outside the support of "
+                f"{type(site['fn']).__name__} ({type(supports[0]).__name__.strip('_').lower()}); "
+                "check the target or the distribution"
+            )
+
+
+def _equal_leaves(one: Any, other: Any) -> bool:
+    """Return whether two supports have the same numbers in them."""
+    leaves = [jax.tree.leaves(support) for support in (one, other)]
+    return len(leaves[0]) == len(leaves[1]) and all(
+        np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(*leaves, strict=True)
+    )
+
+
+def perturbed(filled: np.ndarray) -> np.ndarray:
+    """Return targets of the same shape and type whose every entry is another admissible value.
+
+    Each entry takes the next larger value of its column (the largest the smallest). A constant column is
+    flipped if it holds 0 or 1, else moved by one part in ten or by 1.
+    """
+    other = filled.copy()
+    for column in range(filled.shape[1]):
+        values = filled[:, column]
+        known = np.unique(values)
+        if known.size > 1:
+            other[:, column] = known[(np.searchsorted(known, values) + 1) % known.size]
+        elif known[0] in (0, 1):
+            other[:, column] = 1 - values
+        elif known[0] == round(float(known[0])):
+            other[:, column] = values + 1
+        else:
+            other[:, column] = values * 1.1
+    return other
+
+
+def bits(count: int) -> int:
+    """Return the number of binary digits that tell ``count`` rows apart, at least 1."""
+    return max(1, math.ceil(math.log2(count)))

@@ -1,0 +1,136 @@
+"""The dry run before the long one: whatever would fail later is refused now, on the model's real shapes.
+
+Nothing long is computed. Where it can be, a step is only traced (``jax.eval_shape``): shapes and types are
+those of the run, numbers are not needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from numpyro.infer.util import log_density
+
+from brg_prob.flow import Diffusion, Shell, Tempering
+from brg_prob.geometry.coordinates import NoTransport, StandardNormalCoordinates
+from brg_prob.geometry.jacobian import ScoreJacobian
+from brg_prob.geometry.model_metric import coordinates_of, no_metric
+from brg_prob.network import Conditioned, Refusal
+from brg_prob.posterior import Engine
+from brg_prob.posterior.model_tree import traced_draw
+
+Scheme = Diffusion | Shell | Tempering
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """What a dry run found.
+
+    Attributes
+    ----------
+    no_metric
+        Why the model has no Fisher metric; empty if it has one.
+    no_transport
+        Why its prior has no map to N(0, 1); empty if it has one.
+    """
+
+    no_metric: str
+    no_transport: str
+
+    @property
+    def no_diffusion(self) -> str:
+        """Why draws cannot be flowed by diffusion or a shell; empty if they can."""
+        return self.no_transport or self.no_metric
+
+
+def rehearse(
+    conditioned: Conditioned,
+    engine: Engine,
+    *,
+    draws: int,
+    held_out: tuple[Any, Any] | None = None,
+    scheme: Scheme | None = None,
+) -> Rehearsed:
+    """Try every step of a run of any model at one draw of its prior.
+
+    Parameters
+    ----------
+    conditioned
+        The model at its data.
+    engine, draws, held_out, scheme
+        Those of the run.
+
+    Raises
+    ------
+    ValueError
+        One line: what cannot be done with this model, which site or option it is, and the remedy.
+    """
+    if hasattr(engine, "per_chain"):
+        engine.per_chain(draws)
+    places = [conditioned] if held_out is None else [conditioned, conditioned.at(*held_out)]
+    for place in places:
+        _try("evaluated at a draw", partial(traced_draw, place))
+    _try("differentiated", lambda: _derivative(conditioned, forward=getattr(engine, "forward_mode", False)))
+    without = no_metric(conditioned)
+    found = Rehearsed(without, _no_transport(conditioned))
+    if scheme is not None and not isinstance(scheme, Tempering) and found.no_diffusion:
+        raise Refusal(
+            f"{type(scheme).__name__.lower()} cannot be done: {found.no_diffusion}; use --scheme tempering"
+        )
+    if not without:
+        _try("given a Fisher metric", lambda: _metric(conditioned))
+    return found
+
+
+def _metric(conditioned: Conditioned) -> None:
+    """Trace the products that a Fisher metric is made of."""
+    key = jax.random.key(0)
+    coordinates, _ = coordinates_of(conditioned, key=key)
+    kept = jnp.arange(coordinates.dimension)
+    jacobian = ScoreJacobian(conditioned, coordinates, kept, "auto", 1, key)
+
+    def products(point: Array) -> tuple[Array, Array]:
+        push, pull = jacobian.products(point[None])
+        return push(point), pull(jnp.zeros(jacobian.rows, point.dtype))
+
+    jax.eval_shape(products, jax.ShapeDtypeStruct((coordinates.dimension,), jnp.result_type(float)))
+
+
+def _derivative(conditioned: Conditioned, *, forward: bool) -> None:
+    """Trace the derivative of the log density that a sampler takes."""
+    point = {name: jnp.asarray(value, float) for name, value in conditioned.reading.point.items()}
+    model = conditioned.model()
+
+    def density(values: dict[str, Array]) -> Array:
+        return log_density(model, (), {}, values)[0]
+
+    jax.eval_shape(jax.jacfwd(density) if forward else jax.grad(density), point)
+
+
+def _no_transport(conditioned: Conditioned) -> str:
+    """Return why the prior has no map to N(0, 1)."""
+    if conditioned.prior_factors:
+        return f"the prior has the factor {conditioned.prior_factors[0]!r}, so no map to N(0, 1) is known"
+    try:
+        StandardNormalCoordinates(conditioned.whole, conditioned.x, conditioned.y)
+    except NoTransport as reason:
+        return str(reason).partition(";")[0]
+    return ""
+
+
+def _try(what: str, step: Callable[[], Any]) -> None:
+    """Run one step; an error of the model's own code, or of JAX, becomes one line."""
+    try:
+        step()
+    except ValueError:
+        raise
+    except Exception as error:  # whatever the model or JAX raise would end the run later
+        said = " ".join(str(error).split())[:300]
+        raise Refusal(
+            f"the model cannot be {what}: {type(error).__name__}: {said}; change it there"
+        ) from error

@@ -1,0 +1,1 @@
+"""Large runs against answers that are known from elsewhere; `make exam` runs them, `make test` a sample."""
