@@ -69,9 +69,9 @@ class Record:
 
     @property
     def said(self) -> tuple[str, ...]:
-        """What was done with the rows before the model saw them, a sentence each."""
+        """What was done with columns and rows before the model saw them, a sentence each."""
         dropped = f"{self.dropped} rows with missing values are left out" if self.dropped else ""
-        return tuple(sentence for sentence in (self.held_out, dropped) if sentence)
+        return tuple(sentence for sentence in (*self.notes, self.held_out, dropped) if sentence)
 
 
 def recorded(
