@@ -162,7 +162,7 @@ def labelled(folders: list[Path]) -> dict[str, Path]:
 def _executed(request: Request) -> Executed:
     """Compute and write a run, show its progress and its result."""
     quiet = request.arguments.quiet
-    from brg_prob.terminal import Stages, print_result
+    from brg_prob.terminal import Stages
 
     with Stages(quiet=quiet) as progress:
         from brg_prob.loading import execute
@@ -172,6 +172,8 @@ def _executed(request: Request) -> Executed:
         except KeyboardInterrupt as interrupted:
             raise KeyboardInterrupt(str(interrupted) or "nothing was written") from None
     if not quiet:
+        from brg_prob.terminal import print_result
+
         print_result(done.run, done.written.folder)
         if done.written.note:
             sys.stdout.write(f"{done.written.note}\n")

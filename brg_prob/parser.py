@@ -61,9 +61,9 @@ def _add_data(group: Any) -> None:
     group.add_argument("--drop-missing", action="store_true", help="leave out rows with missing values")
     group.add_argument(
         "--held-out",
-        default="alternate",
         metavar="HOW",
-        help="rows kept for scores: alternate, random, block or none (default: alternate)",
+        help="rows kept for scores: alternate, random, block (the last rows, of a series) or none (default: "
+        "alternate for a linear readout, else none: leave-one-out scores any other model)",
     )
     group.add_argument(
         "--held-out-fraction",

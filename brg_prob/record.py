@@ -46,6 +46,12 @@ class Record:
         The seed of that choice, or None where nothing was left to chance.
     dropped
         Rows left out because a value was missing.
+    levels
+        Column of categories or booleans → its labels; the position is the code.
+    calendars
+        Column of times → how its numbers count, as JSON.
+    notes
+        A sentence for each thing that was recognised, converted or left out.
     """
 
     subject: str = "data"
@@ -58,12 +64,15 @@ class Record:
     held_out: str = ""
     held_out_seed: int | None = None
     dropped: int = 0
+    levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    calendars: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def said(self) -> tuple[str, ...]:
-        """What was done with the rows before the model saw them, a sentence each."""
+        """What was done with columns and rows before the model saw them, a sentence each."""
         dropped = f"{self.dropped} rows with missing values are left out" if self.dropped else ""
-        return tuple(sentence for sentence in (self.held_out, dropped) if sentence)
+        return tuple(sentence for sentence in (*self.notes, self.held_out, dropped) if sentence)
 
 
 def recorded(
@@ -216,6 +225,8 @@ def _record_attributes(record: Record, noise: float) -> dict[str, Any]:
         "held_out": record.held_out,
         "held_out_seed": "" if record.held_out_seed is None else record.held_out_seed,
         "dropped": record.dropped,
+        "levels": json.dumps({name: list(labels) for name, labels in record.levels.items()}),
+        "calendar": record.calendars.get(name, ""),
         "standardisation": "" if record.preparation is None else json.dumps(record.preparation.to_dict()),
         "noise": noise,
     }

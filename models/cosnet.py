@@ -142,7 +142,8 @@ class CosNet:
         Raises
         ------
         ValueError
-            x is not (n, d), or is no equispaced cubic grid and neither width nor box is given.
+            x is not (n, d), or is no equispaced cubic grid (one with repeated points is none) and
+            neither width nor box is given.
         """
         if np.ndim(x) != 2:
             raise ValueError(
@@ -153,8 +154,8 @@ class CosNet:
         if options.get("width") is None and options.get("box") is None:
             if grid is None:
                 raise ValueError(
-                    f"x of shape {np.shape(x)} is no equispaced cubic grid; "
-                    "give width=1000 for random momenta, or box and cutoff"
+                    f"x of shape {np.shape(x)} {_why_no_grid(x)}give width=1000 for random momenta, or box "
+                    "and cutoff"
                 )
             options["box"] = grid.box
         if grid is not None and grid.largest_index > 0:
@@ -361,6 +362,16 @@ class _BallTransform(Transform):
 def _ball_transform(constraint: _Ball) -> _BallTransform:
     """Tell NumPyro how to leave the ball."""
     return _BallTransform(constraint.radius)
+
+
+def _why_no_grid(x: Any) -> str:
+    """Return why inputs (n, d) are no grid, and what of it can be mended."""
+    points = np.unique(np.asarray(x), axis=0)
+    repeated = np.shape(x)[0] - len(points)
+    if repeated and equispaced_grid(points) is not None:
+        rows = f"{repeated} row{'s' * (repeated != 1)}"
+        return f"repeats {rows} of an equispaced cubic grid; average the rows with equal inputs, or "
+    return "is no equispaced cubic grid; "
 
 
 class _UniformBall(dist.Distribution):

@@ -1,6 +1,6 @@
 """Networks as NumPyro models: capabilities, readout priors, reading sites, binding columns."""
 
-from brg_prob.network.bind import bind
+from brg_prob.network.bind import Binding, bind
 from brg_prob.network.conditioned import Conditioned
 from brg_prob.network.handlers import Tempered
 from brg_prob.network.protocols import (
@@ -16,6 +16,7 @@ from brg_prob.network.readout import LowRankUpdate, ReadoutPrior, isotropic_prio
 from brg_prob.network.trace import ModelSites, Refusal, read_model
 
 __all__ = [
+    "Binding",
     "Conditioned",
     "Covariance",
     "FreeField",
