@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from jax import Array
 
-from brg_prob.network import Conditioned, Covariance, LinearReadout, Refusal
+from brg_prob.network import Conditioned, Covariance, LinearReadout, NoField
 from brg_prob.posterior.model_tree import site_values
 from brg_prob.prior import prior_fields, sample_prior
 from brg_prob.results import field_variable
@@ -175,7 +175,7 @@ def _shown_as(conditioned: Conditioned) -> str:
         return "none"
     try:
         field, mean = jax.jit(lambda one: (conditioned.field(one), conditioned.mean(one)))(point)
-    except Refusal:  # no observation with a mean
+    except NoField:  # no observation with a mean
         return "none"
     if field.shape == mean.shape and np.allclose(field, mean, equal_nan=True):
         return "field"

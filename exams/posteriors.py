@@ -1,8 +1,8 @@
 """Eight published posteriors: means and standard deviations within four combined Monte-Carlo errors.
 
 Each is run twice, through ``brg-prob run`` and through ``brg_prob.fit``. The reference means, standard
-deviations and their errors are those of posteriordb's reference draws; ours come from the draws' own effective
-sample sizes.
+deviations and their errors are those of posteriordb's reference draws; ours come from the draws' own
+effective sample sizes.
 """
 
 from __future__ import annotations

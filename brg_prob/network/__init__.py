@@ -13,7 +13,7 @@ from brg_prob.network.protocols import (
     require,
 )
 from brg_prob.network.readout import LowRankUpdate, ReadoutPrior, isotropic_prior
-from brg_prob.network.trace import ModelSites, Refusal, read_model
+from brg_prob.network.trace import ModelSites, NoField, read_model
 
 __all__ = [
     "Binding",
@@ -26,8 +26,8 @@ __all__ = [
     "LowRankUpdate",
     "ModelSites",
     "Network",
+    "NoField",
     "ReadoutPrior",
-    "Refusal",
     "Tempered",
     "bind",
     "isotropic_prior",
