@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from brg_prob.binding.columns import Columns
 from brg_prob.binding.roles import Call, Roles
 from brg_prob.binding.signature import Signature
+from brg_prob.binding.source import Columns
 from brg_prob.options import UsageError
 
 _FEW = 8

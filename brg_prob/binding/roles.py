@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from brg_prob.binding.columns import Columns
 from brg_prob.binding.signature import OBSERVED, Signature
+from brg_prob.binding.source import Columns
 from brg_prob.options import UsageError, nearest
 
 _NUMBERS = ("number", "boolean", "time")
