@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from brg_prob.arguments import ENGINES, SCHEMES
-from brg_prob.options import Option, UsageError
+from brg_prob.options import Option, UsageError, nearest
 
 EPILOG = """\
 examples:
@@ -73,9 +73,9 @@ def _add_data(group: Any) -> None:
     )
     group.add_argument(
         "--held-out",
-        default="alternate",
         metavar="HOW",
-        help="rows kept for scores: alternate, random, block or none (default: alternate)",
+        help="rows kept for scores: alternate, random, block (the last rows, of a series) or none (default: "
+        "alternate for a linear readout, else none: leave-one-out scores any other model)",
     )
     group.add_argument(
         "--held-out-fraction",
@@ -91,7 +91,15 @@ def _add_data(group: Any) -> None:
         help="seed of that choice, for runs that hold out the same rows (default: --seed)",
     )
     group.add_argument(
-        "--no-detrend", action="store_true", help="keep the line through the first and last point"
+        "--detrend",
+        type=one_of("none", "line", "auto"),
+        default="auto",
+        metavar="HOW",
+        help="take a fitted line off the target: none, line, or auto: in a periodic box, where the record's "
+        "ends do not meet (default: auto)",
+    )
+    group.add_argument(
+        "--no-detrend", dest="detrend", action="store_const", const="none", help="the same as --detrend none"
     )
     group.add_argument("--no-standardise", action="store_true", help="keep mean and variance of the target")
     group.add_argument(
@@ -198,6 +206,18 @@ def whole(low: int, high: int | None = None) -> Callable[[str], int]:
             reach = f"from {low} on" if high is None else f"from {low} to {high}"
             raise argparse.ArgumentTypeError(f"{text!r} is out of range; give a whole number {reach}")
         return value
+
+    return read
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """Return a reader of one of several words."""
+
+    def read(text: str) -> str:
+        if text not in choices:
+            hint = nearest(text, choices)
+            raise argparse.ArgumentTypeError(f"{text!r} is unknown; use {', '.join(choices)}{hint}")
+        return text
 
     return read
 

@@ -17,6 +17,7 @@ from brg_prob.network import Conditioned, Covariance, LinearReadout, Refusal
 from brg_prob.posterior.model_tree import site_values
 from brg_prob.prior import prior_fields, sample_prior
 from brg_prob.results import field_variable
+from brg_prob.series import annual_cycle
 from brg_prob.transform import Standardisation
 
 _PRIOR_DRAWS = 400
@@ -128,6 +129,7 @@ def recorded(
     variables["training"] = ("row", (np.arange(len(inputs)) < len(x[0])).astype(int))
     variables["input"] = ("row", shown[:, 0]) if shown.shape[1] == 1 else (("row", "dim"), shown)
     attrs = _record_attributes(record, factor * float(posterior.attrs.get("noise", np.nan)))
+    attrs |= _history(record, shown, len(x[0]), variables["value"][1])
     return xr.Dataset(variables, attrs=attrs | {"shown": shown_as})
 
 
@@ -210,15 +212,8 @@ def _first_output(values: np.ndarray, ndim: int) -> np.ndarray:
 
 
 def _record_attributes(record: Record, noise: float) -> dict[str, Any]:
-    """Return names, units and history of a record as attributes."""
+    """Return names, units and origin of a record as attributes."""
     name, target = record.inputs[0], record.targets[0]
-    prepared = "none"
-    if record.preparation is not None:
-        line = " the line through first and last training point and" if any(record.preparation.slope) else ""
-        prepared = (
-            f"{line} the mean taken off, divided by {record.preparation.scale[0]:.6g}; undone in what is "
-            "shown".strip()
-        )
     return {
         "subject": record.subject,
         "source": record.source,
@@ -232,7 +227,27 @@ def _record_attributes(record: Record, noise: float) -> dict[str, Any]:
         "dropped": record.dropped,
         "levels": json.dumps({name: list(labels) for name, labels in record.levels.items()}),
         "calendar": record.calendars.get(name, ""),
-        "transformation": prepared,
         "standardisation": "" if record.preparation is None else json.dumps(record.preparation.to_dict()),
         "noise": noise,
     }
+
+
+def _history(record: Record, inputs: np.ndarray, training: int, value: np.ndarray) -> dict[str, str]:
+    """Return as sentences what was done to the targets, and what was not: seasons are left in.
+
+    Parameters
+    ----------
+    inputs, value
+        (n, d) and (n,) in the record's own units, the training rows first.
+    training
+        Number of training rows.
+    """
+    said = "nothing was done to the data"
+    if record.preparation is not None:
+        said = record.preparation.said(inputs[:training], record.targets, record.units)
+    if record.dropped:
+        said += f"; rows left out for a missing value: {record.dropped}"
+    cycle = None
+    if inputs.shape[1] == 1:
+        cycle = annual_cycle(inputs[:, 0], value, record.units.get(record.inputs[0], ""))
+    return {"transformation": said, "seasonality": "" if cycle is None else cycle.sentence}

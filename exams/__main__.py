@@ -71,7 +71,8 @@ def report(name: str, exam: Exam, rows: list[tuple[str, ...]], seed: int, second
     lines = [
         f"# Exam: {name}",
         "",
-        f"{exam.asks} Revision {revision or 'unknown'}, seed {seed}, {seconds:.0f} s: `python -m exams --only {name}`.",
+        f"{exam.asks} Revision {revision or 'unknown'}, seed {seed}, {seconds:.0f} s: "
+        f"`python -m exams --only {name}`.",
         "",
         "| " + " | ".join(exam.head) + " |",
         "|" + "---|" * len(exam.head),

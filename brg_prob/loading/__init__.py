@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import dataclasses
 import hashlib
 import importlib
 import sys
@@ -23,7 +24,7 @@ from brg_prob.binding import Signature, arrange, columns_of, roles_of, roles_wit
 from brg_prob.compiled import keep_compiled
 from brg_prob.options import UsageError
 from brg_prob.stages import Stages, working
-from brg_prob.store import recover
+from brg_prob.store import Written, recover
 from brg_prob.tables import Table, TableError, read_table
 
 if TYPE_CHECKING:
@@ -49,10 +50,10 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class Executed:
-    """A run that was written: the run, its folder, and the stages that an earlier run had finished."""
+    """A run that was written: the run, where, and the stages that an earlier run had finished."""
 
     run: Run
-    folder: Path
+    written: Written
     reused: tuple[str, ...]
 
 
@@ -78,7 +79,7 @@ def execute(request: Request, progress: Progress) -> Executed:
         with working(request.out, fresh=request.arguments.fresh) as stages:
             run = _computed(request, problem, source, key, stages, progress)
             with progress("report"):
-                return Executed(run, run.save(request.out), tuple(stages.reused))
+                return Executed(run, run.write(request.out), tuple(stages.reused))
 
 
 def _loaded(request: Request, table: Table | None) -> tuple[Problem, Source, Any]:
@@ -87,7 +88,7 @@ def _loaded(request: Request, table: Table | None) -> tuple[Problem, Source, Any
 
     keep_compiled()
     from brg_prob.loading.module import found_in, load_module, module_digest, neighbours
-    from brg_prob.loading.problem import fingerprint, observation_of, problem_of
+    from brg_prob.loading.problem import engine_of, fingerprint, observation_of, problem_of
     from brg_prob.network import InfiniteWidth, require
     from brg_prob.pipeline import Source
 
@@ -99,7 +100,10 @@ def _loaded(request: Request, table: Table | None) -> tuple[Problem, Source, Any
         table = _table(request, signature)
     key = jax.random.key(request.arguments.seed)
     problem = problem_of(request, module, table, jax.random.fold_in(key, 0))
-    observation_of(problem.network, problem.x, request.source, problem.y)
+    if _takes_any_model(engine_of(request, problem.network)):
+        problem = _read(problem)
+    else:
+        observation_of(problem.network, problem.x, request.source, problem.y)
     if request.arguments.infinite_width:
         require(problem.network, InfiniteWidth, "--infinite-width")
     source = Source(
@@ -112,6 +116,20 @@ def _loaded(request: Request, table: Table | None) -> tuple[Problem, Source, Any
         digest=module_digest(content, request.source.name, request.model.options, fingerprint(problem)),
     )
     return problem, source, jax.random.fold_in(key, 1)
+
+
+def _takes_any_model(engine: str) -> bool:
+    """Return whether an engine takes any NumPyro model."""
+    return getattr(_class_of(ENGINES, engine), "any_model", False)
+
+
+def _read(problem: Problem) -> Problem:
+    """Return the problem with its model read at the data, once for all that follows."""
+    from brg_prob.network import Conditioned
+    from brg_prob.posterior import as_data
+
+    data = as_data(problem.x, problem.y, missing=True)
+    return dataclasses.replace(problem, network=Conditioned.of(problem.network, data.x, data.y))
 
 
 @contextlib.contextmanager
@@ -212,9 +230,14 @@ def stored_request(request: Request, table: Table | None, modules: dict[str, str
 
 def _built(kind: str, registry: dict[str, tuple[str, str]], name: str, options: dict[str, Any]) -> Any:
     """Return an engine or scheme from its registered class."""
-    file, class_name = registry[name]
-    module = importlib.import_module("brg_prob." + file.removesuffix(".py").replace("/", "."))
     try:
-        return getattr(module, class_name)(**options)
+        return _class_of(registry, name)(**options)
     except (ValueError, TypeError) as error:
         raise UsageError(f"--{kind} {name}: {error}") from error
+
+
+def _class_of(registry: dict[str, tuple[str, str]], name: str) -> Any:
+    """Return a registered class."""
+    file, class_name = registry[name]
+    module = importlib.import_module("brg_prob." + file.removesuffix(".py").replace("/", "."))
+    return getattr(module, class_name)

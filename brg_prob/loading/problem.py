@@ -83,26 +83,16 @@ def _recorded(request: Request, module: ModuleType, table: Table) -> Problem:
     if taken.y is None:
         raise UsageError(f"{request.source.name!r} observes no column; name one in --target")
     own, targets = len(taken.columns), taken.y
-    rows, held, how = split(arguments, taken.x)
-    if not is_readout(found):
-        # a model of the user's own is written for the data as they are
-        prepare = Standardisation.identity(taken.x.shape[1], targets)
-    else:
-        prepare = Standardisation.fit(
-            taken.x[rows][:, :own],
-            targets[rows],
-            detrend=not arguments.no_detrend,
-            standardise=not arguments.no_standardise,
-        )
-        # arguments of the model reach it as they stand in the table
-        prepare = dataclasses.replace(prepare, origin=prepare.origin + (0.0,) * len(taken.call.bound))
+    rows, held, how = split(arguments, taken.x, readout=is_readout(found))
+    network, prepare = _prepared(request, module, options, taken.x[rows][:, :own], targets[rows])
+    # arguments of the model reach it as they stand in the table
+    prepare = dataclasses.replace(prepare, origin=prepare.origin + (0.0,) * len(taken.call.bound))
 
     def internal(chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         x = taken.x[chosen]
         return prepare.forward_inputs(x), prepare.forward(x, targets[chosen])
 
     x, y = internal(rows)
-    network = build_network(request.source, module, options, x[:, :own])
     held = held[
         np.isfinite(targets[held]).reshape(held.size, targets[0].size).all(axis=1)
     ]  # without a target, no score
@@ -132,6 +122,34 @@ def _record(
     )
 
 
+def _prepared(
+    request: Request, module: ModuleType, options: dict[str, Any], x: np.ndarray, y: np.ndarray
+) -> tuple[Any, Standardisation]:
+    """Return the network for training inputs (n, d), and the way to targets that suit it."""
+    arguments, name = request.arguments, request.source.name
+    prepare = Standardisation.identity(x.shape[1], y)
+    readout = is_readout(found_in(request.source, module))
+    if readout:
+        prepare = Standardisation.fit(x, y, standardise=not arguments.no_standardise)
+    elif arguments.detrend == "line":  # a model of the user's own is written for the data as they are
+        raise UsageError(
+            f"--detrend line: {name!r} learns the data as they are; take the line off in the table or in it"
+        )
+    network = build_network(request.source, module, options, prepare.forward_inputs(x))
+    detrend = arguments.detrend
+    if detrend == "auto":  # only a network that is there knows whether its box closes on itself
+        detrend = "periodic" if _fills_a_box(network, x) else "none"
+    if readout and detrend != "none":
+        prepare = Standardisation.fit(x, y, detrend=detrend, standardise=not arguments.no_standardise)
+    return network, prepare
+
+
+def _fills_a_box(network: Any, x: np.ndarray) -> bool:
+    """Return whether inputs (n, 1) go round a periodic box, but for a gap of half their length at most."""
+    box = getattr(network, "box", None)
+    return box is not None and x.shape[1] == 1 and box <= 1.5 * np.ptp(x)
+
+
 def fingerprint(problem: Problem) -> dict[str, np.ndarray]:
     """Return all sites of one run of the network on its inputs.
 
@@ -140,9 +158,14 @@ def fingerprint(problem: Problem) -> dict[str, np.ndarray]:
     """
     import jax
 
+    from brg_prob.network import Conditioned
     from brg_prob.network.trace import run_trace
 
-    trace = run_trace(problem.network, jax.numpy.asarray(problem.x), key=jax.random.key(0))
+    network = problem.network
+    if isinstance(network, Conditioned):
+        trace = network.trace(network.reading.point)
+    else:
+        trace = run_trace(network, jax.numpy.asarray(problem.x), key=jax.random.key(0))
     return {
         name: np.asarray(site["value"])
         for name, site in trace.items()
@@ -150,18 +173,31 @@ def fingerprint(problem: Problem) -> dict[str, np.ndarray]:
     }
 
 
-def split(arguments: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
-    """Return training rows, held-out rows, and how they were chosen."""
+def split(arguments: Any, x: np.ndarray, *, readout: bool) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return training rows, held-out rows, and how they were chosen.
+
+    By default a linear readout on a grid keeps every second row for scores; any other model learns from
+    all rows, and leave-one-out scores it. A block is then the end of the table, as a series asks for.
+    """
     import jax
 
     n = len(x)
-    if arguments.held_out == "none":
+    how = _held_out(arguments, readout=readout)
+    if how == "none":
         return np.arange(n), np.arange(0), "nothing held out"
-    # in input order, so that "alternate" and "block" mean neighbours in x, not in the file
-    order = np.lexsort(x.T[::-1])
-    key = jax.random.fold_in(jax.random.key(arguments.held_out_seed), 0)
-    found = split_rows(n, arguments.held_out, key=key, fraction=arguments.held_out_fraction)
+    # of a readout in input order, so that "alternate" and "block" mean neighbours in x, not in the file
+    order = np.lexsort(x.T[::-1]) if readout else np.arange(n)
+    key = None
+    if readout or how != "block":
+        key = jax.random.fold_in(jax.random.key(arguments.held_out_seed), 0)
+    found = split_rows(n, how, key=key, fraction=arguments.held_out_fraction)
     return order[found.train], order[found.test], found.description
+
+
+def _held_out(arguments: Any, *, readout: bool) -> str:
+    """Return how rows are held out: as asked for, else as suits the network."""
+    default = "alternate" if readout else "none"
+    return str(arguments.held_out or default)
 
 
 def _teacher(request: Request, module: ModuleType, key: Any) -> Problem:
@@ -190,8 +226,13 @@ def _teacher(request: Request, module: ModuleType, key: Any) -> Problem:
     network = bound(network, roles.call(signature, {}))
     observation = observation_of(network, both, request.source)
     y = np.asarray(run_trace(network, jnp.asarray(both), key=key)[observation]["value"])
+    if y.shape[:1] != (len(both),):
+        raise UsageError(
+            f"{request.source.name!r} draws {observation!r} of shape {y.shape} for {len(both)} inputs, so it "
+            "cannot be its own teacher; give --data FILE"
+        )
     n = len(train)
-    with_held_out = arguments.held_out != "none"
+    with_held_out = _held_out(arguments, readout=is_readout(found)) != "none"
     record = Record(
         subject="a draw of its own prior",
         source="teacher: a draw of the prior at the options above",

@@ -93,7 +93,23 @@ class Run:
         return run_html(self.summary, {str(name): value for name, value in self.tree.attrs.items()})
 
     def save(self, folder: str | Path) -> Path:
-        """Write the run folder, whole or not at all, and return its path.
+        """Write the run folder, whole or not at all, and return its path; :meth:`write` says more."""
+        return self.write(folder).folder
+
+    def write(self, folder: str | Path, *, pages: Mapping[str, str] | None = None) -> store.Written:
+        """Write the run folder, whole or not at all; what is not an earlier run's own is kept in it.
+
+        Parameters
+        ----------
+        folder
+            Absent, empty, or an earlier run.
+        pages
+            Further files of the run beside its report, name → text.
+
+        Returns
+        -------
+        brg_prob.store.Written
+            The folder, and what was kept of the one that stood there.
 
         Raises
         ------
@@ -105,7 +121,7 @@ class Run:
             tree=self.tree,
             summary=self.summary,
             model=self.model,
-            pages={store.REPORT: render_report(self)},
+            pages={store.REPORT: render_report(self), **(pages or {})},
         )
 
 

@@ -117,6 +117,18 @@ def test_labels_come_back_from_their_codes(labels, picks, file, one_line):
         )
 
 
+def test_booleans_of_parquet_with_gaps_are_whole_once_these_are_left_out(tmp_path):
+    import pandas as pd
+
+    pd.DataFrame({"c": [True, None, False], "y": [1.5, 2.5, 3.5]}).to_parquet(tmp_path / "a.parquet")
+    table = read_table(tmp_path / "a.parquet", drop_missing=True)
+    assert (table.kinds["c"], table.levels["c"]) == ("boolean", ("false", "true"))
+    assert table.columns["c"].tolist() == [1, 0]
+    assert table.columns["c"].dtype == np.int64
+    gaps = read_table(tmp_path / "a.parquet", may_miss=["c"]).columns["c"]
+    np.testing.assert_array_equal(gaps, [1, np.nan, 0])
+
+
 @pytest.mark.parametrize("how", ["npz", "parquet", "nc"])
 def test_text_in_arrays_is_read_as_text_in_files(how, tmp_path):
     import pandas as pd

@@ -80,6 +80,12 @@ def test_other_columns_of_the_file_decide_what_a_column_leaves_open(file):
     np.testing.assert_array_equal(table.columns["b"], [1120, 2000])
 
 
+def test_points_in_a_file_of_decimal_commas_part_thousands_only_if_all_do(file, one_line):
+    assert "1120 or 1.12" in one_line(read_table, file("a;b\n0,5;1.120\n1,5;1120\n"))
+    both = read_table(file("a;b;c\n0,5;0.5;1.120\n1,5;1.5;2.340\n"))
+    assert both.columns["c"].tolist() == [1.12, 2.34]
+
+
 def test_a_file_of_both_marks_decides_nothing(file, one_line):
     assert "1120 or 1.12" in one_line(read_table, file('a,b,c\n"0,5",0.5,"1,120"\n"1,5",1.5,"2,000"\n'))
 
