@@ -56,9 +56,21 @@ def _add_data(group: Any) -> None:
         metavar="FILE",
         help="CSV, NPZ, NetCDF or Parquet table; 'teacher': a draw of the prior (default: teacher)",
     )
-    group.add_argument("--target", metavar="COL", help="column to learn (default: y, else the last)")
-    group.add_argument("--inputs", metavar="COL,…", help="input columns (default: all others)")
-    group.add_argument("--drop-missing", action="store_true", help="leave out rows with missing values")
+    group.add_argument(
+        "--target",
+        metavar="COL",
+        help="column to learn (default: the one named like the observed argument, else y, else the last)",
+    )
+    group.add_argument(
+        "--inputs",
+        metavar="COL,…",
+        help="columns stacked into x (default: all that no argument is named after)",
+    )
+    group.add_argument(
+        "--drop-missing",
+        action="store_true",
+        help="leave out rows with missing inputs; a missing target too, if the model is a linear readout",
+    )
     group.add_argument(
         "--held-out",
         metavar="HOW",

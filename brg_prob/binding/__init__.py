@@ -6,9 +6,9 @@ before jax is loaded, of what the source of a model says; :func:`brg_prob.bind` 
 """
 
 from brg_prob.binding.arrange import Arrangement, arrange
-from brg_prob.binding.columns import Columns, columns_of
 from brg_prob.binding.roles import Call, Roles, roles_of, roles_without_table
 from brg_prob.binding.signature import Argument, Signature
+from brg_prob.binding.source import Columns, columns_of
 
 __all__ = [
     "Argument",

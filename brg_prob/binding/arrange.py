@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from brg_prob.binding.columns import Columns
 from brg_prob.binding.roles import Call, Roles
 from brg_prob.binding.signature import Signature
+from brg_prob.binding.source import Columns
 from brg_prob.options import UsageError
 
+_FEW = 8
 ROW = "row"
 """Name of the input of a model that takes none: the number of the row, for display."""
 _EXACT = {True: 2**24, False: 2**53}
@@ -90,7 +91,7 @@ def arrange(
     ------
     UsageError
         One line: categories that would be stacked, missing values, fewer than two rows, whole numbers that a
-        float cannot hold; for a readout also a constant target.
+        float cannot hold; for a readout also a target of categories or without variation.
     """
     own = list(dict.fromkeys(roles.named.values()))
     inputs = (*roles.stacked, *roles.named.values())
@@ -104,7 +105,7 @@ def arrange(
     if y is not None:
         y[~np.isfinite(y)] = np.nan
     if readout and y is not None:
-        _refuse_constant(columns.source, roles.targets, y)
+        _refuse_no_field(columns, roles.targets, y)
     used = (*inputs, *roles.targets)
     return Arrangement(
         x=x,
@@ -132,7 +133,8 @@ def _refuse_stacked_categories(columns: Columns, signature: Signature, roles: Ro
             levels = columns.levels.get(name, ())
             shown = ", ".join(levels[:3]) + ("…" if len(levels) > 3 else "")
             others = [other for other in roles.stacked if columns.kinds.get(other) != "category"]
-            remedy = f", or leave it out with --inputs {','.join(others)}" if others else ""
+            without = f"--inputs {','.join(others)}" if len(others) <= _FEW else "--inputs and the others"
+            remedy = f", or leave it out with {without}" if others else ""
             raise UsageError(
                 f"column {name!r} of {columns.source} holds categories ({shown}), whose codes are no numbers "
                 f"to stack into {roles.stack!r}; give {signature.name!r} an argument {name}{remedy}"
@@ -186,10 +188,15 @@ def _refuse_inexact(name: str, values: NDArray[Any], dtype: str, single: bool) -
         )
 
 
-def _refuse_constant(source: str, targets: Sequence[str], y: NDArray[np.float64]) -> None:
-    """Refuse a target without any variation."""
+def _refuse_no_field(columns: Columns, targets: Sequence[str], y: NDArray[np.float64]) -> None:
+    """Refuse a target of a readout that is no field: categories, or one value throughout."""
     for name, values in zip(targets, y.T, strict=True):
+        if columns.kinds.get(name) == "category":
+            raise UsageError(
+                f"target {name!r} of {columns.source} holds categories, whose codes are no values of a "
+                "field; give a model with a categorical observation"
+            )
         if values.min() == values.max():
             raise UsageError(
-                f"target {name!r} of {source} is constant ({values[0]:g}): there is nothing to learn"
+                f"target {name!r} of {columns.source} is constant ({values[0]:g}): there is nothing to learn"
             )

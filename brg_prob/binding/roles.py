@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from brg_prob.binding.columns import Columns
 from brg_prob.binding.signature import OBSERVED, Signature
+from brg_prob.binding.source import Columns
 from brg_prob.options import UsageError, nearest
 
 _NUMBERS = ("number", "boolean", "time")
@@ -196,7 +196,7 @@ def _check_names(columns: Columns, inputs: Sequence[str], targets: Sequence[str]
     """Refuse a name that is no column, one given twice, and one that is both input and target."""
     for name in (*inputs, *targets):
         if name not in columns.values:
-            known = ", ".join(map(repr, columns.values))
+            known = columns.listed
             role = "input" if name in inputs else "target"
             raise UsageError(
                 f"{columns.source} has no column {name!r} for the {role}"
@@ -246,7 +246,7 @@ def _default_target(
     for name in (argument, OBSERVED, *(unclaimed or rest)[-1:]):
         if name in rest:
             return (name,)
-    known = ", ".join(map(repr, columns.values))
+    known = columns.listed
     raise UsageError(
         f"{columns.source} leaves no target column (columns: {known}); give one beside the inputs"
     )
@@ -320,12 +320,12 @@ def _require(columns: Columns, signature: Signature, given: set[str], wanted: Se
         if argument.name == signature.stack:
             raise UsageError(
                 f"no column of {columns.source} is left for the inputs {argument.name} of {signature.name!r};"
-                f" name them in --inputs, or the target in --target (columns: {', '.join(columns.values)})"
+                f" name them in --inputs, or the target in --target (columns: {columns.listed})"
             )
         by_hand = f", or --model.{argument.name} VALUE ({argument.name}=VALUE)" if signature.plain else ""
         raise UsageError(
             f"{signature.name!r} needs {argument.name!r}, which is no column of {columns.source} (columns: "
-            f"{', '.join(columns.values)}); give such a column{by_hand}"
+            f"{columns.listed}); give such a column{by_hand}"
         )
 
 

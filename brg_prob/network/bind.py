@@ -11,6 +11,7 @@ import jax
 
 from brg_prob.binding import Arrangement, Signature, arrange, columns_of, roles_of
 from brg_prob.network.bound import bound
+from brg_prob.options import UsageError
 
 _READOUT = ("features", "readout_prior", "sample_hidden")
 
@@ -31,7 +32,17 @@ class Binding(Arrangement):
 
     @property
     def network(self) -> Any:
-        """The model as ``network(x, y=None)``."""
+        """The model as ``network(x, y=None)``.
+
+        Raises
+        ------
+        UsageError
+            The model is a class.
+        """
+        if isinstance(self.model, type):
+            raise UsageError(
+                f"{self.model.__name__} is a class; bind an instance of it, or give one to Binding.of"
+            )
         return self.of(self.model)
 
     def of(self, model: Any) -> Any:

@@ -179,6 +179,7 @@ def test_a_run_keeps_its_options_and_is_run_again(folder, capsys, monkeypatch):
     assert main(["run", *words, "--out", "new"]) == 0
     model = json.loads(Path("new/model.json").read_text())
     summary = json.loads(Path("new/summary.json").read_text())
+    assert "the argument species_idx gets the codes of the column species" in summary["notes"]
     assert model["options"] == summary["model"]["options"] == {"kinds": 3}
     Path("birds.csv").unlink()
     Path("net.py").unlink()

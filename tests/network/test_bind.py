@@ -156,8 +156,8 @@ REFUSED = [
     ("x, y=None", "t y", {"inputs": ["t", "t"]}, "column 't' of the table is given twice; name it once"),
     ("x, y=None", "t y", {"inputs": "t", "target": "t"}, "'t' of the table is both input and target; choose"),
     ("x, y=None", "y", {}, "no column of the table is left for the inputs x of 'model'; name them in"),
-    ("x, w, y=None", "t y", {}, "'model' needs 'w', which is no column of the table (columns: t, y); give "
-     "such a column, or --model.w VALUE"),
+    ("x, w, y=None", "t y", {}, "'model' needs 'w', which is no column of the table (columns: 't', 'y'); "
+     "give such a column, or --model.w VALUE"),
     ("J, w, y=None", "t w y", {}, "'model' needs 'J', which is no column"),
     ("t, y=None, *, kinds", "t w y", {}, "'model' needs 'kinds', which is no column"),
     ("t, kinds, y=None", "t species y", {}, "'model' needs 'kinds', which is no column"),
@@ -231,6 +231,14 @@ class Trend:
         return self.features(x, {}, station), y
 
 
+def test_a_class_is_bound_for_its_instances():
+    found = brg_prob.bind({"station": [0, 1], "t": [1.0, 2.0], "y": [1.0, 2.0]}, Trend)
+    assert found.arguments == {"station": "station"}
+    assert isinstance(found.of(Trend()), LinearReadout)
+    with pytest.raises(UsageError, match="Trend is a class; bind an instance"):
+        _ = found.network
+
+
 def test_a_readout_stays_one_under_jit_and_at_other_rows():
     table = {"station": [0, 1, 0, 1], "t": [1.0, 2.0, 3.0, 4.0], "y": [1.0, 2.0, np.nan, 4.0]}
     found = brg_prob.bind(table, Trend(), drop_missing=True)
@@ -244,6 +252,10 @@ def test_a_readout_stays_one_under_jit_and_at_other_rows():
     constant = table | {"y": [3.0] * 4}
     with pytest.raises(UsageError, match=r"target 'y' of the table is constant \(3\): there is nothing"):
         brg_prob.bind(constant, Trend())
+    words = table | {"y": ["a", "b", "a", "b"]}
+    with pytest.raises(UsageError, match=r"target 'y' of the table holds categories, .* values of a field"):
+        brg_prob.bind(words, Trend())
+    assert brg_prob.bind(words, recorder("x, station, y=None")).y.tolist() == [0, 1, 0, 1]
     # the control: a model of one's own may have counts that are all the same
     assert len(brg_prob.bind(constant, recorder("x, station, y=None")).y) == 4
 

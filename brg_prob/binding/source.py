@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from brg_prob.options import UsageError
 
+_MANY = 12
+
 
 @dataclass(frozen=True, eq=False)
 class Columns:
@@ -43,6 +45,12 @@ class Columns:
     def __len__(self) -> int:
         """Return the number of rows n."""
         return len(next(iter(self.values.values()), ()))
+
+    @property
+    def listed(self) -> str:
+        """Return the names for a message, the first of many."""
+        names = [repr(name) for name in self.values]
+        return ", ".join(names[:_MANY]) + (f", … ({len(names)} in all)" if len(names) > _MANY else "")
 
     def with_all_names(self) -> Columns:
         """Return also the columns passed over, as gaps: names are bound to them, too."""
