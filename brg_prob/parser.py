@@ -11,6 +11,24 @@ from typing import Any, NoReturn
 from brg_prob.arguments import ENGINES, SCHEMES
 from brg_prob.options import Option, UsageError, nearest
 
+WORDS = """\
+words:
+  posterior at T   prior × likelihood^(T/n): what T of the n observations say
+                   (T = n: all of them; T = 0: the prior)
+  flow, scale      draws carried from T = n back towards the prior, at some T
+  λ, Fisher        signal to noise per observation along a direction of the
+                   parameters, in units of the prior; it is seen at T if Tλ ≥ 1
+  d_eff            effective number of parameters at T, the sum of Tλ/(1 + Tλ)
+  diffusion        the flow that forgets first what the data say least about
+  shell            the flow that redraws all directions with λ below a cutoff Λ
+  tempering        the posterior sampled anew at every T
+  Λ′               momentum below which a free field is still what it was
+  KL               nats between the flowed posterior and the prior
+  score            mean log predictive density of a row (elpd: their sum)
+  critical scale   the coarsest one that predicts no worse, within one error
+  detects          the deviation that a check would find with probability 0.8
+"""
+
 EPILOG = """\
 examples:
   brg-prob run models/cosnet.py
@@ -29,7 +47,7 @@ def run_parser(*, fields: dict[str, tuple[Option, ...] | None] | None = None) ->
         usage="brg-prob run MODEL.py[:Name] [options]",
         description="Train a network, flow it back with the Bayesian renormalization group, and hold\n"
         "the flow against the exact renormalization group.",
-        epilog=EPILOG,
+        epilog=f"{WORDS}\n{EPILOG}",
     )
     parser.add_argument(
         "model",

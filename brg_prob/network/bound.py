@@ -6,6 +6,8 @@ import inspect
 from dataclasses import dataclass
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from jax import Array
 
 from brg_prob.binding import Call
@@ -66,7 +68,17 @@ class Bound:
         return dict(self.call.options)
 
     def _split(self, x: Any) -> tuple[Any, dict[str, Any]]:
-        """Return the stacked inputs and the arguments that get a column, in its dtype."""
+        """Return the stacked inputs and the arguments that get a column, in its dtype.
+
+        Numbers stay numbers inside a compiled function, so that a model may count its groups by them.
+        """
+        if not isinstance(x, jax.core.Tracer):
+            with jax.ensure_compile_time_eval():
+                return self._parts(jnp.asarray(x))
+        return self._parts(x)
+
+    def _parts(self, x: Array) -> tuple[Array, dict[str, Any]]:
+        """Return the parts of x, traced or not."""
         own = x.shape[1] - len(self.call.bound)
         named = {
             argument: x[:, own + at].astype(_DTYPES[dtype])

@@ -10,9 +10,10 @@ import numpyro.distributions as dist
 import pandas as pd
 import pytest
 from numpyro import handlers
+from scipy import stats
 
 import brg_prob
-from brg_prob.network import LinearReadout, isotropic_prior
+from brg_prob.network import Conditioned, LinearReadout, isotropic_prior
 from brg_prob.options import UsageError
 
 TABLE = {
@@ -301,3 +302,15 @@ def test_a_bound_model_is_run():
     error = np.sqrt(np.diag(np.linalg.inv(precision)) / 4000)
     assert np.abs((drawn - mean) / error).max() < 5
     assert np.abs((drawn[[1, 0, 2]] - mean) / error).max() > 50  # the control: codes the other way round
+
+
+def test_a_model_may_count_its_groups_inside_a_compiled_function():
+    def model(species, y=None):
+        groups = int(species.max()) + 1
+        a = numpyro.sample("a", dist.Normal(0, 1).expand([groups]).to_event(1))
+        numpyro.sample("y", dist.Normal(a[species], 1.0), obs=y)
+
+    taken = bind({"species": [0, 2, 1, 2], "y": [0.1, 0.4, 0.3, 0.2]}, model)
+    data = Conditioned.of(taken.network, taken.x, taken.y)
+    found = jax.jit(data.log_likelihood)({"a": jnp.arange(3.0)})["y"]
+    np.testing.assert_allclose(found, stats.norm.logpdf([0.1, 0.4, 0.3, 0.2], [0, 2, 1, 2]), rtol=1e-12)
