@@ -310,7 +310,7 @@ def test_a_model_may_count_its_groups_inside_a_compiled_function():
         a = numpyro.sample("a", dist.Normal(0, 1).expand([groups]).to_event(1))
         numpyro.sample("y", dist.Normal(a[species], 1.0), obs=y)
 
-    taken = bind({"species": [0, 2, 1, 2], "y": [0.1, 0.4, 0.3, 0.2]}, model)
+    taken = brg_prob.bind({"species": [0, 2, 1, 2], "y": [0.1, 0.4, 0.3, 0.2]}, model)
     data = Conditioned.of(taken.network, taken.x, taken.y)
     found = jax.jit(data.log_likelihood)({"a": jnp.arange(3.0)})["y"]
     np.testing.assert_allclose(found, stats.norm.logpdf([0.1, 0.4, 0.3, 0.2], [0, 2, 1, 2]), rtol=1e-12)
