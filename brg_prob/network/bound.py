@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from brg_prob.binding import Call
@@ -70,20 +70,16 @@ class Bound:
     def _split(self, x: Any) -> tuple[Any, dict[str, Any]]:
         """Return the stacked inputs and the arguments that get a column, in its dtype.
 
-        Numbers stay numbers inside a compiled function, so that a model may count its groups by them.
+        Whole numbers are numpy's where x is no tracer: a model may count its groups by them (``code.max()``)
+        also inside a compiled function.
         """
-        if not isinstance(x, jax.core.Tracer):
-            with jax.ensure_compile_time_eval():
-                return self._parts(jnp.asarray(x))
-        return self._parts(x)
-
-    def _parts(self, x: Array) -> tuple[Array, dict[str, Any]]:
-        """Return the parts of x, traced or not."""
         own = x.shape[1] - len(self.call.bound)
-        named = {
-            argument: x[:, own + at].astype(_DTYPES[dtype])
-            for at, (argument, _, dtype) in enumerate(self.call.bound)
-        }
+        host = None if isinstance(x, jax.core.Tracer) else np.asarray(x)
+        named: dict[str, Any] = {}
+        for at, (argument, _, dtype) in enumerate(self.call.bound):
+            whole = _DTYPES[dtype] is int
+            column = host[:, own + at] if whole and host is not None else x[:, own + at]
+            named[argument] = column.round().astype(int) if whole else column.astype(_DTYPES[dtype])
         return x[:, :own], named
 
     def __call__(self, x: Any, y: Any = None) -> Any:

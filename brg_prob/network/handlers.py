@@ -27,7 +27,7 @@ class WholePlates(Messenger):
         """Give a plate all its indices before it draws some."""
         if msg["type"] == "plate" and msg["args"][1] is not None:
             size = msg["args"][0]
-            msg["args"], msg["value"] = (size, size), jnp.arange(size)
+            msg["args"], msg["value"] = (size, size), np.arange(size)  # also of numpy arrays an index
 
 
 class HeldParams(Messenger):
