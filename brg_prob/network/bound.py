@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -79,7 +80,7 @@ class Bound:
         for at, (argument, _, dtype) in enumerate(self.call.bound):
             whole = _DTYPES[dtype] is int
             column = host[:, own + at] if whole and host is not None else x[:, own + at]
-            named[argument] = column.round().astype(int) if whole else column.astype(_DTYPES[dtype])
+            named[argument] = column.round().astype(jnp.result_type(int)) if whole else column.astype(float)
         return x[:, :own], named
 
     def __call__(self, x: Any, y: Any = None) -> Any:
