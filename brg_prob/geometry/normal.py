@@ -35,6 +35,21 @@ def log_normal_cdf(z: Array) -> Array:
     return jnp.where(z > 0, upper, log_ndtr(jnp.where(z > 0, 0, z)))
 
 
+def log_normal_mass(low: Array | None, high: Array | None) -> Array:
+    """Return log(Φ(high) − Φ(low)), low < high, to full relative accuracy; None: an infinite end."""
+    if high is None:
+        return jnp.zeros(()) if low is None else log_normal_cdf(-low)
+    if low is None:
+        return log_normal_cdf(high)
+    above = low > 0
+    low, high = jnp.where(above, -high, low), jnp.where(above, -low, high)  # now low ≤ 0
+    across = high > 0
+    far, near = log_normal_cdf(low), log_normal_cdf(jnp.where(across, 0, high))
+    inner = near + jnp.log(-jnp.expm1(jnp.where(across, -1, far - near)))
+    both = jnp.where(across, ndtr(low) + ndtr(jnp.where(across, -high, 0)), 0)
+    return jnp.where(across, jnp.log1p(-both), inner)
+
+
 @ndtri_exp.defjvp
 def _ndtri_exp_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     """dz/d log p = Φ(z)/φ(z)."""
