@@ -93,11 +93,9 @@ class GaussianCoordinates:
                 raise NoTransport(f"site {name!r}: prior draws are not finite, so they have no moments")
             free[name] = tuple(values[name].shape[1:])
             units[name] = _units(flat, weights)
-        notes = [f"site {name!r} by {unit.how}" for name, unit in units.items() if unit.how]
+        notes = [f"site {name!r} {unit.how}" for name, unit in units.items() if unit.how]
         if effective < _FEWEST:
-            notes.insert(
-                0, "too few to weight prior draws by the factor, so that its effect on units is left out"
-            )
+            notes.insert(0, "too few to weight draws by the factor, whose effect on units is left out")
         return cls(
             conditioned,
             {n: free[n] if u.root.shape[-1] == u.centre.size else u.root.shape[1:] for n, u in units.items()},
@@ -150,9 +148,9 @@ class GaussianCoordinates:
     def _whitened(self, name: str, value: Array) -> Array:
         offset, root = jnp.ravel(value) - self.means[name], self.roots[name]
         if root.ndim == 1:
-            return (offset / root).reshape(self.shapes[name])
+            return (offset / jnp.where(root > 0, root, 1)).reshape(self.shapes[name])  # a constant: z = 0
         if root.shape[0] != root.shape[1]:
-            return jnp.linalg.lstsq(root, offset)[0]
+            return jnp.linalg.pinv(root) @ offset if root.size else jnp.zeros((0,), offset.dtype)
         solved = jax.scipy.linalg.solve_triangular(root, offset, lower=True)
         return solved.reshape(self.shapes[name])
 
@@ -173,7 +171,7 @@ def _unconstrained(name: str, site: Mapping[str, Any]) -> Array:
 
 
 def _weights(logs: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return weights of draws from their logarithms, equal ones where too few would count, and how many do."""
+    """Return weights of draws from their logarithms, equal ones where too few count, and how many do."""
     weights = np.exp(logs - np.max(logs))
     weights /= weights.sum()
     effective = float(1 / np.sum(weights**2))
@@ -202,25 +200,34 @@ class _Units(NamedTuple):
 def _units(draws: np.ndarray, weights: np.ndarray) -> _Units:
     """Return the units of weighted draws (S, size).
 
-    Moments; quantiles where the tail's index is below 2, so that there is no variance; widths alone where
-    there are too few effective draws for a covariance.
+    Moments; quantiles where the tail's index is below 2, as without a variance; widths alone where there
+    are too few effective draws for a covariance.
     """
     if _tail_index(draws, weights) <= 2:
         low, middle, high = (_quantiles(draws, weights, level) for level in ndtr([-1.0, 0.0, 1.0]))
-        return _Units(middle, (high - low) / 2, "quantiles, for prior draws have no variance")
+        return _Units(
+            middle,
+            (high - low) / 2,
+            "by quantiles, for the tails of its prior draws are too heavy for a variance",
+        )
     mean = weights @ draws
     centred = draws - mean
-    if draws.shape[1] > _LARGEST_BLOCK or 2 * draws.shape[1] > 1 / np.sum(weights**2):
-        return _Units(mean, np.sqrt(weights @ centred**2))
-    covariance = (weights[:, None] * centred).T @ centred
-    values, vectors = np.linalg.eigh(covariance)
-    kept = values > draws.shape[1] * np.finfo(float).eps * max(
-        values.max(initial=0), np.max(mean**2, initial=0)
-    )
+    widths = np.sqrt(weights @ centred**2)
+    if draws.shape[1] > _LARGEST_BLOCK:
+        return _Units(mean, widths)
+    if 2 * draws.shape[1] > 1 / np.sum(weights**2):
+        return _Units(mean, widths, "by variances alone, for so few draws give no covariance")
+    moving = widths > 1e-12 * np.abs(mean)
+    scaled = np.where(moving, centred / np.where(moving, widths, 1), 0)
+    correlation = (weights[:, None] * scaled).T @ scaled
+    values, vectors = np.linalg.eigh(correlation)
+    kept = values > 100 * draws.shape[1] * np.finfo(float).eps
     if kept.all():
-        return _Units(mean, np.linalg.cholesky(covariance))
-    how = f"{int(kept.sum())} directions in which its {kept.size} unconstrained numbers vary"
-    return _Units(mean, vectors[:, kept] * np.sqrt(values[kept]), how)
+        return _Units(mean, widths[:, None] * np.linalg.cholesky(correlation))
+    how = (
+        f"in the {int(kept.sum())} of {kept.size} directions in which it varies" if kept.any() else "constant"
+    )
+    return _Units(mean, widths[:, None] * vectors[:, kept] * np.sqrt(values[kept]), how)
 
 
 def _tail_index(draws: np.ndarray, weights: np.ndarray) -> float:
