@@ -53,12 +53,15 @@ class Law:
         weights, each with an axis of nodes last.
     log_node_density
         (statistics, parameters) → log of the density of t there.
+    centred
+        (t, z, parameters) → z with its leading digits where these are lost about a centre of symmetry.
     """
 
     log_density: Callable[[Array, Parameters], Array]
     lower: Callable[[Array, Parameters], Array]
     nodes: Callable[[Array, Parameters], Nodes]
     log_node_density: Callable[[tuple[Array, ...], Parameters], Array]
+    centred: Callable[[Array, Array, Parameters], Array] | None = None
 
 
 def law_score(law: Law, t: Any, *parameters: Any) -> Array:
@@ -98,7 +101,8 @@ def _in_batches(function: Callable[[Law, Array, Parameters], Array], law: Law, *
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _score(law: Law, t: Array, parameters: Parameters) -> Array:
-    return normal_score(*_tails(law, t, parameters))
+    z = normal_score(*_tails(law, t, parameters))
+    return z if law.centred is None else law.centred(t, z, parameters)
 
 
 @partial(_score.defjvp, symbolic_zeros=True)
@@ -327,7 +331,8 @@ def _student_nodes(t: Array, parameters: Parameters) -> Nodes:
     """Nodes s with df + s² = (df + t²) e^y: a power law is an exponential in y."""
     (df,) = parameters
     y, log_weights = _half_line((2 + jnp.sqrt(2 * df / (df + 1))) / df)
-    df, square = df[..., None], jnp.square(t)[..., None]
+    largest = 0.1 * jnp.sqrt(jnp.finfo(t.dtype).max)  # beyond it a square overflows
+    df, square = df[..., None], jnp.square(jnp.clip(t, -largest, largest))[..., None]
     log_square = y + jnp.log(square - df * jnp.expm1(-y))
     return (log_square,), log_weights + jnp.log(df + square) + y - 0.5 * log_square - math.log(2)
 
@@ -337,13 +342,28 @@ def _student_log_node_density(statistics: tuple[Array, ...], parameters: Paramet
     return -0.5 * (df + 1) * softplus(log_square - jnp.log(df)) - _student_constant(df)
 
 
+def _student_centred(t: Array, z: Array, parameters: Parameters) -> Array:
+    """Return z by its series in t near 0: Φ(z) − ½ and F(t) − ½ are both odd."""
+    (df,) = parameters
+    slope = jnp.exp(0.5 * math.log(2 * math.pi) - _student_constant(df))
+    near = jnp.square(t) < 1e-10
+    small = jnp.where(near, t, 0)
+    return jnp.where(near, slope * small * (1 + jnp.square(small) * (slope**2 - (df + 1) / df) / 6), z)
+
+
 BETA = Law(_beta_log_density, _beta_lower, _beta_nodes, _beta_log_node_density)
 """Logit of a Beta variable: parameters a, b."""
 
 GAMMA = Law(_gamma_log_density, _gamma_lower, _gamma_nodes, _gamma_log_node_density)
 """Logarithm of a Gamma variable of unit rate: parameter a."""
 
-STUDENT = Law(_student_log_density, _student_lower, _student_nodes, _student_log_node_density)
+STUDENT = Law(
+    _student_log_density,
+    _student_lower,
+    _student_nodes,
+    _student_log_node_density,
+    centred=_student_centred,
+)
 """Student variable of unit scale: degrees of freedom."""
 
 __all__ = ["BETA", "GAMMA", "STUDENT", "Law", "law_quantile", "law_score"]

@@ -7,7 +7,7 @@ import math
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.scipy.special import log_ndtr, ndtr, ndtri
+from jax.scipy.special import erf, log_ndtr, ndtr, ndtri
 from jax.scipy.stats import norm
 
 
@@ -46,8 +46,9 @@ def log_normal_mass(low: Array | None, high: Array | None) -> Array:
     across = high > 0
     far, near = log_normal_cdf(low), log_normal_cdf(jnp.where(across, 0, high))
     inner = near + jnp.log(-jnp.expm1(jnp.where(across, -1, far - near)))
-    both = jnp.where(across, ndtr(low) + ndtr(jnp.where(across, -high, 0)), 0)
-    return jnp.where(across, jnp.log1p(-both), inner)
+    root = 2**0.5
+    both = 0.5 * (erf(jnp.where(across, high, root) / root) - erf(jnp.where(across, low, -root) / root))
+    return jnp.where(across, jnp.log(both), inner)
 
 
 @ndtri_exp.defjvp

@@ -53,6 +53,8 @@ def univariate_maps(distribution: Distribution) -> Maps:
         raise NoTransport("Delta is degenerate: no map to a standard normal; use numpyro.deterministic")
     if distribution.event_dim or type(distribution).cdf is Distribution.cdf:
         raise NoTransport(f"{name} has no known map to a standard normal")
+    if distribution.support is None:
+        raise NoTransport(f"{name} does not say where its support is: no map to a standard normal")
     return _by_inversion(_tails_by_cdf)
 
 
@@ -205,25 +207,27 @@ def _lower(z: Array) -> Array:
     return jnp.where(z < 0, z, -z)
 
 
-def _ends(d: Any) -> tuple[Array | None, Array | None]:
-    """Return the scores of a truncated distribution's ends under its base; None where there is none."""
-    score = univariate_maps(d.base_dist).score
-    low, high = getattr(d, "low", None), getattr(d, "high", None)
-    return (
-        None if low is None else score(d.base_dist, jnp.asarray(low)),
-        None if high is None else score(d.base_dist, jnp.asarray(high)),
-    )
+def _scores(d: Any, *values: Any) -> list[Array | None]:
+    """Return the scores of several values under one distribution by one program; None stays None."""
+    given = [jnp.asarray(value) for value in values if value is not None]
+    found = iter(univariate_maps(d).score(d, jnp.stack(jnp.broadcast_arrays(*given))) if given else ())
+    return [None if value is None else next(found) for value in values]
+
+
+def _ends(d: Any) -> tuple[Any, Any]:
+    """Return the ends of a truncated distribution; None where there is none."""
+    return getattr(d, "low", None), getattr(d, "high", None)
 
 
 def _truncated_score(d: Any, value: Array) -> Array:
     """Return the score within the normal mass between the ends."""
-    low, high = _ends(d)
-    u, whole = univariate_maps(d.base_dist).score(d.base_dist, value), log_normal_mass(low, high)
+    u, low, high = _scores(d.base_dist, value, *_ends(d))
+    whole = log_normal_mass(low, high)
     return normal_score(log_normal_mass(low, u) - whole, log_normal_mass(u, high) - whole)
 
 
 def _truncated_quantile(d: Any, z: Array) -> Array:
-    low, high = _ends(d)
+    low, high = _scores(d.base_dist, *_ends(d))
     whole = log_normal_mass(low, high)
     log_cdf, log_sf = log_normal_cdf(z) + whole, log_normal_cdf(-z) + whole
     if low is not None:
@@ -234,8 +238,8 @@ def _truncated_quantile(d: Any, z: Array) -> Array:
 
 
 def _folded_tails(d: Any, value: Array) -> tuple[Array, Array]:
-    score = univariate_maps(d.base_dist).score
-    above, below = score(d.base_dist, value), score(d.base_dist, -value)
+    base = d.base_dist
+    above, below = univariate_maps(base).score(base, jnp.stack([value, -value]))
     return log_normal_mass(below, above), jnp.logaddexp(log_normal_cdf(below), log_normal_cdf(-above))
 
 
