@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
+    "Binding": "network",
     "Checks": "correspondence",
     "Diffusion": "flow",
     "Ensemble": "posterior",
@@ -28,6 +29,7 @@ _HOMES = {
     "SVI": "posterior",
     "SgdExact": "posterior",
     "Shell": "flow",
+    "bind": "network",
     "check_correspondence": "correspondence",
     "compare": "comparison",
     "coarse_grain": "flow",
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     )
     from brg_prob.geometry import FisherMetric, fisher_metric
     from brg_prob.kernels import nngp_kernel, ntk_kernel
+    from brg_prob.network import Binding, bind
     from brg_prob.pipeline import Run, load_run, run
     from brg_prob.posterior import NUTS, SVI, Ensemble, Exact, Given, GradientFlow, Laplace, SgdExact, fit
     from brg_prob.posterior.tuning import tune
@@ -71,6 +74,7 @@ if TYPE_CHECKING:
 __all__ = [
     "NUTS",
     "SVI",
+    "Binding",
     "Checks",
     "Diffusion",
     "Ensemble",
@@ -83,6 +87,7 @@ __all__ = [
     "Run",
     "SgdExact",
     "Shell",
+    "bind",
     "check_correspondence",
     "coarse_grain",
     "compare",

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from brg_prob.binding.signature import OBSERVED, Argument, Signature
 from brg_prob.options import Option, UsageError, nearest
 
 HERE = Path(__file__).parent
+_STATEMENTS = ("sample", "factor")
+"""Statements of NumPyro that make a function generative."""
 
 ENGINES = {
     "ensemble": ("posterior/ensemble.py", "Ensemble"),
@@ -46,12 +49,16 @@ class ModelSource:
     name
         The chosen network.
     options
-        Its fields, or None where the text does not tell (imported, built by a call).
+        Its fields, of a function its arguments beside inputs and target; None where the text does not tell
+        (imported, decorated, built by a call).
+    signature
+        Its arguments, or None where the text does not tell.
     """
 
     path: Path
     name: str
     options: tuple[Option, ...] | None
+    signature: Signature | None = None
 
 
 def known_choice(kind: str, name: str, registry: dict[str, tuple[str, str]]) -> str:
@@ -119,7 +126,22 @@ def read_model_source(argument: str) -> ModelSource:
                 f"{str(path)!r} defines {', '.join(candidates)}; choose one as {path}:{candidates[0]}"
             )
         name = "model" if "model" in bound else candidates[0]
-    return ModelSource(path, name, class_options(tree, name))
+    signature = _signature(tree, name)
+    options = signature.options if signature is not None and signature.plain else class_options(tree, name)
+    return ModelSource(path, name, options, signature)
+
+
+def _signature(tree: ast.Module, name: str) -> Signature | None:
+    """Return the arguments of a function, or of a class by its call, if nothing but its text makes them."""
+    made = [node for node in tree.body if name in _bound_names(ast.Module([node], []))]
+    node = made[-1] if made else None
+    described = _described(ast.get_docstring(node) or "") if isinstance(node, ast.FunctionDef) else {}
+    if isinstance(node, ast.FunctionDef) and not node.decorator_list:
+        return Signature.of_source(node, name, described=described)
+    call = _call(node) if isinstance(node, ast.ClassDef) else None
+    if call is not None and not call.decorator_list:
+        return Signature.of_source(call, name, method=True)
+    return None
 
 
 def class_options(tree: ast.Module, name: str) -> tuple[Option, ...] | None:
@@ -195,26 +217,71 @@ def _described(docstring: str) -> dict[str, str]:
 
 
 def _candidates(tree: ast.Module) -> list[str]:
-    """Return the networks a file defines: classes called with (x, y), functions (x, y=None)."""
-    names = []
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef):
-            calls = [f for f in node.body if isinstance(f, ast.FunctionDef) and f.name == "__call__"]
-            if calls and _takes_data(calls[0], skip=1) and not node.name.startswith("_"):
-                names.append(node.name)
-        elif (
-            isinstance(node, ast.FunctionDef) and _takes_data(node, skip=0) and not node.name.startswith("_")
-        ):
-            names.append(node.name)
-    return names
+    """Return the networks a file defines.
+
+    Classes called with (x, y) and functions (x, y=None); where there is none, whatever samples, and has an
+    argument with the default None, else one called y, and is no part of another such.
+    """
+    nodes = [node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+    made = {node.name: _call(node) if isinstance(node, ast.ClassDef) else node for node in nodes}
+    calls = {name: call for name, call in made.items() if call is not None and not name.startswith("_")}
+    usual = [name for name, call in calls.items() if _takes_data(_own_arguments(tree, name, call))]
+    if usual:
+        return usual
+    sampling = _sampling(tree)
+    generative = {name: call for name, call in calls.items() if name in sampling}
+    for is_target in (lambda a: a.default == "None", lambda a: a.name == OBSERVED):
+        found = [
+            name for name, call in generative.items() if any(map(is_target, _own_arguments(tree, name, call)))
+        ]
+        parts = {other for name in found for other in _called(generative[name]) if other != name}
+        if whole := [name for name in found if name not in parts]:
+            return whole
+    return []
 
 
-def _takes_data(node: ast.FunctionDef, skip: int) -> bool:
-    """Return whether a function's arguments begin with x and include y with default None."""
-    arguments = [a.arg for a in (*node.args.posonlyargs, *node.args.args)][skip:]
-    defaults = dict(zip(reversed(arguments), reversed(node.args.defaults), strict=False))
-    y = defaults.get("y")
-    return bool(arguments) and arguments[0] == "x" and isinstance(y, ast.Constant) and y.value is None
+def _call(node: ast.ClassDef) -> ast.FunctionDef | None:
+    """Return the ``__call__`` of a class."""
+    return next((f for f in node.body if isinstance(f, ast.FunctionDef) and f.name == "__call__"), None)
+
+
+def _own_arguments(tree: ast.Module, name: str, call: ast.FunctionDef) -> tuple[Argument, ...]:
+    """Return the arguments of a function, or of a method without the first."""
+    return Signature.of_source(call, name, method=call not in tree.body).arguments
+
+
+def _takes_data(arguments: tuple[Argument, ...]) -> bool:
+    """Return whether arguments begin with x and include y with default None."""
+    places = [a for a in arguments if not a.keyword_only]
+    return (
+        bool(places)
+        and places[0].name == "x"
+        and any(a.name == OBSERVED and a.default == "None" for a in places)
+    )
+
+
+def _sampling(tree: ast.Module) -> set[str]:
+    """Return the functions and classes of a file in which a site is sampled, by themselves or by another."""
+    packages, functions = {"numpyro"}, set[str]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            packages |= {a.asname or a.name for a in node.names if a.name.split(".")[0] == "numpyro"}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "numpyro":
+            for a in node.names:
+                (functions if a.name in _STATEMENTS else packages).add(a.asname or a.name)
+    statements = functions | {f"{package}.{name}" for package in packages for name in _STATEMENTS}
+    calls = {
+        node.name: _called(node) for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)
+    }
+    found: set[str] = set()
+    while more := {name for name, called in calls.items() if called & (statements | found)} - found:
+        found |= more
+    return found
+
+
+def _called(node: ast.AST) -> set[str]:
+    """Return what is called within a node, as written."""
+    return {ast.unparse(n.func) for n in ast.walk(node) if isinstance(n, ast.Call)}
 
 
 def _bound_names(tree: ast.Module) -> set[str]:

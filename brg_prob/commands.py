@@ -57,19 +57,25 @@ def rerun(words: list[str]) -> int:
 
 def report(words: list[str]) -> int:
     """``brg-prob report``."""
+    from brg_prob import store
+
     parser = Parser(
         prog="brg-prob report", description="Render the report of a run again from what the run stored."
     )
     parser.add_argument("folder", metavar="RUN", help="a run folder")
-    folder = Path(parser.parse_args(words).folder)
-    from brg_prob import store
+    parser.add_argument("--out", metavar="FILE", help=f"the page (default: {store.REPORT} in the run folder)")
+    arguments = parser.parse_args(words)
+    folder = Path(arguments.folder)
+    page = Path(arguments.out) if arguments.out else folder / store.REPORT
     from brg_prob.terminal import Stages
 
     store.read_model(folder)  # no lock is left beside what is no run
     with store.only_writer(folder), Stages() as progress, progress("report"):
+        run = store.read_run(folder)
+        store.check_page(page)
         from brg_prob.report import render_report
 
-        page = store.replace_page(folder, store.REPORT, render_report(store.read_run(folder)))
+        page = store.replace_page(page.parent, page.name, render_report(run))
     sys.stdout.write(f"{page}\n")
     return DONE
 
@@ -156,7 +162,7 @@ def labelled(folders: list[Path]) -> dict[str, Path]:
 def _executed(request: Request) -> Executed:
     """Compute and write a run, show its progress and its result."""
     quiet = request.arguments.quiet
-    from brg_prob.terminal import Stages, print_result
+    from brg_prob.terminal import Stages
 
     with Stages(quiet=quiet) as progress:
         from brg_prob.loading import execute
@@ -166,7 +172,11 @@ def _executed(request: Request) -> Executed:
         except KeyboardInterrupt as interrupted:
             raise KeyboardInterrupt(str(interrupted) or "nothing was written") from None
     if not quiet:
-        print_result(done.run, done.folder)
+        from brg_prob.terminal import print_result
+
+        print_result(done.run, done.written.folder)
+        if done.written.note:
+            sys.stdout.write(f"{done.written.note}\n")
         if done.reused:
             sys.stdout.write(f"unchanged, not computed again: {', '.join(done.reused)}\n")
     return done

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ast
 import difflib
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+LITERAL = "object"
+"""Annotation of an option that says nothing of its type: its text is read as a literal of Python."""
 
 
 class UsageError(ValueError):
@@ -42,7 +46,7 @@ class Option:
         if choices:
             return "|".join(choices)
         kind = self._series or self.annotation.replace(" ", "").removesuffix("|None")
-        known = {"int": "N", "float": "X", "bool": "true|false", "str": "TEXT"}
+        known = {"int": "N", "float": "X", "bool": "true|false", "str": "TEXT", LITERAL: "VALUE"}
         known |= {"tuple[int,...]": "N,…", "tuple[float,...]": "X,…", "tuple[str,...]": "NAME,…"}
         return known.get(kind, "NAME")
 
@@ -89,6 +93,7 @@ class Option:
             "int": (int, "a whole number"),
             "float": (float, "a number"),
             "bool": (_boolean, "true or false"),
+            LITERAL: (_literal, "a finite number, a boolean, text or a tuple of these"),
         }
         if kind not in readers:
             return Named.parse(text, flag)
@@ -182,3 +187,30 @@ def _boolean(text: str) -> bool:
     if text.lower() not in words:
         raise ValueError(text)
     return words[text.lower()]
+
+
+def _literal(text: str) -> Any:
+    """Return a number, boolean, None or tuple as Python writes it; any other text is text.
+
+    Examples
+    --------
+    >>> [_literal(text) for text in ("8", "0.5", "true", "None", "8, 4", "relu", "'8'")]
+    [8, 0.5, True, None, (8, 4), 'relu', '8']
+    """
+    words = {"true": True, "false": False, "none": None}
+    if text.strip().lower() in words:
+        return words[text.strip().lower()]
+    try:
+        value = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):  # the last two: nested too deeply
+        value = text
+    if not _is_literal(value) or text.strip().lower().lstrip("+-") in ("nan", "inf", "infinity"):
+        raise ValueError(text)
+    return value
+
+
+def _is_literal(value: Any) -> bool:
+    """Return whether a value is one that an option may have."""
+    if isinstance(value, tuple):
+        return all(map(_is_literal, value))
+    return isinstance(value, bool | int | str | None) or (isinstance(value, float) and math.isfinite(value))

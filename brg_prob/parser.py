@@ -9,7 +9,25 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from brg_prob.arguments import ENGINES, SCHEMES
-from brg_prob.options import Option, UsageError
+from brg_prob.options import Option, UsageError, nearest
+
+WORDS = """\
+words:
+  posterior at T   prior × likelihood^(T/n): what T of the n observations say
+                   (T = n: all of them; T = 0: the prior)
+  flow, scale      draws carried from T = n back towards the prior, at some T
+  λ, Fisher        signal to noise per observation along a direction of the
+                   parameters, in units of the prior; it is seen at T if Tλ ≥ 1
+  d_eff            effective number of parameters at T, the sum of Tλ/(1 + Tλ)
+  diffusion        the flow that forgets first what the data say least about
+  shell            the flow that redraws all directions with λ below a cutoff Λ
+  tempering        the posterior sampled anew at every T
+  Λ′               momentum below which a free field is still what it was
+  KL               nats between the flowed posterior and the prior
+  score            mean log predictive density of a row (elpd: their sum)
+  critical scale   the coarsest one that predicts no worse, within one error
+  detects          the deviation that a check would find with probability 0.8
+"""
 
 EPILOG = """\
 examples:
@@ -29,7 +47,7 @@ def run_parser(*, fields: dict[str, tuple[Option, ...] | None] | None = None) ->
         usage="brg-prob run MODEL.py[:Name] [options]",
         description="Train a network, flow it back with the Bayesian renormalization group, and hold\n"
         "the flow against the exact renormalization group.",
-        epilog=EPILOG,
+        epilog=f"{WORDS}\n{EPILOG}",
     )
     parser.add_argument(
         "model",
@@ -56,14 +74,26 @@ def _add_data(group: Any) -> None:
         metavar="FILE",
         help="CSV, NPZ, NetCDF or Parquet table; 'teacher': a draw of the prior (default: teacher)",
     )
-    group.add_argument("--target", metavar="COL", help="column to learn (default: y, else the last)")
-    group.add_argument("--inputs", metavar="COL,…", help="input columns (default: all others)")
-    group.add_argument("--drop-missing", action="store_true", help="leave out rows with missing values")
+    group.add_argument(
+        "--target",
+        metavar="COL",
+        help="column to learn (default: the one named like the observed argument, else y, else the last)",
+    )
+    group.add_argument(
+        "--inputs",
+        metavar="COL,…",
+        help="columns stacked into x (default: all that no argument is named after)",
+    )
+    group.add_argument(
+        "--drop-missing",
+        action="store_true",
+        help="leave out rows with missing inputs; a missing target too, if the model is a linear readout",
+    )
     group.add_argument(
         "--held-out",
-        default="alternate",
         metavar="HOW",
-        help="rows kept for scores: alternate, random, block or none (default: alternate)",
+        help="rows kept for scores: alternate, random, block (the last rows, of a series) or none (default: "
+        "alternate for a linear readout, else none: leave-one-out scores any other model)",
     )
     group.add_argument(
         "--held-out-fraction",
@@ -79,7 +109,15 @@ def _add_data(group: Any) -> None:
         help="seed of that choice, for runs that hold out the same rows (default: --seed)",
     )
     group.add_argument(
-        "--no-detrend", action="store_true", help="keep the line through the first and last point"
+        "--detrend",
+        type=one_of("none", "line", "auto"),
+        default="auto",
+        metavar="HOW",
+        help="take a fitted line off the target: none, line, or auto: in a periodic box, where the record's "
+        "ends do not meet (default: auto)",
+    )
+    group.add_argument(
+        "--no-detrend", dest="detrend", action="store_const", const="none", help="the same as --detrend none"
     )
     group.add_argument("--no-standardise", action="store_true", help="keep mean and variance of the target")
     group.add_argument(
@@ -186,6 +224,18 @@ def whole(low: int, high: int | None = None) -> Callable[[str], int]:
             reach = f"from {low} on" if high is None else f"from {low} to {high}"
             raise argparse.ArgumentTypeError(f"{text!r} is out of range; give a whole number {reach}")
         return value
+
+    return read
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """Return a reader of one of several words."""
+
+    def read(text: str) -> str:
+        if text not in choices:
+            hint = nearest(text, choices)
+            raise argparse.ArgumentTypeError(f"{text!r} is unknown; use {', '.join(choices)}{hint}")
+        return text
 
     return read
 

@@ -13,10 +13,11 @@ import numpy as np
 import xarray as xr
 from jax import Array
 
-from brg_prob.network import Conditioned, Covariance, LinearReadout, Refusal
+from brg_prob.network import Conditioned, Covariance, LinearReadout, NoField
 from brg_prob.posterior.model_tree import site_values
 from brg_prob.prior import prior_fields, sample_prior
 from brg_prob.results import field_variable
+from brg_prob.series import annual_cycle
 from brg_prob.transform import Standardisation
 
 _PRIOR_DRAWS = 400
@@ -45,6 +46,12 @@ class Record:
         The seed of that choice, or None where nothing was left to chance.
     dropped
         Rows left out because a value was missing.
+    levels
+        Column of categories or booleans → its labels; the position is the code.
+    calendars
+        Column of times → how its numbers count, as JSON.
+    notes
+        A sentence for each thing that was recognised, converted or left out.
     """
 
     subject: str = "data"
@@ -57,12 +64,18 @@ class Record:
     held_out: str = ""
     held_out_seed: int | None = None
     dropped: int = 0
+    levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    calendars: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def said(self) -> tuple[str, ...]:
-        """What was done with the rows before the model saw them, a sentence each."""
-        dropped = f"{self.dropped} rows with missing values are left out" if self.dropped else ""
-        return tuple(sentence for sentence in (self.held_out, dropped) if sentence)
+        """What was done with columns and rows before the model saw them, a sentence each."""
+        rows = (
+            "1 row with a missing value" if self.dropped == 1 else f"{self.dropped} rows with missing values"
+        )
+        dropped = f"{rows} left out" if self.dropped else ""
+        return tuple(sentence for sentence in (*self.notes, self.held_out, dropped) if sentence)
 
 
 def recorded(
@@ -119,6 +132,7 @@ def recorded(
     variables["training"] = ("row", (np.arange(len(inputs)) < len(x[0])).astype(int))
     variables["input"] = ("row", shown[:, 0]) if shown.shape[1] == 1 else (("row", "dim"), shown)
     attrs = _record_attributes(record, factor * float(posterior.attrs.get("noise", np.nan)))
+    attrs |= _history(record, shown, len(x[0]), variables["value"][1])
     return xr.Dataset(variables, attrs=attrs | {"shown": shown_as})
 
 
@@ -164,7 +178,7 @@ def _shown_as(conditioned: Conditioned) -> str:
         return "none"
     try:
         field, mean = jax.jit(lambda one: (conditioned.field(one), conditioned.mean(one)))(point)
-    except Refusal:  # no observation with a mean
+    except NoField:  # no observation with a mean
         return "none"
     if field.shape == mean.shape and np.allclose(field, mean, equal_nan=True):
         return "field"
@@ -201,15 +215,8 @@ def _first_output(values: np.ndarray, ndim: int) -> np.ndarray:
 
 
 def _record_attributes(record: Record, noise: float) -> dict[str, Any]:
-    """Return names, units and history of a record as attributes."""
+    """Return names, units and origin of a record as attributes."""
     name, target = record.inputs[0], record.targets[0]
-    prepared = "none"
-    if record.preparation is not None:
-        line = " the line through first and last training point and" if any(record.preparation.slope) else ""
-        prepared = (
-            f"{line} the mean taken off, divided by {record.preparation.scale[0]:.6g}; undone in what is "
-            "shown".strip()
-        )
     return {
         "subject": record.subject,
         "source": record.source,
@@ -221,7 +228,29 @@ def _record_attributes(record: Record, noise: float) -> dict[str, Any]:
         "held_out": record.held_out,
         "held_out_seed": "" if record.held_out_seed is None else record.held_out_seed,
         "dropped": record.dropped,
-        "transformation": prepared,
+        "levels": json.dumps({name: list(labels) for name, labels in record.levels.items()}),
+        "calendar": record.calendars.get(name, ""),
         "standardisation": "" if record.preparation is None else json.dumps(record.preparation.to_dict()),
         "noise": noise,
     }
+
+
+def _history(record: Record, inputs: np.ndarray, training: int, value: np.ndarray) -> dict[str, str]:
+    """Return as sentences what was done to the targets, and what was not: seasons are left in.
+
+    Parameters
+    ----------
+    inputs, value
+        (n, d) and (n,) in the record's own units, the training rows first.
+    training
+        Number of training rows.
+    """
+    said = "nothing was done to the data"
+    if record.preparation is not None:
+        said = record.preparation.said(inputs[:training], record.targets, record.units)
+    if record.dropped:
+        said += f"; rows left out for a missing value: {record.dropped}"
+    cycle = None
+    if inputs.shape[1] == 1:
+        cycle = annual_cycle(inputs[:, 0], value, record.units.get(record.inputs[0], ""))
+    return {"transformation": said, "seasonality": "" if cycle is None else cycle.sentence}

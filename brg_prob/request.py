@@ -194,7 +194,7 @@ def _unknown(words: list[str], parser: Parser) -> UsageError:
 
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse what can be refused without reading a table."""
-    if arguments.held_out not in HELD_OUT:
+    if arguments.held_out is not None and arguments.held_out not in HELD_OUT:
         raise UsageError(
             f"--held-out {arguments.held_out!r} is unknown; use "
             f"{', '.join(HELD_OUT)}{nearest(arguments.held_out, HELD_OUT)}"

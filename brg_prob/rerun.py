@@ -97,7 +97,7 @@ def _neighbours(modules: dict[str, str], scratch: Path) -> Iterator[None]:
 
 
 def _kept(folder: Path, model: dict[str, Any]) -> _Kept:
-    """Return what repeats a run; ``model.json`` states no hash of itself, so its entries are checked here.
+    """Return what repeats a run; a ``model.json`` may have been edited, so its entries are checked here.
 
     Raises
     ------

@@ -5,13 +5,12 @@ The copy imports nothing but public rooms of ``brg_prob``, so it runs wherever t
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 import shlex
 from pathlib import Path
 
 from brg_prob.arguments import HERE
+from brg_prob.files import put
 from brg_prob.options import UsageError, nearest
 
 
@@ -51,17 +50,12 @@ def copy_network(name: str, target: Path) -> Path:
         target = target / f"{name}.py"
     _check(target)
     original = known[name].read_bytes()
-    aside = target.with_name(f".{target.name}.writing")
     try:
-        aside.write_bytes(_header(name, original, target).encode() + original)
-        _into_place(aside, target)
+        put(target, _header(name, original, target).encode() + original)
     except OSError as error:
         raise UsageError(
             f"cannot write {str(target)!r}: {error.strerror or error}; free space or choose another path"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            aside.unlink(missing_ok=True)
     return target
 
 
@@ -75,16 +69,6 @@ def _check(target: Path) -> None:
         raise UsageError(
             f"no folder {str(target.parent)!r} to put {target.name!r} in; create it or choose another path"
         )
-
-
-def _into_place(aside: Path, target: Path) -> None:
-    """Give the finished file its name; a file that has appeared there meanwhile is kept."""
-    try:
-        os.link(aside, target)  # unlike a rename, this never replaces anything
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links
-        aside.rename(target)
 
 
 def _header(name: str, original: bytes, target: Path) -> str:

@@ -1,9 +1,9 @@
 """Stages of a run: what is finished is found again by its content.
 
-While ``NAME`` is computed, each finished stage lies in ``.NAME.stages``, written aside and renamed, under
-the digest of all it was computed from. A run killed on the way starts from its last finished stage; a
-finished run keeps the digests in ``model.json``, so that the next one with other options computes only
-what these change. Nothing is trusted by name or date.
+While ``NAME`` is computed, each finished stage lies in ``.NAME.stages``, written aside and renamed, as
+``STAGE.DIGEST.nc`` after the digest of all it was computed from. A run killed on the way starts from its
+last finished stage; a finished run keeps the digests in ``model.json``, so that the next one with other
+options computes only what these change. Nothing is trusted by name or date.
 """
 
 from __future__ import annotations
@@ -11,18 +11,22 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brg_prob.locks import beside, only_writer, real_path, refused
+from brg_prob.files import is_aside, is_plain, put, sha256_of
+from brg_prob.locks import only_writer, real_path, refused, state_of
 
 if TYPE_CHECKING:  # loaded when a stage is read or written
     import xarray as xr
 
 _DIGEST = "stage_digest"
+_NAME = re.compile(r".+\.[0-9a-f]{16}\.nc")
 
 
 class Stages:
@@ -34,7 +38,7 @@ class Stages:
     def __init__(self, folder: Path, *, fresh: bool = False) -> None:
         self.folder = folder
         self.reused: list[str] = []
-        self._aside = beside(folder, "stages")
+        self._aside = state_of(folder)
         self._written: list[Path] = []
         self._known = {} if fresh else _described(folder)
         self._fresh = fresh
@@ -62,15 +66,12 @@ class Stages:
         StoreError
             The disk refuses.
         """
-        target = self._file(name)
-        aside = target.with_suffix(".writing")
+        target = self._file(name, digest)
         stored = tree.copy()
         stored.attrs[_DIGEST] = digest
         try:
-            aside.write_bytes(tree_bytes(stored))
-            aside.replace(target)
+            put(target, tree_bytes(stored), over=True)  # the name is ours alone
         except OSError as error:
-            aside.unlink(missing_ok=True)
             raise refused(self.folder, error) from error
         self._written.append(target)
 
@@ -86,14 +87,14 @@ class Stages:
         for path in self._written:
             path.unlink(missing_ok=True)
 
-    def _file(self, name: str) -> Path:
-        """Return where a stage lies."""
-        return self._aside / f"{name}.nc"
+    def _file(self, name: str, digest: str) -> Path:
+        """Return where a stage lies, under a name that nothing else has."""
+        return self._aside / f"{name}.{hashlib.sha256(digest.encode()).hexdigest()[:16]}.nc"
 
     def _from_killed(self, name: str, digest: str) -> xr.DataTree | None:
         """Return a stage that a killed run left."""
-        path = self._file(name)
-        tree = _read(path) if path.is_file() else None
+        path = self._file(name, digest)
+        tree = _read(path) if is_plain(path) else None
         if tree is None or tree.attrs.pop(_DIGEST, None) != digest:
             return None
         return tree
@@ -132,7 +133,7 @@ def _described(folder: Path) -> dict[str, Any]:
     try:
         model = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         stages, stated = model["stages"], model["files"]["draws.nc"]
-        intact = hashlib.sha256((folder / "draws.nc").read_bytes()).hexdigest() == stated
+        intact = sha256_of(folder / "draws.nc") == stated
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
     return stages if intact and isinstance(stages, dict) else {}
@@ -197,5 +198,6 @@ def working(folder: Path, *, fresh: bool = False) -> Iterator[Stages]:
             error.add_note(stages.kept)
             raise
         with contextlib.suppress(OSError):
-            for path in aside.glob("*.*"):  # not the lock: another process would take it too early
-                path.unlink()
+            for path in aside.iterdir():  # not the lock: another process would take it too early
+                if is_aside(path) or (_NAME.fullmatch(path.name) and is_plain(path)):
+                    os.unlink(path)

@@ -4,7 +4,8 @@ A run folder holds
 
 ``model.json``
     What was run: the file of the model with a copy of its text and its SHA-256, options,
-    command, versions. Reading a run never executes that text.
+    command, versions; and under ``files`` every file of the run with its SHA-256, by which damage is
+    found and the run's own files are told from the user's. Reading a run never executes that text.
 ``draws.nc``
     Every array of the run, a DataTree in netCDF4.
 ``summary.json``
@@ -12,40 +13,35 @@ A run folder holds
 ``report.html``
     The report.
 
-A full directory cannot be renamed over, so three steps replace a run ``NAME``:
-
-1. everything is written to ``.NAME.writing`` and flushed to disk;
-2. ``.NAME.writing`` is renamed ``.NAME.new`` – from here on the new run is complete;
-3. ``NAME`` is renamed ``.NAME.old``, ``.NAME.new`` is renamed ``NAME``, the old one is removed.
-
-A process killed before step 2 leaves the old run; one killed later leaves a new run that
-:func:`recover` moves into place. All of it holds the run's lock (:mod:`brg_prob.stages`): a second process
-is told that the folder is in use.
+A run replaces an earlier one whole, at once, and keeps all else that lies in its folder
+(:mod:`brg_prob.swap`). All of it holds the run's lock (:mod:`brg_prob.locks`): a second process is told that
+the folder is in use.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from brg_prob.locks import StoreError, beside, only_writer, real_path, refused
+from brg_prob import swap
+from brg_prob.files import UNSEALED, is_folder, page_bytes, put, sha256_of
+from brg_prob.locks import InUseError, StoreError, only_writer, real_path, refused, state_of
 from brg_prob.stages import tree_bytes
+from brg_prob.swap import FORMAT, MODEL
 
 if TYPE_CHECKING:  # loaded when a tree is read: a wrong flag is answered without it
     import xarray as xr
 
-FORMAT = "brg_prob run"
 FORMAT_VERSION = 1
 _PATIENCE = 100
-MODEL, DRAWS, SUMMARY, REPORT = "model.json", "draws.nc", "summary.json", "report.html"
+_NAMED = 8
+DRAWS, SUMMARY, REPORT = "draws.nc", "summary.json", "report.html"
 
 
 @dataclass(frozen=True)
@@ -57,18 +53,52 @@ class StoredRun:
     model: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Written:
+    """A run folder that was written.
+
+    Attributes
+    ----------
+    folder
+        Its place, absolute.
+    kept
+        What in it is not the run's own and was kept from the folder that stood there: its name then →
+        its name now.
+    """
+
+    folder: Path
+    kept: dict[str, str]
+
+    @property
+    def note(self) -> str:
+        """What was kept, in one line; empty if nothing was.
+
+        Examples
+        --------
+        >>> Written(Path("run"), {"notes.txt": "notes.txt", "report.html": "report.kept-1.html"}).note
+        "kept, as not the run's own: 'notes.txt', 'report.html' (now 'report.kept-1.html')"
+        """
+        names = [repr(was) if was == now else f"{was!r} (now {now!r})" for was, now in self.kept.items()]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        return f"kept, as not the run's own: {', '.join(names[:_NAMED])}{more}" if names else ""
+
+
 def check_target(folder: Path) -> None:
     """Raise StoreError unless a run can be written to ``folder``; writes nothing.
 
     A folder may be absent, empty, or an earlier run. Its nearest existing parent must be
-    a writable directory.
+    a writable directory, and what the user put into the earlier run must be movable into the new one.
     """
     folder = Path(folder)
+    state_of(folder)
     if folder.exists():
         if not folder.is_dir():
             raise StoreError(f"{str(folder)!r} is a file, not a folder; choose another --out")
         if any(folder.iterdir()) and not _is_run(folder):
             raise StoreError(f"{str(folder)!r} is not a run folder and is not empty; choose another --out")
+        for fixed in [folder, *filter(is_folder, folder.iterdir())]:
+            if os.path.ismount(fixed) or not os.access(fixed, os.W_OK | os.X_OK):
+                raise StoreError(f"{str(fixed)!r} cannot be moved; make it writable or choose another --out")
     parent = real_path(folder).parent
     while not parent.exists():
         parent = parent.parent
@@ -91,77 +121,74 @@ def write_run(
     summary: Mapping[str, Any],
     model: Mapping[str, Any],
     pages: Mapping[str, str],
-) -> Path:
+) -> Written:
     """Write a run folder, whole or not at all.
+
+    Of an earlier run there, the files that it wrote are replaced; all else – other files, folders, links, and
+    files of the run that were changed since – is moved into the new run, under another name where the new
+    run has a file of that name (``report.kept-1.html``).
 
     Parameters
     ----------
     folder
-        Where it shall stand. An earlier run there is replaced.
+        Where it shall stand.
     tree
         The arrays; attributes str, int or float.
     summary
         The content of ``summary.json``.
     model
-        The content of ``model.json`` beside ``format``, ``format_version`` and ``files`` (the
-        SHA-256 of arrays and summary, by which damage is found).
+        The content of ``model.json`` beside ``format``, ``format_version`` and ``files`` (every file
+        of the run → its SHA-256; that of ``model.json`` is of its text with 64 zeros in its own place).
     pages
         File name → text, e.g. the report.
 
     Returns
     -------
-    Path
-        The folder, absolute.
+    Written
+        The folder, and what was kept.
 
     Raises
     ------
     StoreError
         The folder is in use by something else, or the disk refuses (full, read-only). The
-        run that stood there is untouched.
+        run that stood there is untouched, unless the message says that the new one stands.
     """
     folder = real_path(folder)
     check_target(folder)
-    aside = beside(folder, "writing")
-    contents = {DRAWS: tree_bytes(tree), SUMMARY: _json(summary)}
+    contents = {DRAWS: tree_bytes(tree), SUMMARY: _json(summary).encode("utf-8", errors="backslashreplace")}
+    contents |= {name: page_bytes(text) for name, text in pages.items()}
     stated = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    head = {"format": FORMAT, "format_version": FORMAT_VERSION}
-    contents[MODEL] = _json({**head, **model, "files": stated})
-    contents |= {name: text.encode("utf-8", errors="xmlcharrefreplace") for name, text in pages.items()}
-    complete = False
+    head = {"format": FORMAT, "format_version": FORMAT_VERSION, "files": stated | {MODEL: UNSEALED}}
+    whole = _json(head | {name: value for name, value in model.items() if name not in head})
     with only_writer(folder):
         try:
-            shutil.rmtree(aside, ignore_errors=True)
-            aside.mkdir()
-            for name, content in contents.items():
-                (aside / name).write_bytes(content)
-            _flush(aside)
-            _finish_swap(folder)
-            aside.rename(beside(folder, "new"))
-            complete = True
-            _finish_swap(folder)
-        except BaseException as error:
-            shutil.rmtree(aside, ignore_errors=True)
-            if complete:
-                _undo_swap(folder)
-            if not isinstance(error, OSError):
-                raise
+            swap.discard_killed(folder)
+            return Written(folder, swap.replace(folder, swap.write_aside(folder, contents, whole)))
+        except OSError as error:
             raise refused(folder, error) from error
-    return folder
 
 
 def recover(folder: Path) -> None:
-    """Finish a swap that a killed process left half done; nothing to do otherwise."""
+    """Finish a swap that a killed process left half done; nothing to do otherwise.
+
+    Raises
+    ------
+    StoreError
+        Another process does not come to an end with it, or what lies there is no run of ours.
+    """
     folder = real_path(folder)
     for attempt in range(_PATIENCE):
-        if not (beside(folder, "new").exists() or beside(folder, "old").exists()):
+        if not swap.is_pending(folder):
             return
         try:
             with only_writer(folder):
-                _finish_swap(folder)
-        except StoreError:
-            if folder.exists() and not beside(folder, "new").exists():
+                swap.finish(folder)
+        except (StoreError, OSError) as error:
+            if folder.exists() and not swap.is_complete(folder):
                 return  # the run stands whole; what else lies there is the writer's to tidy
-            if attempt == _PATIENCE - 1:
+            if isinstance(error, OSError):
+                raise refused(folder, error) from error
+            if not isinstance(error, InUseError) or attempt == _PATIENCE - 1:
                 raise
             time.sleep(0.05)  # the writer is between its renames: a moment
 
@@ -225,53 +252,37 @@ def check_page(path: Path) -> None:
         raise StoreError(f"{str(path)!r} is no name for a page; give a file that ends in .html")
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise StoreError(f"cannot write in {str(parent)!r}; choose another --out or change its permissions")
+    _is_replaced(path)
 
 
 def replace_page(folder: Path, name: str, text: str) -> Path:
-    """Replace one page of a run folder atomically and return its path."""
+    """Write one page, whole or not at all, and return its path.
+
+    Raises
+    ------
+    StoreError
+        Something has its name that is no page of ours, or one that was changed since; or the disk refuses.
+    """
     target = Path(folder).absolute() / name
-    aside = target.with_name(f".{name}.{os.getpid()}.writing")
     try:
-        aside.write_bytes(text.encode("utf-8", errors="xmlcharrefreplace"))
-        aside.replace(target)
+        put(target, page_bytes(text), over=_is_replaced(target))
     except OSError as error:
-        aside.unlink(missing_ok=True)
         raise StoreError(
             f"cannot write {str(target)!r}: {error.strerror or error}; free space or change permissions"
         ) from error
     return target
 
 
-def _finish_swap(folder: Path) -> None:
-    """Bring a complete new run into place, whatever point an earlier swap had reached."""
-    new, old = beside(folder, "new"), beside(folder, "old")
-    if new.exists():
-        if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            folder.rename(old)
-        new.rename(folder)
-    elif old.exists() and not folder.exists():
-        old.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _undo_swap(folder: Path) -> None:
-    """Bring the old run back after a swap that failed: what is reported as not written is not there."""
-    old = beside(folder, "old")
-    shutil.rmtree(beside(folder, "new"), ignore_errors=True)
-    if old.exists() and not folder.exists():
-        with contextlib.suppress(OSError):  # then the next one to read finds it
-            old.rename(folder)
-
-
-def _flush(folder: Path) -> None:
-    """Force the files of a folder to disk, so that the rename cannot overtake their content."""
-    for path in folder.iterdir():
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def _is_replaced(path: Path) -> bool:
+    """Return whether a page of ours stands there; raise StoreError for anything else: it is the user's."""
+    if not os.path.lexists(path):
+        return False
+    if swap.is_ours(path, swap.manifest(path.parent)):
+        return True
+    raise StoreError(
+        f"{str(path)!r} was not written by brg-prob or was changed since, and is not overwritten; choose "
+        "another --out or move it away"
+    )
 
 
 def _check_intact(path: Path, stated: Any) -> None:
@@ -281,17 +292,16 @@ def _check_intact(path: Path, stated: Any) -> None:
             f"{str(path.parent)!r} is no whole run: its {MODEL} states no SHA-256 of {path.name}; run again"
         )
     try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        found = sha256_of(path)
     except OSError as error:
         raise StoreError(f"{str(path)!r} is damaged ({error.strerror or error}); run again") from error
     if found != stated[path.name]:
         raise StoreError(f"{str(path)!r} is damaged: its SHA-256 is not the one in {MODEL}; run again")
 
 
-def _json(content: Mapping[str, Any]) -> bytes:
-    """Return strict JSON (NaN refused: summary writes null), indented, UTF-8."""
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    return text.encode("utf-8", errors="backslashreplace")  # of half a surrogate pair: JSON's own escape
+def _json(content: Mapping[str, Any]) -> str:
+    """Return strict JSON (NaN refused: summary writes null), indented."""
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -1,18 +1,33 @@
 """Standardising a record before it is learned, and undoing it in everything that is shown.
 
 The networks have a prior mean of zero and, on a lattice, a periodic box. A record is therefore brought to
-zero mean and unit variance, and in one dimension the straight line through its first and last point is taken
-off first, so that the ends meet on the circle. What is taken off is fitted on the training targets only and
-kept here.
+zero mean and unit variance. A straight line, fitted to all points by least squares, is taken off only if that
+is asked for, or if the box is periodic and the line stands out, so that the record's ends do not meet on the
+circle (T9). What is taken off is fitted on the training targets only and kept here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from brg_prob.series import straight_line
+
+Detrend = Literal["none", "line", "periodic"]
+
+
+_WHY = {
+    "line": ("a fitted line", ", as asked"),
+    "periodic": (
+        "a fitted line",
+        ", because it stands out and the ends of the record do not meet on the periodic box",
+    ),
+}
+"""Rule → what was taken off, and why."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +49,8 @@ class Standardisation:
         (o,) units of y per unit of x; units of y; units of y.
     single
         Whether the targets were (n,) rather than (n, o): fields then carry no trailing output axis.
+    detrend
+        The rule by which a line was taken off or left; empty where the map was not fitted.
     """
 
     origin: tuple[float, ...]
@@ -41,9 +58,10 @@ class Standardisation:
     intercept: tuple[float, ...]
     scale: tuple[float, ...]
     single: bool = True
+    detrend: str = ""
 
     @classmethod
-    def fit(cls, x: ArrayLike, y: ArrayLike, *, detrend: bool = True, standardise: bool = True) -> Self:
+    def fit(cls, x: ArrayLike, y: ArrayLike, *, detrend: Detrend = "none", standardise: bool = True) -> Self:
         """Fit the map on training data.
 
         Parameters
@@ -53,15 +71,17 @@ class Standardisation:
         y
             (n,) or (n, o) targets.
         detrend
-            Take off, for d = 1, the straight line through the first and the last point in x. No effect for d
-            > 1.
+            ``line``: take a line fitted by least squares off each target, for d = 1. ``periodic``: only if it
+            stands out (:class:`brg_prob.series.Line`), so that the ends of a record that fills a periodic box
+            do not meet; never for d > 1. The mean is left.
         standardise
             Then take off the mean and divide by the standard deviation (the population's, ddof = 0).
 
         Raises
         ------
         ValueError
-            Shapes that do not fit, values that are not finite, or nothing left to learn after detrending.
+            Shapes that do not fit, values that are not finite, a line in several inputs or at a single one,
+            or nothing left to learn once it is taken off.
         """
         x = _inputs(x)
         y = np.asarray(y, dtype=np.float64)
@@ -80,13 +100,13 @@ class Standardisation:
             raise ValueError(
                 "inputs or targets hold NaN or infinite values: leave those rows out (--drop-missing)"
             )
+        if detrend == "periodic" and (x.shape[1] > 1 or np.ptp(x) == 0):
+            detrend = "none"
         origin = x.min(axis=0)
-        slope = np.zeros(y.shape[1])
-        intercept = np.zeros(y.shape[1])
         scale = np.ones(y.shape[1])
         with np.errstate(over="ignore", invalid="ignore"):  # refused below
-            if detrend and x.shape[1] == 1:
-                slope, intercept = _end_to_end_line(x[:, 0], y)
+            slope = _slopes(x, y, detrend)
+            intercept = 0.0 - slope * (x - origin).mean(axis=0)[0]
             if standardise:
                 residual = y - intercept - slope * (x[:, :1] - origin[:1])
                 mean, scale = residual.mean(axis=0), residual.std(axis=0)
@@ -97,7 +117,9 @@ class Standardisation:
                 f"inputs or targets, up to {max(np.abs(x).max(), np.abs(y).max()):.3g}, overflow where their "
                 "line and variance are taken: give them in another unit"
             )
-        return cls(_floats(origin), _floats(slope), _floats(intercept), _floats(scale), single)
+        return cls(
+            _floats(origin), _floats(slope), _floats(intercept), _floats(scale), single, detrend=detrend
+        )
 
     @classmethod
     def identity(cls, inputs: int, y: ArrayLike) -> Self:
@@ -146,6 +168,30 @@ class Standardisation:
         """
         return float(np.sum(np.log(self.scale)))
 
+    def said(self, x: ArrayLike, names: Sequence[str], units: Mapping[str, str]) -> str:
+        """Return what was done to the targets, in a sentence.
+
+        Parameters
+        ----------
+        x
+            (n, d) or (n,) original training inputs.
+        names
+            Of the targets, one for each output.
+        units
+            Name of a target → its unit, where it has one.
+        """
+        inputs = self.forward_inputs(x)[:, 0]
+        names = names[: len(self.scale)]
+        span, middle = float(np.ptp(inputs)), float(inputs.mean())
+        each = [_taken(self, at, span, middle, units.get(name, "")) for at, name in enumerate(names)]
+        if not any(each):
+            return "nothing was done to the data"
+        if len(each) > 1:
+            each = [
+                f"{name}: {text or 'nothing was taken off'}" for name, text in zip(names, each, strict=True)
+            ]
+        return "; ".join([*each, "undone in what is shown"])
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists and numbers, for JSON; floats survive the round trip exactly."""
         return {
@@ -154,6 +200,7 @@ class Standardisation:
             "intercept": list(self.intercept),
             "scale": list(self.scale),
             "single": self.single,
+            "detrend": self.detrend,
         }
 
     @classmethod
@@ -166,12 +213,12 @@ class Standardisation:
             A key is missing or unknown, lengths differ, or a scale is not positive.
         """
         names = {"origin", "slope", "intercept", "scale", "single"}
-        if set(values) != names:
+        if set(values) - {"detrend"} != names:  # runs of version 0.1 do not name their rule
             raise ValueError(
                 f"keys {sorted(values)} do not describe a standardisation: it has {sorted(names)}"
             )
         lists = {name: _floats(np.asarray(values[name], dtype=np.float64)) for name in names - {"single"}}
-        made = cls(**lists, single=bool(values["single"]))
+        made = cls(**lists, single=bool(values["single"]), detrend=str(values.get("detrend", "")))
         lengths = {len(made.slope), len(made.intercept), len(made.scale)}
         finite = all(np.isfinite(column).all() for column in lists.values())
         if len(lengths) != 1 or not finite or min(made.scale) <= 0 or (made.single and len(made.scale) != 1):
@@ -199,6 +246,35 @@ class Standardisation:
         return np.asarray(self.scale[0] if self.single else self.scale)
 
 
+def _taken(made: Standardisation, at: int, span: float, middle: float, unit: str) -> str:
+    """Return what was taken off one target, as words; empty if nothing was.
+
+    Parameters
+    ----------
+    span, middle
+        Length and mean of the internal training inputs.
+    """
+    rise, scale = made.slope[at] * span, made.scale[at]
+    mean = made.intercept[at] + made.slope[at] * middle
+    kept = scale == 1 and abs(mean) <= 1e-9 * abs(made.intercept[at])  # with a line, to rounding
+    if kept and not rise:
+        return ""
+    line, reason = _WHY.get(made.detrend, ("a line", ""))
+    words = f"{line} of {_amount(rise, unit)} over the record was taken off{reason}"
+    if kept:
+        return f"{words}; the mean stayed, nothing was rescaled"
+    alone = ", since no fitted line stands out of the record" if made.detrend == "periodic" else ""
+    centred = f"{words}; then the mean, {_amount(mean, unit)}"
+    if not rise:
+        centred = f"nothing was taken off but the mean, {_amount(mean, unit)}{alone}"
+    return f"{centred}; the rest was divided by its standard deviation, {_amount(scale, unit)}"
+
+
+def _amount(value: float, unit: str) -> str:
+    """Return a number with a true minus sign and its unit."""
+    return f"{'−' if value < 0 else ''}{abs(value):.4g} {unit}".strip()
+
+
 def _inputs(x: ArrayLike, dim: int | None = None) -> np.ndarray:
     x = np.asarray(x, dtype=np.float64)
     x = x[:, None] if x.ndim == 1 else x
@@ -207,14 +283,24 @@ def _inputs(x: ArrayLike, dim: int | None = None) -> np.ndarray:
     return x
 
 
-def _end_to_end_line(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return slope and intercept (o,), at the smallest x, of the line through the first and last point."""
-    first, last = int(np.argmin(x)), int(np.argmax(x))
-    if x[first] == x[last]:
+def _slopes(x: np.ndarray, y: np.ndarray, detrend: Detrend) -> np.ndarray:
+    """Return the slopes (o,) of the lines to take off inputs (n, d) and targets (n, o); 0 for none."""
+    if detrend not in ("none", "line", "periodic"):
+        raise ValueError(f"detrend = {detrend!r} is unknown: give none, line or periodic")
+    if detrend == "none":
+        return np.zeros(y.shape[1])
+    if x.shape[1] > 1:
         raise ValueError(
-            f"all inputs are equal ({x[first]:g}): there is no line to remove, pass detrend=False"
+            f"a line cannot be taken off in {x.shape[1]} inputs: name one of them in --inputs, or pass "
+            "detrend='none' (--detrend none)"
         )
-    return (y[last] - y[first]) / (x[last] - x[first]), y[first]
+    if np.ptp(x) == 0:
+        raise ValueError(
+            f"all inputs are equal ({x[0, 0]:g}): there is no line to take off, pass detrend='none' "
+            "(--detrend none)"
+        )
+    lines = [straight_line(x[:, 0], target) for target in y.T]
+    return np.array([line.slope if detrend == "line" or line.stands_out else 0.0 for line in lines])
 
 
 def _refuse_constant(y: np.ndarray, slope: np.ndarray, scale: np.ndarray) -> None:
@@ -223,8 +309,9 @@ def _refuse_constant(y: np.ndarray, slope: np.ndarray, scale: np.ndarray) -> Non
     floor = 1e-10 * np.maximum(np.abs(y).max(axis=0), np.ptp(y, axis=0))
     constant = np.isfinite(floor) & (scale <= floor)
     if constant.any():
-        remedy = "pass detrend=False (--no-detrend)" if np.any(slope != 0) else "there is nothing to learn"
-        raise ValueError(f"target {int(np.argmax(constant))} is constant once its line is removed: {remedy}")
+        remedy = "pass detrend='none' (--detrend none)" if np.any(slope != 0) else "there is nothing to learn"
+        taken = " once its line is removed" if np.any(slope != 0) else ""
+        raise ValueError(f"target {int(np.argmax(constant))} is constant{taken}: {remedy}")
 
 
 def _floats(values: np.ndarray) -> tuple[float, ...]:

@@ -1,7 +1,8 @@
 """Eight published posteriors: means and standard deviations within four combined Monte-Carlo errors.
 
-Each is run twice, through ``brg-prob run`` and through ``brg_prob.fit``. The reference means, standard deviations
-and their errors are those of posteriordb's reference draws; ours come from the draws' own effective sample sizes.
+Each is run twice, through ``brg-prob run`` and through ``brg_prob.fit``. The reference means, standard
+deviations and their errors are those of posteriordb's reference draws; ours come from the draws' own
+effective sample sizes.
 """
 
 from __future__ import annotations
@@ -93,10 +94,17 @@ def by_command(name: str, folder: Path, *, draws: int = 4000, seed: int = 1) -> 
         return tree["posterior"].to_dataset().load()
 
 
-HEAD = ("posterior", "through", "parameters", "largest difference of a mean", "of a standard deviation", "outcome")
+HEAD = (
+    "posterior",
+    "through",
+    "parameters",
+    "largest difference of a mean",
+    "of a standard deviation",
+    "outcome",
+)
 ASKS = (
-    "Means and standard deviations of eight published posteriors lie within four combined Monte-Carlo errors of "
-    "posteriordb's reference draws (differences in these errors)."
+    "Means and standard deviations of eight published posteriors lie within four combined Monte-Carlo errors "
+    "of posteriordb's reference draws (differences in these errors)."
 )
 
 

@@ -106,8 +106,7 @@ def ran(study: Study, *, seed: int, draws: int, scales: int, command: str = "") 
 
 def write(folder: Path, run: brg_prob.Run, lines: Sequence[str]) -> None:
     """Write the run folder, and what was printed beside its files."""
-    run.save(folder)
-    store.replace_page(folder, PAGE, "\n".join([*lines, ""]))
+    run.write(folder, pages={PAGE: "\n".join([*lines, ""])})
 
 
 def main(

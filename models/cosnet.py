@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import jax
@@ -34,11 +35,14 @@ from numpyro.distributions.transforms import Transform, biject_to
 from brg_prob.network import ReadoutPrior, isotropic_prior
 from brg_prob.spectra import (
     FreeScalar,
+    NetworkDensity,
+    Spectrum,
     ball_volume,
     below_cutoff,
     equispaced_grid,
     evaluate_spectrum,
     lattice_momenta,
+    own_spectrum,
     plane_waves,
     stationary_covariance,
 )
@@ -124,7 +128,8 @@ class CosNet:
                 f"spectrum = {self.spectrum!r} must be a function (p, mass, dim), e.g. FreeScalar()"
             )
         probe = np.array([self.cutoff]) if self.box is None else np.linalg.norm(self._momenta(), axis=1)
-        evaluate_spectrum(self.spectrum, probe, self.mass, self.dim)
+        for density in (self.spectrum, NetworkDensity(self)):
+            evaluate_spectrum(density, probe, self.mass, self.dim)
 
     @classmethod
     def for_inputs(cls, x: Any, **options: Any) -> Self:
@@ -137,7 +142,8 @@ class CosNet:
         Raises
         ------
         ValueError
-            x is not (n, d), or is no equispaced cubic grid and neither width nor box is given.
+            x is not (n, d), or is no equispaced cubic grid (one with repeated points is none) and
+            neither width nor box is given.
         """
         if np.ndim(x) != 2:
             raise ValueError(
@@ -148,8 +154,8 @@ class CosNet:
         if options.get("width") is None and options.get("box") is None:
             if grid is None:
                 raise ValueError(
-                    f"x of shape {np.shape(x)} is no equispaced cubic grid; "
-                    "give width=1000 for random momenta, or box and cutoff"
+                    f"x of shape {np.shape(x)} {_why_no_grid(x)}give width=1000 for random momenta, or box "
+                    "and cutoff"
                 )
             options["box"] = grid.box
         if grid is not None and grid.largest_index > 0:
@@ -159,13 +165,24 @@ class CosNet:
     # -- capability FreeField
 
     def spectral_density(self, p: Any) -> Array:
-        """Return G0(|p|), zero above the cutoff; same shape as p."""
+        """Return G0(|p|), zero above the cutoff; same shape as p.
+
+        A subclass that overrides it, for momenta of any shape below the cutoff, overrides the theory:
+        features, draws, covariance and prediction all follow.
+        """
         p = jnp.asarray(p, dtype=float)
-        return jnp.where(below_cutoff(p, self.cutoff), self._density(p), 0)
+        density = self.amplitude**2 * self.spectrum(p, self.mass, self.dim)
+        return jnp.where(below_cutoff(p, self.cutoff), density, 0)
+
+    @cached_property
+    def _theory(self) -> tuple[float, Spectrum]:
+        """A and G of the density A² G that is drawn: the two fields, unless a subclass has its own."""
+        return own_spectrum(self)
 
     def _density(self, p: Any) -> Any:
-        """Return amplitude² · spectrum, whatever the cutoff."""
-        return self.amplitude**2 * self.spectrum(p, self.mass, self.dim)
+        """Return the density that is drawn, at momenta below the cutoff."""
+        amplitude, spectrum = self._theory
+        return amplitude**2 * spectrum(p, self.mass, self.dim)
 
     # -- capability LinearReadout
 
@@ -213,15 +230,11 @@ class CosNet:
         """
         if self.box is not None:
             return self.features(x1, {}) @ self.features(x2, {}).T
+        amplitude, spectrum = self._theory
         integral = stationary_covariance(
-            self._inputs(x1),
-            self._inputs(x2),
-            self.spectrum,
-            mass=self.mass,
-            dim=self.dim,
-            cutoff=self.cutoff,
+            self._inputs(x1), self._inputs(x2), spectrum, mass=self.mass, dim=self.dim, cutoff=self.cutoff
         )
-        return jnp.asarray(self.amplitude**2 * integral)
+        return jnp.asarray(amplitude**2 * integral)
 
     # -- the generative model
 
@@ -349,6 +362,16 @@ class _BallTransform(Transform):
 def _ball_transform(constraint: _Ball) -> _BallTransform:
     """Tell NumPyro how to leave the ball."""
     return _BallTransform(constraint.radius)
+
+
+def _why_no_grid(x: Any) -> str:
+    """Return why inputs (n, d) are no grid, and what of it can be mended."""
+    points = np.unique(np.asarray(x), axis=0)
+    repeated = np.shape(x)[0] - len(points)
+    if repeated and equispaced_grid(points) is not None:
+        rows = f"{repeated} row{'s' * (repeated != 1)}"
+        return f"repeats {rows} of an equispaced cubic grid; average the rows with equal inputs, or "
+    return "is no equispaced cubic grid; "
 
 
 class _UniformBall(dist.Distribution):

@@ -81,3 +81,126 @@ def test_widths_of_a_perceptron_are_a_flag():
     words = [MLP, "--model.widths", "8,4", "--out", "nowhere/new"]
     assert parse_run(words).model.options == {"widths": (8, 4)}
     assert {option.metavar for option in read_model_source(MLP).options} >= {"N,…", "X", "N"}
+
+
+SAMPLES = "    numpyro.sample('y', d.Normal(0, 1), obs={})\n"
+IMPORTED = "import numpyro\nimport numpyro.distributions as d\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        # what was understood before, whatever else there is now
+        ("def net(x, y=None): ...\ndef helper(t, obs=None):\n" + SAMPLES.format("obs"), "net"),
+        ("class Net:\n    def __call__(self, x, y=None): ...\ndef f(x): ...\n", "Net"),
+        ("def model(a, b): ...\ndef net(x, y=None): ...\n", "model"),
+        # whatever samples and has an argument for its observation, under any name of NumPyro
+        ("def mass(flipper, species, body_mass=None):\n" + SAMPLES.format("body_mass"), "mass"),
+        ("import numpyro as npr\ndef net(t, obs=None):\n    npr.factor('a', 1.0)\n", "net"),
+        ("from numpyro import sample as s\ndef net(*, obs=None):\n    s('a', 1.0)\n", "net"),
+        ("import numpyro.primitives\ndef net(obs=None):\n    numpyro.primitives.sample('a', 1)\n", "net"),
+        ("from numpyro import primitives as p\ndef net(obs=None):\n    p.sample('a', 1)\n", "net"),
+        ("def net(X, t, y):\n" + SAMPLES.format("y"), "net"),
+        ("class Net:\n    def __call__(self, t, obs=None):\n    " + SAMPLES.format("obs"), "Net"),
+        # an argument that need not be given says more than one called y
+        ("def net(t, u=None):\n" + SAMPLES.format("u") + "def b(t, y):\n" + SAMPLES.format("y"), "net"),
+        # helpers are no models: without an observation, private, or called by the model
+        ("def prior(x):\n" + SAMPLES.format("1") + "def net(t, obs=None):\n    prior(t)\n", "net"),
+        ("def _net(t, y=None):\n" + SAMPLES.format("y") + "def net(t, obs=None):\n    _net(t, obs)\n", "net"),
+        ("def part(f, y=None):\n" + SAMPLES.format("y") + "def net(t, obs=None):\n    part(t, obs)\n", "net"),
+        ("def prior(x, y):\n" + SAMPLES.format("1") + "def net(t, obs=None):\n    prior(t, 1)\n", "net"),
+    ],
+)
+def test_the_only_model_of_a_file_is_found(source, name, tmp_path):
+    (tmp_path / "net.py").write_text(IMPORTED + source)
+    assert read_model_source(str(tmp_path / "net.py")).name == name
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("def load(path, sep=None): ...\n", "has no model; define a function"),
+        ("def prior(x):\n" + SAMPLES.format("1"), "has no model; define a function"),
+        ("import random as r\ndef net(t, obs=None):\n    r.sample(t, 2)\n", "has no model"),
+        (
+            "def a(t, u=None):\n" + SAMPLES.format("u") + "def b(u=None):\n" + SAMPLES.format("u"),
+            "a, b; choose",
+        ),
+    ],
+)
+def test_what_only_looks_like_a_model_is_none(source, said, tmp_path):
+    (tmp_path / "net.py").write_text(IMPORTED + source)
+    with pytest.raises(UsageError, match=said):
+        read_model_source(str(tmp_path / "net.py"))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("8", 8),
+        ("-0.5", -0.5),
+        ("1e3", 1000.0),
+        ("true", True),
+        ("False", False),
+        ("none", None),
+        ("8, 4", (8, 4)),
+        ("relu", "relu"),
+        ("'8'", "8"),
+        ("a,b", "a,b"),
+    ],
+)
+def test_an_argument_is_set_by_a_literal(text, value, tmp_path):
+    path = tmp_path / "net.py"
+    path.write_text("def model(x, y=None, size=3, *, w): ...\n")
+    found = parse_run([str(path), "--model.size", text, "--out", "nowhere/new"]).model.options["size"]
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize("text", ["nan", "-inf", "1e999", "[1, 2]", "{'a': 1}", "1 + 2j"])
+def test_what_no_argument_can_be_set_to_is_refused(text, tmp_path):
+    path = tmp_path / "net.py"
+    path.write_text("def model(x, y=None, size=3): ...\n")
+    with pytest.raises(UsageError, match=r"--model.size .* is not a finite number, .* for example 3"):
+        parse_run([str(path), "--model.size", text, "--out", "nowhere/new"])
+
+
+def test_the_arguments_of_a_function_are_options_with_their_defaults_and_help(tmp_path, capsys):
+    path = tmp_path / "net.py"
+    path.write_text(
+        "def model(J: int, flipper, sigma=0.5, body_mass=None):\n    '''A model.\n\n"
+        "    Parameters\n    ----------\n    J\n        Number of schools. More.\n    '''\n"
+    )
+    options = read_model_source(str(path)).options
+    assert [(o.name, o.default, o.metavar) for o in options] == [
+        ("J", None, "N"),
+        ("flipper", None, "VALUE"),
+        ("sigma", "0.5", "VALUE"),
+    ]
+    with pytest.raises(SystemExit):
+        parse_run([str(path), "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    for text in (
+        "--model.J N number of schools (required)",
+        "--model.sigma VALUE argument sigma, where it is no column (default: 0.5)",
+    ):
+        assert text in shown
+    with pytest.raises(UsageError, match=r"--model.J 'eight' is not a whole number"):
+        parse_run([str(path), "--model.J", "eight", "--out", "nowhere/new"])
+    with pytest.raises(UsageError, match=r"'--model.sigmas' is unknown; .*; did you mean 'sigma'\?"):
+        parse_run([str(path), "--model.sigmas", "1", "--out", "nowhere/new"])
+
+
+def test_what_the_text_of_a_file_does_not_tell_is_left_to_the_loaded_one(tmp_path):
+    path = tmp_path / "net.py"
+    for source in (
+        "@decorated\ndef model(x, y=None): ...\n",
+        "from functools import partial\nmodel = partial(print, 1)\n",
+        "def model(x, y=None): ...\nmodel = other(model)\n",
+        "from elsewhere import model\n",
+    ):
+        path.write_text(source)
+        found = read_model_source(str(path))
+        assert (found.options, found.signature) == (None, None)
+    path.write_text("def model(x, y=None): ...\n")  # the control
+    assert read_model_source(str(path)).signature.names == ("x", "y")

@@ -82,7 +82,7 @@ def folder(run, tmp_path_factory):
         summary=run.summary,
         model=run.model,
         pages={},
-    )
+    ).folder
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,10 @@ import brg_prob
 from brg_prob import cli, figures, store
 from brg_prob.cli import main
 from brg_prob.commands import labelled
+from brg_prob.files import PAGE_SEAL, is_sealed, sealed
+from brg_prob.loading import Executed
 from brg_prob.report import render_report
+from brg_prob.report.page import render_page
 from brg_prob.summary import summarise
 
 _PATH = Path(__file__).parent / "example_tree.py"
@@ -27,11 +30,12 @@ MODEL = {
     "source": "raise SystemExit('not run')",
     "sha256": "0" * 64,
 }
+A_PAGE = sealed(PAGE_SEAL + b"0" * 64 + b'">a page', PAGE_SEAL).decode()
 
 
 def write(folder, tree):
     """Store a run without a report."""
-    return store.write_run(folder, tree=tree, summary=summarise(tree), model=MODEL, pages={})
+    return store.write_run(folder, tree=tree, summary=summarise(tree), model=MODEL, pages={}).folder
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +64,7 @@ def runs(stored, tmp_path, monkeypatch):
 def undrawn(monkeypatch):
     """Leave the page's drawings out: they take most of the time; what is compared goes through."""
     seen = []
-    monkeypatch.setattr("brg_prob.report.render_comparison", lambda found: seen.append(found) or "a page")
+    monkeypatch.setattr("brg_prob.report.render_comparison", lambda found: seen.append(found) or A_PAGE)
     return seen
 
 
@@ -107,7 +111,7 @@ def test_compare_prints_eighty_columns_and_writes_the_page_where_it_says(runs, c
 def test_the_page_goes_where_out_says_and_quiet_says_nothing(runs, capsys, undrawn):
     assert main(["compare", "first/run é", "--out", "my page.HTML", "--quiet"]) == 0
     assert capsys.readouterr() == ("", "")
-    assert Path("my page.HTML").read_text() == "a page"
+    assert Path("my page.HTML").read_text() == A_PAGE
     assert not Path("first/comparison.html").exists()
     assert undrawn[0].names == ("run é",)
     before = Path("my page.HTML").stat().st_ino
@@ -166,9 +170,25 @@ def test_what_cannot_be_compared_is_one_line_and_nothing_is_written(words, parts
 
 
 def test_a_refused_comparison_leaves_the_page_of_an_earlier_one(runs, capsys):
-    Path("first/comparison.html").write_text("earlier")
+    Path("first/comparison.html").write_text(A_PAGE)
     refused(["compare", "first/run é", "old"], runs, capsys, "field_theory")
-    assert Path("first/comparison.html").read_text() == "earlier"
+    assert Path("first/comparison.html").read_text() == A_PAGE
+
+
+@pytest.mark.parametrize("words", [[], ["--out", "mine.html"]])
+@pytest.mark.parametrize("content", ["my own table", A_PAGE + "my remark"], ids=["mine", "edited"])
+def test_compare_leaves_a_page_of_the_user_before_it_computes(words, content, runs, capsys, undrawn):
+    page = Path(words[-1] if words else "first/comparison.html")
+    page.write_text(content)
+    refused(["compare", "first/run é", *words], runs, capsys, page.name, "choose another --out or move it")
+    page.unlink()
+    Path("thesis.html").write_text("years of work")
+    page.symlink_to(Path("thesis.html").absolute())
+    refused(["compare", "first/run é", *words], runs, capsys, page.name)
+    assert undrawn == []
+    page.unlink()
+    assert main(["compare", "first/run é", *words, "--quiet"]) == 0  # the control
+    assert page.read_text() == A_PAGE
 
 
 # --- report
@@ -179,13 +199,45 @@ def test_report_renders_the_stored_run_as_it_was(runs, capsys, monkeypatch):
     folder = runs / "second" / "run é"
     run = brg_prob.load_run(folder)
     expected = render_report(SimpleNamespace(tree=run.tree, summary=run.summary, model=run.model))
-    (folder / "report.html").write_text("damaged", encoding="utf-8")
     others = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "report.html"}
     assert main(["report", str(folder)]) == 0
     assert capsys.readouterr() == (f"{folder / 'report.html'}\n", "")
     assert (folder / "report.html").read_text(encoding="utf-8") == expected
     assert {name: (folder / name).read_bytes() for name in others} == others
     assert sorted(path.name for path in folder.parent.iterdir()) == ["run é"]
+
+
+def test_report_leaves_a_page_of_the_user_and_takes_another_place(runs, capsys, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("brg_prob.report.render_report", lambda run: drawn.append(run) or A_PAGE)
+    page = Path("first/run é/report.html")
+    page.write_text(A_PAGE + "<p>my remark</p>")
+    refused(["report", "first/run é"], runs, capsys, "report.html", "choose another --out or move it away")
+    refused(["report", "first/run é", "--out", "a.txt"], runs, capsys, "'a.txt'", "ends in .html")
+    assert drawn == []
+    assert main(["report", "first/run é", "--out", "other.html"]) == 0
+    assert capsys.readouterr() == (f"{runs / 'other.html'}\n", "")
+    assert Path("other.html").read_text() == A_PAGE
+    assert page.read_text() == A_PAGE + "<p>my remark</p>"
+
+
+def test_every_page_is_sealed(runs):
+    """What render_report and render_comparison return: the stand-in above is no more than they do."""
+    page = render_page("base.html.jinja", title="", sentence="").encode()
+    assert is_sealed(page, PAGE_SEAL)
+    assert not is_sealed(page.replace(b"<body", b"<body id='mine'"), PAGE_SEAL)
+
+
+@pytest.mark.parametrize("words", [[], ["--quiet"]])
+def test_run_says_what_it_kept_of_the_user_s_in_one_line(words, tmp_path, capsys, monkeypatch):
+    written = store.Written(tmp_path, {"notes.txt": "notes.txt", "a.html": "a.kept-1.html"})
+    done = Executed(SimpleNamespace(summary={"verdict": "consistent"}), written, ())
+    monkeypatch.setattr("brg_prob.loading.execute", lambda request, progress: done)
+    monkeypatch.setattr("brg_prob.terminal.print_result", lambda run, folder: None)
+    network = str(Path(__file__).parents[1] / "models" / "cosnet.py")
+    assert main(["run", network, "--out", str(tmp_path / "run"), *words]) == 0
+    said = "kept, as not the run's own: 'notes.txt', 'a.html' (now 'a.kept-1.html')\n"
+    assert capsys.readouterr().out == ("" if words else said)
 
 
 def test_a_report_of_no_run_or_of_two_is_refused(runs, capsys):
@@ -200,17 +252,16 @@ def test_a_report_of_no_run_or_of_two_is_refused(runs, capsys):
 def test_a_report_that_cannot_be_written_leaves_the_old_page(tmp_path, monkeypatch):
     monkeypatch.setattr("brg_prob.report.html.render_report", lambda run: "new \ud800")
     page = tmp_path / "report.html"
-    page.write_text("old", encoding="utf-8")
+    page.write_text(A_PAGE, encoding="utf-8")
 
-    def full(path, data):
-        path.touch()  # the file is there, its content does not fit
+    def full(handle, data):  # the file is there, its content does not fit
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", full)
+        patch.setattr(os, "write", full)
         with pytest.raises(store.StoreError, match="No space left on device"):
             brg_prob.write_report(None, tmp_path)
-    assert page.read_text(encoding="utf-8") == "old"
+    assert page.read_text(encoding="utf-8") == A_PAGE
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
     with pytest.raises(store.StoreError, match="nowhere"):
         brg_prob.write_report(None, tmp_path / "nowhere" / "page.html")

@@ -36,7 +36,7 @@ def tree(value):
 
 def write(folder, mark):
     pages = {"report.html": f"<p>{mark}</p>" * 200}
-    return store.write_run(folder, tree=tree(mark), summary={"mark": mark}, model=MODEL, pages=pages)
+    return store.write_run(folder, tree=tree(mark), summary={"mark": mark}, model=MODEL, pages=pages).folder
 
 
 def content(folder):
@@ -303,7 +303,7 @@ def test_a_file_system_that_is_full_leaves_the_old_run(tmp_path):
 def test_stages_of_a_damaged_run_are_not_reused(tmp_path):
     made = tree(1)
     model = MODEL | {"stages": {"flow": stages.described_stage("digest", made, "")}}
-    folder = store.write_run(tmp_path / "run", tree=made, summary={}, model=model, pages={})
+    folder = store.write_run(tmp_path / "run", tree=made, summary={}, model=model, pages={}).folder
     with stages.working(folder) as work:  # the control
         xr.testing.assert_equal(work.find("flow", "digest")["flow"].to_dataset(), made["flow"].to_dataset())
     content = bytearray((folder / "draws.nc").read_bytes())

@@ -1,4 +1,7 @@
-"""kill −9 at fifty random moments: the folder is the old run or the new one, and the next run finishes."""
+"""kill −9 at fifty random moments: the old run or the new one, and the next run finishes.
+
+What the user put into the folder is there whichever it is.
+"""
 
 import contextlib
 import json
@@ -21,7 +24,8 @@ WORDS = ["--points", "31", "--scales", "2", "--draws", "100"]
 WORDS += ["--model.cutoff", "8", "--scheme", "shell", "--quiet"]
 # With the real computation the fifty take minutes: set this to run them, too.
 KINDS = ["stand-in", *(["real"] if "BRG_PROB_REAL_KILLS" in os.environ else [])]
-FILES = ["draws.nc", "model.json", "report.html", "summary.json"]
+FILES = ["draws.nc", "model.json", "notes.txt", "plots", "report.html", "summary.json"]
+NOTES = ["notes.txt", "plots/notes.txt"]
 
 # One process imports everything and makes a copy of itself for every run, so that the moments fall
 # into the run and not into the imports. The report is not rendered: its text stands for it.
@@ -119,6 +123,7 @@ def seed_in(folder):
     assert stored.model["seed"] == stored.tree.attrs["seed"] == seed
     assert (folder / "report.html").read_text() == f"the report of seed {seed}"
     assert sorted(path.name for path in folder.iterdir()) == FILES
+    assert [(folder / name).read_text() for name in NOTES] == ["mine", "mine"]
     return seed
 
 
@@ -127,6 +132,9 @@ def seed_in(folder):
 def test_killed_at_fifty_random_moments_the_folder_is_the_old_run_or_the_new_one(server):
     folder, moment = server.folder, random.Random(20261122)
     assert server.run(seed=0)[0] == 0
+    (folder / "plots").mkdir()
+    for name in NOTES:
+        (folder / name).write_text("mine")
     _, length = server.run(seed=1)
     old, new, killed, left = 1, 2, 0, length
     while killed < KILLS:
@@ -152,12 +160,15 @@ def test_a_killed_run_goes_on_from_its_last_finished_stage_to_the_same_numbers(s
     process.stdin.write(" ".join(words) + "\n")
     process.stdin.flush()
     child = int(process.stdout.readline())
-    while not (aside / "shell.nc").exists():
+    while not list(aside.glob("shell.*.nc")):
         time.sleep(0.005)
     os.kill(child, signal.SIGKILL)
     assert int(process.stdout.readline()) == -signal.SIGKILL
     assert not server.folder.exists()
-    seconds = {path.stem: json.loads(stage_attributes(path)["stage_seconds"]) for path in aside.glob("*.nc")}
+    seconds = {
+        path.name.split(".")[0]: json.loads(stage_attributes(path)["stage_seconds"])
+        for path in aside.glob("*.nc")
+    }
     assert {"posterior", "shell"} <= set(seconds)
     assert server.run(seed=0)[0] == 0
     resumed = store.read_run(server.folder)

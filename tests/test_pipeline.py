@@ -112,7 +112,7 @@ def test_measured_running_mass_agrees_within_its_error_and_tells_a_wrong_one(dat
 def test_the_record_is_shown_in_its_own_units(data):
     x, y, (x_held, y_held) = data
     own = lambda at, value: 300 + 7 * at[:, 0] + 12 * value  # noqa: E731
-    prepare = Standardisation.fit(1950 + x, own(x, y))
+    prepare = Standardisation.fit(1950 + x, own(x, y), detrend="line")
     internal = prepare.forward(1950 + x, own(x, y))
     held = prepare.forward(1950 + x_held, own(x_held, y_held))
     record = Record(

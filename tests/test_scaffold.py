@@ -105,12 +105,12 @@ def test_what_cannot_be_copied_is_one_line(name, target, value, remedy, tmp_path
     assert (tmp_path / "mine.py").read_text() == "years of work"
 
 
-@pytest.mark.parametrize("refusing", ["write_bytes", "rename"])
+@pytest.mark.parametrize("refusing", ["write", "rename"])
 def test_a_full_disk_leaves_nothing(refusing, tmp_path, monkeypatch):
     def full(*args, **options):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, refusing, full)
+    monkeypatch.setattr(os, refusing, full)
     monkeypatch.setattr(os, "link", full)  # then the rename is tried
     assert "No space left on device; free space" in refused("cosnet", tmp_path / "a.py")
 

@@ -124,7 +124,7 @@ def write(folder, digest="d1", value=1.0):
     whole = tree(value)
     whole["record"] = xr.DataTree(xr.Dataset({"a": ("row", np.arange(2.0))}))
     model = {"stages": {"posterior": stages.described_stage(digest, tree(value), "")}}
-    return store.write_run(folder, tree=whole, summary={}, model=model, pages={})
+    return store.write_run(folder, tree=whole, summary={}, model=model, pages={}).folder
 
 
 def test_a_stage_of_the_finished_run_is_found_without_the_rest(tmp_path):

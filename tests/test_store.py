@@ -1,16 +1,17 @@
 """Run folders: the old run or the new one, never a mixture, and nothing is executed on reading."""
 
 import errno
+import hashlib
 import importlib.util
 import json
-import shutil
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 
-from brg_prob import store
+from brg_prob import files, store
 
 _SPEC = importlib.util.spec_from_file_location("example_tree", Path(__file__).parent / "example_tree.py")
 example = importlib.util.module_from_spec(_SPEC)
@@ -32,7 +33,7 @@ def write():
     def write(folder, mark="first", tree=SMALL):
         return store.write_run(
             folder, tree=tree, summary={"mark": mark}, model=MODEL, pages={"report.html": mark}
-        )
+        ).folder
 
     return write
 
@@ -99,69 +100,15 @@ def test_the_file_is_closed_after_reading(write, tmp_path):
     assert stored.tree["flow"]["scale"].values.tolist() == [0.0, 1.0, 2.0]
 
 
-def test_a_second_run_replaces_the_first_whole(write, tmp_path):
-    write(tmp_path / "run")
-    (tmp_path / "run" / "extra.txt").write_text("left by the user")
-    write(tmp_path / "run", "second")
-    assert mark(tmp_path / "run") == "second"
-    assert not (tmp_path / "run" / "extra.txt").exists()
-    assert litter(tmp_path) == []
-
-
-class Killed(BaseException):
-    """What a kill looks like from inside: nothing after it runs, cleaning up included."""
-
-
-@pytest.mark.parametrize("step", range(8))
-@pytest.mark.parametrize("first", [True, False], ids=["over an old run", "fresh"])
-def test_killed_at_any_step_leaves_the_old_run_or_the_new_one(write, tmp_path, monkeypatch, step, first):
-    folder = tmp_path / "run"
-    if first:
-        write(folder, "old")
-    counter = {"left": step}
-
-    def counted(function):
-        def call(*args, **kwargs):
-            if counter["left"] == 0:
-                raise Killed
-            counter["left"] -= 1
-            return function(*args, **kwargs)
-
-        return call
-
-    with monkeypatch.context() as patch:
-        for name in ("rename", "write_bytes", "mkdir"):
-            patch.setattr(Path, name, counted(getattr(Path, name)))
-        remove = counted(shutil.rmtree)
-        # after the kill nothing is cleaned up either
-        patch.setattr(store.shutil, "rmtree", lambda *a, **k: remove(*a, **k) if counter["left"] else None)
-        try:
-            write(folder, "new")
-            finished = True
-        except Killed:
-            finished = False
-    if finished:
-        assert mark(folder) == "new"
-    elif first:
-        assert mark(folder) in ("old", "new")
-    elif folder.exists() or (tmp_path / ".run.new").exists():
-        assert mark(folder) == "new"
-    else:
-        with pytest.raises(store.StoreError, match="no run folder"):
-            store.read_run(folder)
-    write(folder, "again")
-    assert mark(folder) == "again"
-    assert litter(tmp_path) == []
-
-
-def test_reading_finishes_a_swap_between_its_two_renames(write, tmp_path):
-    folder = write(tmp_path / "run", "old")
-    shutil.copytree(folder, tmp_path / ".run.old")
-    write(folder, "new")
-    folder.rename(tmp_path / ".run.new")
-    shutil.copytree(tmp_path / ".run.new", tmp_path / ".run.old", dirs_exist_ok=True)
-    assert mark(folder) == "new"
-    assert litter(tmp_path) == []
+def test_model_json_names_every_file_of_the_run_with_its_digest(write, tmp_path):
+    folder = write(tmp_path / "run")
+    whole = (folder / "model.json").read_bytes()
+    stated = json.loads(whole)["files"]
+    assert set(stated) == {path.name for path in folder.iterdir()}
+    own = stated.pop("model.json")
+    assert hashlib.sha256(whole.replace(own.encode(), b"0" * 64)).hexdigest() == own
+    for name, digest in stated.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
 
 
 def test_a_full_disk_leaves_the_old_run_and_no_litter(write, tmp_path, monkeypatch):
@@ -171,7 +118,7 @@ def test_a_full_disk_leaves_the_old_run_and_no_litter(write, tmp_path, monkeypat
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", full)
+        patch.setattr(os, "write", full)
         with pytest.raises(store.StoreError, match="No space left on device; free space") as caught:
             write(folder, "new")
     assert "\n" not in str(caught.value)
@@ -256,4 +203,61 @@ def test_one_page_is_replaced_without_touching_the_rest(write, tmp_path):
     store.replace_page(folder, "report.html", "again")
     assert (folder / "report.html").read_text() == "again"
     assert (folder / "draws.nc").stat().st_mtime_ns == before
-    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+    assert litter(folder) == []
+
+
+# --- pages of the user
+
+PAGE = files.sealed(b"<!DOCTYPE html>\n" + files.PAGE_SEAL + b"0" * 64 + b'">\nours', files.PAGE_SEAL)
+
+
+def put_page(path, kind):
+    """Put something of the user's where a page is to be written, and return what it must read later."""
+    if kind == "a link":
+        (path.parent / "elsewhere.html").write_bytes(PAGE)
+        path.symlink_to("elsewhere.html")
+    elif kind == "a link to nothing":
+        path.symlink_to("nowhere.html")
+    else:
+        path.write_bytes({"mine": b"mine", "edited": PAGE + b"my remark", "empty": b""}[kind])
+    return listed(path.parent)
+
+
+def listed(folder):
+    """What a folder holds: links as links, files by content."""
+    return {
+        path.name: os.readlink(path) if path.is_symlink() else path.is_file() and path.read_bytes()
+        for path in folder.iterdir()
+    }
+
+
+@pytest.mark.parametrize("kind", ["mine", "edited", "empty", "a link", "a link to nothing"])
+def test_a_page_of_the_user_is_neither_replaced_nor_written_through(tmp_path, kind):
+    before = put_page(tmp_path / "page.html", kind)
+    attempts = (store.check_page, lambda path: store.replace_page(path.parent, path.name, "new"))
+    for attempt in attempts:
+        with pytest.raises(store.StoreError, match="was not written by brg-prob or was changed") as said:
+            attempt(tmp_path / "page.html")
+        assert "choose another --out or move it away" in str(said.value)
+    assert listed(tmp_path) == before
+
+
+def test_a_page_of_ours_is_replaced(tmp_path):
+    """The control of the test above."""
+    (tmp_path / "page.html").write_bytes(PAGE)
+    store.check_page(tmp_path / "page.html")
+    store.replace_page(tmp_path, "page.html", PAGE.decode())
+    assert listed(tmp_path) == {"page.html": PAGE}
+
+
+def test_a_page_that_appears_while_ours_is_written_is_kept(tmp_path, monkeypatch):
+    real = files.write_new
+
+    def slow(path, content):
+        real(path, content)
+        (tmp_path / "page.html").write_text("mine")
+
+    monkeypatch.setattr(files, "write_new", slow)
+    with pytest.raises(store.StoreError, match="File exists"):
+        store.replace_page(tmp_path, "page.html", "new")
+    assert listed(tmp_path) == {"page.html": b"mine"}

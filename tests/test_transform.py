@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import linregress
 
 from brg_prob.transform import Standardisation
 
@@ -21,7 +22,7 @@ def record(seed=0, n=40, outputs=None):
 
 
 @pytest.mark.parametrize("outputs", [None, 1, 3])
-@pytest.mark.parametrize("detrend", [True, False])
+@pytest.mark.parametrize("detrend", ["none", "line", "periodic"])
 @pytest.mark.parametrize("standardise", [True, False])
 def test_inverse_undoes_forward_for_targets_and_inputs(outputs, detrend, standardise):
     x, y = record(outputs=outputs)
@@ -34,23 +35,46 @@ def test_inverse_undoes_forward_for_targets_and_inputs(outputs, detrend, standar
     assert inner_x.min() == 0
 
 
-def test_training_targets_become_standard_and_their_ends_meet():
-    x, y = record(outputs=2)
-    inner = Standardisation.fit(x, y).forward(x, y)
-    np.testing.assert_allclose(inner.mean(axis=0), 0, atol=1e-13)
-    np.testing.assert_allclose(inner.std(axis=0), 1, rtol=1e-13)
-    first, last = np.argmin(x[:, 0]), np.argmax(x[:, 0])
-    np.testing.assert_allclose(inner[first], inner[last], atol=1e-12)
-    kept = Standardisation.fit(x, y, detrend=False).forward(x, y)  # negative control
-    assert np.abs(kept[first] - kept[last]).max() > 0.5
+@pytest.mark.parametrize("detrend", ["line", "periodic"])
+def test_training_targets_become_standard_and_no_line_is_left_in_them(detrend):
+    x, y = record(outputs=2, n=80)
+    y += 20 * (x - 1951)
+    inner = Standardisation.fit(x, y, detrend=detrend).forward(x, y)
+    np.testing.assert_allclose(inner.mean(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(inner.std(axis=0), 1, rtol=1e-12)
+    slopes = [linregress(x[:, 0], target).slope for target in inner.T]
+    np.testing.assert_allclose(slopes, 0, atol=1e-12)
+    kept = Standardisation.fit(x, y).forward(x, y)  # negative control
+    assert max(abs(linregress(x[:, 0], target).slope) for target in kept.T) > 0.1
 
 
-def test_the_line_is_the_one_through_first_and_last_point_in_order_of_x():
+def test_the_line_is_the_least_squares_one_about_the_mean_which_stays():
     x = np.array([[3.0], [1.0], [2.0]])
     y = np.array([30.0, 10.0, 26.0])
-    made = Standardisation.fit(x, y, standardise=False)
-    assert (made.origin, made.slope, made.intercept, made.scale) == ((1.0,), (10.0,), (10.0,), (1.0,))
-    np.testing.assert_array_equal(made.forward(x, y), [0, 0, 6])
+    made = Standardisation.fit(x, y, detrend="line", standardise=False)
+    assert (made.origin, made.slope, made.intercept, made.scale) == ((1.0,), (10.0,), (-10.0,), (1.0,))
+    np.testing.assert_array_equal(made.forward(x, y), [20, 20, 26])
+    assert np.mean(made.forward(x, y)) == np.mean(y)
+
+
+def test_no_line_hangs_on_two_points_or_on_the_season_a_record_ends_in():
+    x = np.arange(126) / 12  # ten years and a half: from winter to summer
+    y = 9 * np.cos(2 * np.pi * x) + np.random.default_rng(4).normal(size=x.size)
+    assert abs(y[-1] - y[0]) > 2 * y.std()  # what the line between the ends would have taken off
+    assert Standardisation.fit(x, y, detrend="periodic").slope == (0.0,)
+    rising = y + 40 * x / x[-1]
+    assert Standardisation.fit(x, rising, detrend="periodic").slope[0] == pytest.approx(
+        linregress(x, rising).slope
+    )
+    assert Standardisation.fit(x, rising).slope == (0.0,)  # nothing by default
+
+
+def test_of_several_targets_each_has_its_own_line():
+    x, y = record(outputs=2, n=80)
+    y[:, 0] = np.random.default_rng(3).normal(size=80)
+    y[:, 1] += 30 * (x[:, 0] - 1951)
+    slope = Standardisation.fit(x, y, detrend="periodic").slope
+    assert slope[0] == 0 and slope[1] == pytest.approx(linregress(x[:, 0], y[:, 1]).slope)
 
 
 def test_held_out_points_use_the_training_fit():
@@ -64,16 +88,16 @@ def test_held_out_points_use_the_training_fit():
 def test_several_dimensions_lose_the_mean_only():
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(30, 2)), rng.normal(size=30) * 4 + 9
-    made = Standardisation.fit(x, y)
-    assert made.slope == (0.0,)
+    made = Standardisation.fit(x, y, detrend="periodic")
+    assert (made.slope, made.detrend) == ((0.0,), "none")
+    with pytest.raises(ValueError, match=r"in 2 inputs.*--inputs.*--detrend none"):
+        Standardisation.fit(x, y, detrend="line")
     np.testing.assert_allclose(made.forward(x, y), (y - y.mean()) / y.std(), rtol=1e-13, atol=1e-14)
 
 
 def test_neither_option_leaves_the_targets_alone():
     x, y = record()
-    np.testing.assert_array_equal(
-        Standardisation.fit(x, y, detrend=False, standardise=False).forward(x, y), y
-    )
+    np.testing.assert_array_equal(Standardisation.fit(x, y, standardise=False).forward(x, y), y)
 
 
 @pytest.mark.parametrize("outputs", [None, 2])
@@ -108,7 +132,11 @@ def test_density_in_original_units_integrates_to_one():
 
 
 @settings(max_examples=50, deadline=None)
-@given(seed=st.integers(0, 10**6), outputs=st.sampled_from([None, 1, 3]), detrend=st.booleans())
+@given(
+    seed=st.integers(0, 10**6),
+    outputs=st.sampled_from([None, 1, 3]),
+    detrend=st.sampled_from(["none", "line", "periodic"]),
+)
 def test_json_round_trip_is_exact(seed, outputs, detrend):
     made = Standardisation.fit(*record(seed, 5, outputs), detrend=detrend)
     assert Standardisation.from_dict(json.loads(json.dumps(made.to_dict()))) == made
@@ -116,9 +144,12 @@ def test_json_round_trip_is_exact(seed, outputs, detrend):
 
 def test_a_perfect_line_or_a_constant_leaves_nothing_to_learn():
     x = 1951 + np.arange(30.0) / 12
-    with pytest.raises(ValueError, match="detrend=False"):
-        Standardisation.fit(x, 0.3 * x + 2)
-    Standardisation.fit(x, 0.3 * x + 2, detrend=False)
+    for detrend in ("line", "periodic"):
+        with pytest.raises(ValueError, match=r"once its line is removed: .*--detrend none"):
+            Standardisation.fit(x, 0.3 * x + 2, detrend=detrend)
+        with pytest.raises(ValueError, match="constant: there is nothing to learn"):
+            Standardisation.fit(x, np.full(30, 7.1), detrend=detrend)
+    Standardisation.fit(x, 0.3 * x + 2)
     with pytest.raises(ValueError, match="nothing to learn"):
         Standardisation.fit(x, np.full(30, 2.0))
 
@@ -131,12 +162,17 @@ def test_a_perfect_line_or_a_constant_leaves_nothing_to_learn():
         (np.arange(4.0)[:, None], np.array([1, -1, 1, -1]) * 1e308, "overflow.*another unit"),
         (np.zeros((3, 1)), np.zeros((3, 1, 1)), "do not fit"),
         (np.arange(3.0), np.array([0, np.nan, 1]), "--drop-missing"),
-        (np.ones(3), np.arange(3.0), "all inputs are equal"),
+        (np.ones(3), np.arange(3.0), "all inputs are equal.*--detrend none"),
     ],
 )
 def test_data_that_cannot_be_fitted(x, y, message):
     with pytest.raises(ValueError, match=message):
-        Standardisation.fit(x, y)
+        Standardisation.fit(x, y, detrend="line")
+
+
+def test_an_unknown_rule_is_refused_by_name():
+    with pytest.raises(ValueError, match="'ends' is unknown: give none, line or periodic"):
+        Standardisation.fit(*record(), detrend="ends")
 
 
 def test_damaged_descriptions_and_wrong_shapes_are_refused():
@@ -151,3 +187,52 @@ def test_damaged_descriptions_and_wrong_shapes_are_refused():
         Standardisation.fit(*record(outputs=2)).inverse(np.zeros((3, 1)), np.zeros((3, 3)))
     with pytest.raises(ValueError, match=r"give \(n, 1\)"):
         made.forward_inputs(np.zeros((3, 2)))
+
+
+def test_runs_that_do_not_name_their_rule_are_still_read():
+    values = Standardisation.fit(*record()).to_dict()
+    del values["detrend"]
+    assert Standardisation.from_dict(values).detrend == ""
+
+
+# --- what is said
+
+
+def said(y, *, names=("y",), units=None, **options):
+    x = 1951 + np.arange(len(y)) / 12
+    return Standardisation.fit(x, y, **options).said(x, names, {"y": "°C"} if units is None else units)
+
+
+def test_every_sentence_says_what_was_done_and_no_more():
+    x = np.arange(60) / 59
+    noise = np.random.default_rng(0).normal(size=60)
+    noise = (noise - noise.mean()) / noise.std()
+    noise = noise - linregress(x, noise).slope * (x - x.mean())
+    flat, falling = 4 * noise + 12, 4 * noise - 30 * x + 12
+    rest = (
+        f"the rest was divided by its standard deviation, {4 * noise.std():.4g} °C; undone in what is shown"
+    )
+    assert said(flat) == f"nothing was taken off but the mean, 12 °C; {rest}"
+    assert said(flat, detrend="periodic") == (
+        f"nothing was taken off but the mean, 12 °C, since no fitted line stands out of the record; {rest}"
+    )
+    assert said(falling, detrend="periodic") == (
+        "a fitted line of −30 °C over the record was taken off, because it stands out and the ends of the "
+        f"record do not meet on the periodic box; then the mean, −3 °C; {rest}"
+    )
+    assert said(falling, detrend="line", standardise=False) == (
+        "a fitted line of −30 °C over the record was taken off, as asked; the mean stayed, nothing was "
+        "rescaled; undone in what is shown"
+    )
+    assert said(flat, standardise=False) == "nothing was done to the data"
+    assert Standardisation.identity(1, flat).said(x, ("y",), {}) == "nothing was done to the data"
+
+
+def test_several_targets_are_named_in_the_sentence():
+    x = np.arange(60) / 59
+    noise = np.random.default_rng(0).normal(size=60)
+    both = np.stack([noise, noise + 50 * x], axis=1)
+    text = said(both, names=("a", "b"), units={"b": "m"}, detrend="periodic")
+    assert text.startswith("a: nothing was taken off but the mean, ")
+    assert "; b: a fitted line of 5" in text and " m over the record" in text
+    assert text.count("undone") == 1 and text.endswith("; undone in what is shown")

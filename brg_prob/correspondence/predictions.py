@@ -14,22 +14,7 @@ from brg_prob.correspondence.statistics import Floats
 from brg_prob.correspondence.waves import equispaced_box
 from brg_prob.flow import Diffusion, Shell
 from brg_prob.network import FreeField, require
-
-
-@dataclass(frozen=True)
-class NetworkDensity:
-    """A free-field network's own spectral density as ``spectrum(p, mass, dim)``.
-
-    For networks that do not name their spectrum: another mass is asked of a copy of the
-    network, which must then be a dataclass.
-    """
-
-    network: Any
-
-    def __call__(self, p: Any, mass: float, dim: int) -> Any:
-        """Return G0 at |p|, any shape."""
-        same = mass == self.network.mass
-        return (self.network if same else dataclasses.replace(self.network, mass=mass)).spectral_density(p)
+from brg_prob.spectra import own_spectrum
 
 
 def erg_prediction(network: Any, x: Any) -> erg.FreeTheory:
@@ -56,15 +41,15 @@ def erg_prediction(network: Any, x: Any) -> erg.FreeTheory:
         Random momenta, and inputs that are no full equispaced grid.
     """
     field = require(network, FreeField, "erg_prediction")
-    named = getattr(field, "spectrum", None)
+    amplitude, spectrum = own_spectrum(field)
     return erg.FreeTheory(
         dim=field.dim,
         box=field.box if field.box is not None else equispaced_box(x),
         cutoff=field.cutoff,
         noise=field.noise,
         mass=field.mass,
-        amplitude=float(getattr(field, "amplitude", 1.0)) if named is not None else 1.0,
-        spectrum=named if named is not None else NetworkDensity(field),
+        amplitude=amplitude,
+        spectrum=spectrum,
     )
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 
+from brg_prob.figures.calendar_axis import calendar_ticks, record_calendar
 from brg_prob.figures.style import (
     BLUE,
     INK,
@@ -90,7 +91,7 @@ def _along_the_line(record: xr.Dataset, name: dict[str, str]) -> Picture:
             handletextpad=0.5,
         )
         ax.annotate(text, (0.01, 0.03), xycoords="axes fraction", color=MUTED, fontsize=9.5, weight="bold")
-    label_axes(after, x=quantity(name["input_name"], name["input_unit"]))
+    label_axes(after, x=_input_label(after, record, name))
     narrow, what = float(np.mean(data["posterior_sd"]) / np.mean(data["prior_sd"])), _what(record)
     return Picture(
         "field",
@@ -108,12 +109,24 @@ def _along_the_line(record: xr.Dataset, name: dict[str, str]) -> Picture:
     )
 
 
+def _input_label(ax: Axes, record: xr.Dataset, name: dict[str, str]) -> str:
+    """Return the label of the input's axis, which gets dates if the input counts time."""
+    calendar = record_calendar(record)
+    if calendar is None:
+        return quantity(name["input_name"], name["input_unit"])
+    calendar_ticks(ax, calendar)
+    return quantity(name["input_name"], "UTC" if calendar.utc else "")
+
+
 def _numbers(record: xr.Dataset, name: dict[str, str]) -> pd.DataFrame:
     """Return the record as a table, rows in the record's order."""
     unit = name["value_unit"]
     at = np.asarray(record["input"].values)
     axes = {"input": at} if at.ndim == 1 else {f"input {k + 1}": at[:, k] for k in range(at.shape[1])}
     columns = {(label, name["input_unit"]): values for label, values in axes.items()}
+    calendar = record_calendar(record)
+    if calendar is not None and at.ndim == 1:
+        columns["date", ""] = np.array(calendar.labels(at), dtype=object)
     columns |= {("value", unit): record["value"].values, ("trained on", ""): record["training"].values}
     for key in ("prior_mean", "prior_sd", "posterior_mean", "posterior_sd"):
         columns[key.replace("_", " "), unit] = record[key].values

@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from numpyro import handlers
-from numpyro.distributions import Distribution
-from numpyro.primitives import Messenger
 
+from brg_prob.geometry.derivatives import no_reverse_mode
+from brg_prob.geometry.substitution import FromCoordinates, without_derivative
 from brg_prob.geometry.transport import (
     NoTransport,
     from_standard_normal,
@@ -54,8 +54,9 @@ class StandardNormalCoordinates:
     Raises
     ------
     NoTransport
-        At construction, naming the site that has no map: discrete, improper, or without
-        distribution function. Such a model is flowed by tempering.
+        At construction, naming the site that has no map: discrete, improper, without distribution
+        function, or with one that JAX cannot differentiate by latent parents. Such a model is flowed by
+        tempering.
 
     Notes
     -----
@@ -88,11 +89,15 @@ class StandardNormalCoordinates:
         shapes = {}
         for site in sites:
             try:
-                shapes[site.name] = standard_normal_shape(site.distribution)
+                shapes[site.name] = standard_normal_shape(site.distribution, site.shape)
             except NoTransport as reason:
-                raise _refusal(site.name, reason) from None
+                raise _refusal(f"site {site.name!r}: {reason}") from None
         object.__setattr__(self, "sites", sites)
         object.__setattr__(self, "shapes", shapes)
+        try:
+            self._require_derivatives()
+        except NoTransport as reason:
+            raise _refusal(str(reason)) from None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -120,8 +125,35 @@ class StandardNormalCoordinates:
     def inverse(self, z: Mapping[str, Any]) -> dict[str, Array]:
         """Return the values of every site at z of one draw; the model runs once, parents before children."""
         self._require_all(z, "coordinate")
-        trace = self._run(_FromStandardNormal(self.model, z))
+        return self._values(z, differentiated=False)
+
+    def _values(self, z: Mapping[str, Any], *, differentiated: bool) -> dict[str, Array]:
+        """Return the values of every site at z."""
+        call = FromCoordinates(self.model, z, from_standard_normal, differentiated=differentiated)
+        trace = self._run(call)
         return {name: trace[name]["value"] for name in self.names}
+
+    def _require_derivatives(self) -> None:
+        """Raise NoTransport for the first site whose map has no derivative by latent parents."""
+
+        def values(vector: Array) -> dict[str, Array]:
+            return self._values(self.unflatten(vector), differentiated=True)
+
+        if not self.dimension or no_reverse_mode(values, jnp.zeros((self.dimension,))) is None:
+            return
+        for site in self.sites:  # inside a scan the rule runs after the site; else the model itself has none
+            leaves, structure = jax.tree.flatten(site.distribution)
+            floating = [jnp.issubdtype(jnp.result_type(leaf), jnp.floating) for leaf in leaves]
+            z = jnp.zeros(self.shapes[site.name])
+
+            def moved(scale: Array, own: Any = (leaves, structure, floating, z)) -> Array:
+                leaves, structure, floating, z = own
+                scaled = [scale * v if moves else v for v, moves in zip(leaves, floating, strict=True)]
+                return from_standard_normal(jax.tree.unflatten(structure, scaled), z)
+
+            reason = no_reverse_mode(moved, jnp.ones(()))
+            if reason is not None:
+                raise without_derivative(site.name, site.distribution, ValueError(reason))
 
     def flatten(self, z: Mapping[str, Any]) -> Array:
         """Return z as one vector, (dimension,), sites in order."""
@@ -147,33 +179,6 @@ class StandardNormalCoordinates:
                 raise ValueError(f"site {name!r} has no {what}; all of {', '.join(self.names)} are needed")
 
 
-class _FromStandardNormal(Messenger):
-    """Run a model with each latent site at the value that its coordinate has given its parents."""
-
-    def __init__(self, fn: Model, z: Mapping[str, Any]) -> None:
-        self.z = z
-        super().__init__(fn)
-
-    def process_message(self, msg: Any) -> None:
-        """Set the value of a latent site; plates and masks inside have already shaped its distribution."""
-        if msg["type"] == "control_flow":
-            raise NoTransport(
-                "sites inside a scan have no standard-normal coordinates; flow this model by tempering"
-            )
-        if (
-            msg["type"] != "sample"
-            or msg["is_observed"]
-            or msg["name"] not in self.z
-            or msg["value"] is not None
-        ):
-            return
-        distribution: Distribution = msg["fn"]
-        extra = tuple(msg["kwargs"].get("sample_shape") or ())
-        if extra:
-            distribution = distribution.expand(extra + distribution.batch_shape)
-        msg["value"] = from_standard_normal(distribution, self.z[msg["name"]])
-
-
-def _refusal(site: str, reason: NoTransport) -> NoTransport:
+def _refusal(reason: str) -> NoTransport:
     """Return the error for one site: what is wrong and what helps."""
-    return NoTransport(f"site {site!r}: {reason}; diffusion needs one, so flow this model by tempering")
+    return NoTransport(f"{reason}; diffusion needs one, so flow this model by tempering")

@@ -95,7 +95,7 @@ def exact_diagonal(jacobian: ScoreJacobian, points: Array, *, batch: int = 8) ->
 
     def one(point: Array) -> Array:
         zero = jnp.zeros((jacobian.columns,), point.dtype)
-        if jacobian.columns <= jacobian.rows:
+        if jacobian.by_columns:
             push = jax.linearize(jacobian.function(point), zero)[1]
 
             def column(index: Array) -> Array:

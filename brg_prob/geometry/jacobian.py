@@ -2,7 +2,8 @@
 
 A has a row for each parameter of each observation, A = √(weight/n) · R · ∂η/∂z
 (:mod:`brg_prob.geometry.observation`), or, where no closed form is known, for each simulated observation: its
-score, divided by √(n·samples). Products with A and Aᵀ are forward and reverse differentiation.
+score, divided by √(n·samples). Products with A and Aᵀ are forward and reverse differentiation; where the
+model has no forward derivatives, A v is the derivative of u ↦ ⟨v, Aᵀu⟩, which is reverse twice.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from brg_prob.batching import even_batch
+from brg_prob.geometry.derivatives import no_forward_mode, no_reverse_mode, refusal
 from brg_prob.geometry.observation import embedded, unwrapped
 from brg_prob.network.conditioned import Conditioned
 
@@ -113,13 +115,50 @@ class ScoreJacobian:
         """Number d of coordinates that are not held fixed."""
         return self.kept.size
 
+    @cached_property
+    def lacking(self) -> dict[str, str]:
+        """Why the model lacks "forward" or "reverse" derivatives; found without computing anything.
+
+        Raises
+        ------
+        ValueError
+            It lacks both.
+        """
+        change = jnp.zeros((self.columns,))
+        at = self.function(jnp.zeros((self.coordinates.dimension,)))
+        reasons = {"forward": no_forward_mode(at, change), "reverse": no_reverse_mode(at, change)}
+        found = {name: reason for name, reason in reasons.items() if reason is not None}
+        if len(found) == len(reasons):
+            raise ValueError(f"the likelihood has no derivatives, so no Fisher metric: {found['reverse']}")
+        return found
+
+    @property
+    def mode(self) -> str:
+        """How A is differentiated, in words; empty where both kinds of derivatives exist."""
+        if "forward" in self.lacking:
+            return "reverse derivatives only, for the model has no forward ones"
+        return "forward derivatives only, for the model has no reverse ones" if self.lacking else ""
+
+    @property
+    def by_columns(self) -> bool:
+        """Whether A is made column by column, by forward derivatives: the fewer, or all there is."""
+        return "reverse" in self.lacking or (not self.lacking and self.columns <= self.rows)
+
     def products(self, points: Array) -> tuple[Product, Product]:
         """Return v ↦ A v, (d,) → (K·N,), and u ↦ Aᵀu, over √K, to be used inside one compiled function.
 
         At one point the model is run once and linearised; at several it is run again for each product.
+
+        Raises
+        ------
+        ValueError
+            The model has no reverse derivatives, or no forward ones while its reverse ones cannot be
+            differentiated in turn.
         """
         zero = jnp.zeros((self.columns,), points.dtype)
-        if points.shape[0] == 1:
+        if self.lacking:
+            self._require_products(points[0])
+        elif points.shape[0] == 1:
             push = jax.linearize(self.function(points[0]), zero)[1]
             transposed = jax.linear_transpose(push, zero)
             return push, lambda rows: transposed(rows)[0]
@@ -127,7 +166,9 @@ class ScoreJacobian:
 
         def times(vector: Array) -> Array:
             def one(point: Array) -> Array:
-                return jax.jvp(self.function(point), (zero,), (vector,))[1]
+                if not self.lacking:
+                    return jax.jvp(self.function(point), (zero,), (vector,))[1]
+                return self._reverse_twice(point, vector)
 
             return jnp.ravel(jax.lax.map(one, points)) / scale
 
@@ -139,12 +180,27 @@ class ScoreJacobian:
 
         return times, transposed_times
 
+    def _reverse_twice(self, point: Array, vector: Array) -> Array:
+        """Return A v at one point by reverse derivatives of u ↦ Aᵀu."""
+        rows, pull = jax.vjp(self.function(point), jnp.zeros_like(vector))
+        return jax.vjp(lambda u: pull(u)[0], jnp.zeros_like(rows))[1](vector)[0]
+
+    def _require_products(self, point: Array) -> None:
+        """Raise ValueError where A v or Aᵀu has no derivative to be made of."""
+        vector = jnp.zeros((self.columns,), point.dtype)
+        reason = self.lacking.get("reverse") or refusal(lambda v: self._reverse_twice(point, v), vector)
+        if reason is not None:
+            raise ValueError(
+                f"{self.mode}, so there are no products with its score Jacobian ({reason}); "
+                "use method='dense'"
+            )
+
     def matrix(self, points: Array, *, batch: int = 32) -> Array:
-        """Return A over √K, (K, N, d), column by column or row by row, whichever are fewer."""
+        """Return A over √K, (K, N, d), column by column or row by row, see :attr:`by_columns`."""
 
         def one(point: Array) -> Array:
             zero = jnp.zeros((self.columns,), point.dtype)
-            if self.columns <= self.rows:
+            if self.by_columns:
                 push = jax.linearize(self.function(point), zero)[1]
                 units = jnp.eye(self.columns, dtype=point.dtype)
                 return jax.lax.map(push, units, batch_size=even_batch(self.columns, batch)).T

@@ -224,9 +224,10 @@ def model_metric(
     entries = jacobian.shapes
     expected = "in closed form" if entries.simulated.shape[1] == 0 else f"over {samples} simulated y per row"
     restricted = "" if sites is None else f"; given all sites but {', '.join(names)}"
+    derivatives = f"{jacobian.mode}; " if jacobian.mode else ""
     status = (
         f"{where}, in {how}{restricted}; expected {expected}; {spectrum.note}; "
-        f"{rank} directions above the round-off floor {spectrum.floor:.1e}"
+        f"{derivatives}{rank} directions above the round-off floor {spectrum.floor:.1e}"
     )
     return ModelMetric(
         eigenvalues=spectrum.eigenvalues,
@@ -259,9 +260,10 @@ def coordinates_of(conditioned: Conditioned, *, key: Array) -> tuple[Coordinates
         else:
             return exact, "coordinates with an N(0, 1) prior"
     approximate = GaussianCoordinates.of(conditioned, key=key)
+    note = f", {approximate.note}" if approximate.note else ""
     return approximate, (
         f"a Gaussian approximation of the prior ({reason}; {approximate.effective_draws:.0f} effective prior "
-        "draws), so diffusion is refused: flow by tempering"
+        f"draws{note}), so diffusion is refused: flow by tempering"
     )
 
 

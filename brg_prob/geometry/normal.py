@@ -7,7 +7,7 @@ import math
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.scipy.special import log_ndtr, ndtr, ndtri
+from jax.scipy.special import erf, log_ndtr, ndtr, ndtri
 from jax.scipy.stats import norm
 
 
@@ -33,6 +33,22 @@ def log_normal_cdf(z: Array) -> Array:
     """Return log Φ(z) with full relative accuracy at both ends (JAX's own rounds to log 1 for z in 5 … 8)."""
     upper = jnp.log1p(-ndtr(jnp.where(z > 0, -z, 0)))
     return jnp.where(z > 0, upper, log_ndtr(jnp.where(z > 0, 0, z)))
+
+
+def log_normal_mass(low: Array | None, high: Array | None) -> Array:
+    """Return log(Φ(high) − Φ(low)), low < high, to full relative accuracy; None: an infinite end."""
+    if high is None:
+        return jnp.zeros(()) if low is None else log_normal_cdf(-low)
+    if low is None:
+        return log_normal_cdf(high)
+    above = low > 0
+    low, high = jnp.where(above, -high, low), jnp.where(above, -low, high)  # now low ≤ 0
+    across = high > 0
+    far, near = log_normal_cdf(low), log_normal_cdf(jnp.where(across, 0, high))
+    inner = near + jnp.log(-jnp.expm1(jnp.where(across, -1, far - near)))
+    root = 2**0.5
+    both = 0.5 * (erf(jnp.where(across, high, root) / root) - erf(jnp.where(across, low, -root) / root))
+    return jnp.where(across, jnp.log(both), inner)
 
 
 @ndtri_exp.defjvp

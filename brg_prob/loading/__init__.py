@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import dataclasses
 import hashlib
 import importlib
 import sys
@@ -19,11 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from brg_prob.arguments import ENGINES, SCHEMES
+from brg_prob.binding import Signature, arrange, columns_of, roles_of, roles_without_table
 from brg_prob.compiled import keep_compiled
 from brg_prob.options import UsageError
 from brg_prob.stages import Stages, working
-from brg_prob.store import recover
-from brg_prob.tables import Table, read_table
+from brg_prob.store import Written, recover
+from brg_prob.tables import Table, TableError, read_table
 
 if TYPE_CHECKING:
     from brg_prob.loading.problem import Problem
@@ -48,10 +50,10 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class Executed:
-    """A run that was written: the run, its folder, and the stages that an earlier run had finished."""
+    """A run that was written: the run, where, and the stages that an earlier run had finished."""
 
     run: Run
-    folder: Path
+    written: Written
     reused: tuple[str, ...]
 
 
@@ -77,7 +79,7 @@ def execute(request: Request, progress: Progress) -> Executed:
         with working(request.out, fresh=request.arguments.fresh) as stages:
             run = _computed(request, problem, source, key, stages, progress)
             with progress("report"):
-                return Executed(run, run.save(request.out), tuple(stages.reused))
+                return Executed(run, run.write(request.out), tuple(stages.reused))
 
 
 def _loaded(request: Request, table: Table | None) -> tuple[Problem, Source, Any]:
@@ -85,18 +87,23 @@ def _loaded(request: Request, table: Table | None) -> tuple[Problem, Source, Any
     import jax
 
     keep_compiled()
-    from brg_prob.loading.module import load_module, module_digest, neighbours
-    from brg_prob.loading.problem import fingerprint, observation_of, problem_of
+    from brg_prob.loading.module import found_in, load_module, module_digest, neighbours
+    from brg_prob.loading.problem import engine_of, fingerprint, observation_of, problem_of
     from brg_prob.network import InfiniteWidth, require
     from brg_prob.pipeline import Source
 
     path, before = request.source.path, set(sys.modules)
     content = path.read_bytes()
     module = load_module(path, content)
-    table = _with_arguments(request, table, getattr(module, request.source.name, None))
+    signature = Signature.of(found_in(request.source, module), request.source.name)
+    if request.source.signature is None or signature.names != request.source.signature.names:
+        table = _table(request, signature)
     key = jax.random.key(request.arguments.seed)
     problem = problem_of(request, module, table, jax.random.fold_in(key, 0))
-    observation_of(problem.network, problem.x, request.source, problem.y)
+    if _takes_any_model(engine_of(request, problem.network)):
+        problem = _read(problem)
+    else:
+        observation_of(problem.network, problem.x, request.source, problem.y)
     if request.arguments.infinite_width:
         require(problem.network, InfiniteWidth, "--infinite-width")
     source = Source(
@@ -109,6 +116,20 @@ def _loaded(request: Request, table: Table | None) -> tuple[Problem, Source, Any
         digest=module_digest(content, request.source.name, request.model.options, fingerprint(problem)),
     )
     return problem, source, jax.random.fold_in(key, 1)
+
+
+def _takes_any_model(engine: str) -> bool:
+    """Return whether an engine takes any NumPyro model."""
+    return getattr(_class_of(ENGINES, engine), "any_model", False)
+
+
+def _read(problem: Problem) -> Problem:
+    """Return the problem with its model read at the data, once for all that follows."""
+    from brg_prob.network import Conditioned
+    from brg_prob.posterior import as_data
+
+    data = as_data(problem.x, problem.y, missing=True)
+    return dataclasses.replace(problem, network=Conditioned.of(problem.network, data.x, data.y))
 
 
 @contextlib.contextmanager
@@ -124,25 +145,33 @@ def _precision(single: bool) -> Iterator[None]:
         jax.config.update("jax_enable_x64", before)
 
 
-def _table(request: Request, *arguments: str) -> Table | None:
-    """Return the table, whose inputs, targets and ``arguments`` must be sound; None for a teacher."""
-    given = request.arguments
+def _table(request: Request, signature: Signature | None = None) -> Table | None:
+    """Return the columns of the table that a model with these arguments uses; None for a teacher.
+
+    Whatever names and values alone can show to be wrong is refused here. Without a signature all columns
+    that can be read are returned, with their gaps.
+    """
+    signature, given = signature or request.source.signature, request.arguments
+    options = request.model.options if signature is not None and signature.plain else {}
     if given.data == "teacher":
+        if signature is not None:
+            roles_without_table(signature, options)
         return None
-    named = None
-    if given.inputs and given.target:
-        named = [*given.inputs.split(","), *given.target.split(","), *arguments]
-    return read_table(given.data, columns=named, others=True, drop_missing=given.drop_missing)
-
-
-def _with_arguments(request: Request, table: Table | None, found: Any) -> Table | None:
-    """Return the table with all columns that are arguments of the network, also those with missing rows."""
-    from brg_prob.network.bound import column_arguments
-
-    if table is None or not callable(found):
+    table = read_table(given.data, columns=(), others=True, may_miss=None)
+    if signature is None:
         return table
-    names, _ = column_arguments(found, table.passed_over)
-    return _table(request, *names) if names else table
+    target, inputs = (names.split(",") if names else None for names in (given.target, given.inputs))
+    roles = roles_of(
+        columns_of(table).with_all_names(), signature, target=target, inputs=inputs, options=options
+    )
+    try:
+        used = read_table(given.data, columns=roles.columns, may_miss=None)
+    except TableError as error:
+        if not set(table.passed_over) & set(roles.columns) or (given.inputs and given.target):
+            raise
+        raise UsageError(f"{error}, or name the others in --inputs and --target") from error
+    arrange(columns_of(used), signature, roles, drop_missing=given.drop_missing, single=given.float32)
+    return used
 
 
 def _computed(
@@ -201,9 +230,14 @@ def stored_request(request: Request, table: Table | None, modules: dict[str, str
 
 def _built(kind: str, registry: dict[str, tuple[str, str]], name: str, options: dict[str, Any]) -> Any:
     """Return an engine or scheme from its registered class."""
-    file, class_name = registry[name]
-    module = importlib.import_module("brg_prob." + file.removesuffix(".py").replace("/", "."))
     try:
-        return getattr(module, class_name)(**options)
+        return _class_of(registry, name)(**options)
     except (ValueError, TypeError) as error:
         raise UsageError(f"--{kind} {name}: {error}") from error
+
+
+def _class_of(registry: dict[str, tuple[str, str]], name: str) -> Any:
+    """Return a registered class."""
+    file, class_name = registry[name]
+    module = importlib.import_module("brg_prob." + file.removesuffix(".py").replace("/", "."))
+    return getattr(module, class_name)

@@ -14,8 +14,9 @@ from types import ModuleType
 from typing import Any
 
 from brg_prob.arguments import ModelSource
+from brg_prob.binding import Signature
 from brg_prob.digest import content_digest
-from brg_prob.options import Named, UsageError, nearest
+from brg_prob.options import Named, Option, UsageError, nearest
 
 _PREFIX = "brg_prob_model_"
 
@@ -66,24 +67,21 @@ def _no_bytecode() -> Iterator[None]:
 
 
 def build_network(source: ModelSource, module: ModuleType, options: dict[str, Any], x: Any = None) -> Any:
-    """Return the network: a class built from its options, at the inputs if it can be; others as they are.
+    """Return the network: a class built from its fields, at the inputs if it can be; a function as it is.
 
     Parameters
     ----------
     source, module
         Which network, and the loaded file.
     options
-        Values of its fields; text where the fields were not known before loading.
+        Values of its fields (:func:`typed_options`).
     x
         Training inputs (n, d), for networks with ``for_inputs(x, **options)``.
     """
-    found = getattr(module, source.name, None)
-    if not callable(found):
-        raise UsageError(
-            f"{source.name!r} in {str(source.path)!r} is no network but a {type(found).__name__}; give a "
-            "callable"
-        )
-    resolved = {name: _resolved(value, module) for name, value in _typed(found, options).items()}
+    found = found_in(source, module)
+    if not has_fields(found):
+        return found  # its options are arguments of the call
+    resolved = {name: _resolved(value, module) for name, value in options.items()}
     try:
         if isinstance(found, type):
             build = getattr(found, "for_inputs", None)
@@ -155,31 +153,38 @@ def imported() -> dict[str, bytes]:
     return found
 
 
-def _typed(found: Any, options: dict[str, Any]) -> dict[str, Any]:
-    """Return options whose text is parsed by the fields of a network that was known only after loading."""
-    if not any(isinstance(value, str) for value in options.values()):
-        return options
-    if not dataclasses.is_dataclass(found):
+def found_in(source: ModelSource, module: ModuleType) -> Any:
+    """Return the network's function, class or object in the loaded file."""
+    found = getattr(module, source.name, None)
+    if not callable(found):
         raise UsageError(
-            f"option '--model.{next(iter(options))}' is unknown; this network is no dataclass and has no "
-            "options"
+            f"{source.name!r} in {str(source.path)!r} is no network but a {type(found).__name__}; give a "
+            "callable"
         )
-    from brg_prob.options import Option
+    return found
 
-    fields = {
-        f.name: Option(f.name, f.type if isinstance(f.type, str) else _annotation(f.type), None)
-        for f in dataclasses.fields(found)
-    }
+
+def has_fields(found: Any) -> bool:
+    """Return whether a network's options are its fields, and not the arguments of its call."""
+    return isinstance(found, type) or dataclasses.is_dataclass(found)
+
+
+def typed_options(source: ModelSource, found: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """Return options; those of a network known only after loading are parsed by its fields or arguments."""
+    if source.options is not None or not options:
+        return dict(options)
+    if dataclasses.is_dataclass(found):
+        known = {
+            f.name: Option(f.name, f.type if isinstance(f.type, str) else _annotation(f.type), None)
+            for f in dataclasses.fields(found)
+        }
+    else:
+        known = {option.name: option for option in Signature.of(found, source.name).options}
     for name in options:
-        if name not in fields:
-            raise UsageError(
-                f"option '--model.{name}' is unknown; its options are "
-                f"{', '.join(fields)}{nearest(name, fields)}"
-            )
-    return {
-        name: fields[name].parse(value, f"--model.{name}") if isinstance(value, str) else value
-        for name, value in options.items()
-    }
+        if name not in known:
+            has = f"its options are {', '.join(known)}" if known else "it has no options"
+            raise UsageError(f"option '--model.{name}' is unknown; {has}{nearest(name, known)}")
+    return {name: known[name].parse(value, f"--model.{name}") for name, value in options.items()}
 
 
 def _annotation(kind: Any) -> str:

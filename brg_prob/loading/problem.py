@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from brg_prob.arguments import AUTOMATIC, ModelSource
-from brg_prob.loading.module import build_network, line_in
-from brg_prob.network.bind import split_rows
-from brg_prob.network.bound import bound, column_arguments
+from brg_prob.binding import Signature, roles_without_table
+from brg_prob.loading.module import build_network, found_in, has_fields, line_in, typed_options
+from brg_prob.network.bind import Binding, bound_columns, is_readout
+from brg_prob.network.bound import bound
+from brg_prob.network.split import split_rows
 from brg_prob.options import UsageError
 from brg_prob.record import Record
-from brg_prob.tables import Regression, Table, regression
+from brg_prob.tables import Table
 from brg_prob.transform import Standardisation
 
 if TYPE_CHECKING:
@@ -61,87 +63,91 @@ def engine_of(request: Request, network: Any) -> str:
     """Return the name of the engine: the one asked for, else the one that suits the network."""
     if request.engine.name != AUTOMATIC:
         return request.engine.name
-    return "exact" if _is_readout(network) else "nuts"
-
-
-def _is_readout(network: Any) -> bool:
-    """Return whether a network, or its class, has a linear readout."""
-    return all(hasattr(network, name) for name in ("features", "readout_prior", "sample_hidden"))
+    return "exact" if is_readout(network) else "nuts"
 
 
 def _recorded(request: Request, module: ModuleType, table: Table) -> Problem:
     """Return the problem that a table poses: split, standardised on its training rows."""
     arguments = request.arguments
-    taken, names = _columns(request, module, table)
-    own = taken.x.shape[1] - len(names)
-    rows, held, how = split(arguments, taken.x)
-    if not _is_readout(getattr(module, request.source.name, None)):
-        # a model of the user's own is written for the data as they are
-        prepare = Standardisation.identity(own, taken.y)
-    else:
-        prepare = Standardisation.fit(
-            taken.x[rows][:, :own],
-            taken.y[rows],
-            detrend=not arguments.no_detrend,
-            standardise=not arguments.no_standardise,
-        )
-    # arguments of the model reach it as they stand in the table
-    prepare = dataclasses.replace(prepare, origin=prepare.origin + (0.0,) * len(names))
+    found = found_in(request.source, module)
+    options = typed_options(request.source, found, request.model.options)
+    taken = bound_columns(
+        table,
+        found,
+        name=request.source.name,
+        target=arguments.target.split(",") if arguments.target else None,
+        inputs=arguments.inputs.split(",") if arguments.inputs else None,
+        drop_missing=arguments.drop_missing,
+        options={} if has_fields(found) else options,
+    )
+    if taken.y is None:
+        raise UsageError(f"{request.source.name!r} observes no column; name one in --target")
+    own, targets = len(taken.columns), taken.y
+    rows, held, how = split(arguments, taken.x, readout=is_readout(found))
+    network, prepare = _prepared(request, module, options, taken.x[rows][:, :own], targets[rows])
+    # arguments of the model reach it as they stand in the table, the rows' numbers as they are
+    beside = taken.x.shape[1] - own
+    prepare = dataclasses.replace(prepare, origin=prepare.origin + (0.0,) * beside)
 
     def internal(chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         x = taken.x[chosen]
-        return prepare.forward_inputs(x), prepare.forward(x, taken.y[chosen])
+        return prepare.forward_inputs(x), prepare.forward(x, targets[chosen])
 
     x, y = internal(rows)
-    record = Record(
+    # without a target there is nothing to score
+    held = held[np.isfinite(targets[held]).reshape(held.size, targets[0].size).all(axis=1)]
+    record = _record(request, table, taken, prepare, how)
+    return Problem(taken.of(network), x, y, internal(held) if held.size else None, record)
+
+
+def _record(
+    request: Request, table: Table, taken: Binding, prepare: Standardisation, held_out: str
+) -> Record:
+    """Return how the data of a table are shown."""
+    arguments, used = request.arguments, (*taken.inputs, *taken.target)
+    return Record(
         subject=Path(request.data_name).stem,
         source=request.data_name,
         sha256=table.sha256,
         inputs=taken.inputs,
-        targets=taken.targets,
-        units=table.units,
+        targets=taken.target,
+        units={name: unit for name, unit in table.units.items() if name in used},
         preparation=prepare,
-        held_out=how,
+        held_out=held_out,
         held_out_seed=arguments.held_out_seed if arguments.held_out in ("random", "block") else None,
-        dropped=table.dropped,
+        dropped=taken.dropped + table.dropped,
+        levels=taken.levels,
+        calendars={name: kept.to_json() for name, kept in table.calendars.items() if name in used},
+        notes=taken.notes,
     )
-    network = build_network(request.source, module, request.model.options, x[:, :own])
-    return Problem(bound(network, names), x, y, internal(held) if held.size else None, record)
 
 
-def _columns(request: Request, module: ModuleType, table: Table) -> tuple[Regression, tuple[str, ...]]:
-    """Return inputs and targets, and the names of the inputs (the last ones) that are arguments of the model.
-
-    A column named like an argument of the model goes to that argument, unless --inputs or
-    --target says otherwise.
-    """
-    arguments = request.arguments
-    inputs = arguments.inputs.split(",") if arguments.inputs else None
-    targets = arguments.target.split(",") if arguments.target else None
-    claimed = {*(inputs or ()), *(targets or ())}
-    found = getattr(module, request.source.name, None)
-    free = [column for column in table.columns if column not in claimed]
-    names, missing = column_arguments(found, free) if callable(found) else ((), ())
-    if missing and missing[0] in claimed:
+def _prepared(
+    request: Request, module: ModuleType, options: dict[str, Any], x: np.ndarray, y: np.ndarray
+) -> tuple[Any, Standardisation]:
+    """Return the network for training inputs (n, d), and the way to targets that suit it."""
+    arguments, name = request.arguments, request.source.name
+    prepare = Standardisation.identity(x.shape[1], y)
+    readout = is_readout(found_in(request.source, module))
+    if readout:
+        prepare = Standardisation.fit(x, y, standardise=not arguments.no_standardise)
+    elif arguments.detrend == "line":  # a model of the user's own is written for the data as they are
         raise UsageError(
-            f"column {missing[0]!r} is an argument of {request.source.name!r}; leave it out of --inputs and "
-            "--target"
+            f"--detrend line: {name!r} learns the data as they are; take the line off in the table or in it"
         )
-    if missing:
-        raise UsageError(
-            f"{request.source.name!r} needs {missing[0]!r}, which is no column of {request.data_name!r}; its "
-            f"columns are {', '.join(table.columns)}"
-        )
-    if names:
-        rest = regression(table, inputs=inputs, targets=targets)
-        own = [column for column in rest.inputs if column not in names]
-        if not own:
-            raise UsageError(
-                f"all columns of {request.data_name!r} are arguments of {request.source.name!r}; name one of "
-                "them in --inputs"
-            )
-        inputs = [*own, *names]
-    return regression(table, inputs=inputs, targets=targets), names
+    network = build_network(request.source, module, options, prepare.forward_inputs(x))
+    detrend = arguments.detrend
+    if detrend == "auto":  # only a network that is there knows whether its box closes on itself
+        detrend = "periodic" if _fills_a_box(network, x) else "none"
+    if readout and detrend != "none":
+        prepare = Standardisation.fit(x, y, detrend=detrend, standardise=not arguments.no_standardise)
+    return network, prepare
+
+
+def _fills_a_box(network: Any, x: np.ndarray) -> bool:
+    """Return whether inputs (n, 1) go round a periodic box, but for a gap of half their length at most."""
+    box = getattr(network, "box", None)
+    return box is not None and x.shape[1] == 1 and box <= 1.5 * np.ptp(x)
 
 
 def fingerprint(problem: Problem) -> dict[str, np.ndarray]:
@@ -152,9 +158,14 @@ def fingerprint(problem: Problem) -> dict[str, np.ndarray]:
     """
     import jax
 
+    from brg_prob.network import Conditioned
     from brg_prob.network.trace import run_trace
 
-    trace = run_trace(problem.network, jax.numpy.asarray(problem.x), key=jax.random.key(0))
+    network = problem.network
+    if isinstance(network, Conditioned):
+        trace = network.trace(network.reading.point)
+    else:
+        trace = run_trace(network, jax.numpy.asarray(problem.x), key=jax.random.key(0))
     return {
         name: np.asarray(site["value"])
         for name, site in trace.items()
@@ -162,18 +173,31 @@ def fingerprint(problem: Problem) -> dict[str, np.ndarray]:
     }
 
 
-def split(arguments: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
-    """Return training rows, held-out rows, and how they were chosen."""
+def split(arguments: Any, x: np.ndarray, *, readout: bool) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return training rows, held-out rows, and how they were chosen.
+
+    By default a linear readout on a grid keeps every second row for scores; any other model learns from
+    all rows, and leave-one-out scores it. A block is then the end of the table, as a series asks for.
+    """
     import jax
 
     n = len(x)
-    if arguments.held_out == "none":
+    how = _held_out(arguments, readout=readout)
+    if how == "none":
         return np.arange(n), np.arange(0), "nothing held out"
-    # in input order, so that "alternate" and "block" mean neighbours in x, not in the file
-    order = np.lexsort(x.T[::-1])
-    key = jax.random.fold_in(jax.random.key(arguments.held_out_seed), 0)
-    found = split_rows(n, arguments.held_out, key=key, fraction=arguments.held_out_fraction)
+    # of a readout in input order, so that "alternate" and "block" mean neighbours in x, not in the file
+    order = np.lexsort(x.T[::-1]) if readout else np.arange(n)
+    key = None
+    if readout or how != "block":
+        key = jax.random.fold_in(jax.random.key(arguments.held_out_seed), 0)
+    found = split_rows(n, how, key=key, fraction=arguments.held_out_fraction)
     return order[found.train], order[found.test], found.description
+
+
+def _held_out(arguments: Any, *, readout: bool) -> str:
+    """Return how rows are held out: as asked for, else as suits the network."""
+    default = "alternate" if readout else "none"
+    return str(arguments.held_out or default)
 
 
 def _teacher(request: Request, module: ModuleType, key: Any) -> Problem:
@@ -182,11 +206,14 @@ def _teacher(request: Request, module: ModuleType, key: Any) -> Problem:
 
     from brg_prob.network.trace import run_trace
 
-    arguments, options = request.arguments, dict(request.model.options)
-    known = {option.name for option in request.source.options or ()}
+    arguments, found = request.arguments, found_in(request.source, module)
+    options = typed_options(request.source, found, request.model.options)
+    known = {option.name for option in request.source.options or ()} if has_fields(found) else set()
     if "box" in known and not {"box", "width"} & set(options):
         options["box"] = TEACHER_BOX
     network = build_network(request.source, module, options)
+    signature = Signature.of(found, request.source.name)
+    roles = roles_without_table(signature, {} if has_fields(found) else options)
     box = getattr(network, "box", None) or TEACHER_BOX
     dim = int(getattr(network, "dim", 1))
     side = _points_per_side(
@@ -196,10 +223,16 @@ def _teacher(request: Request, module: ModuleType, key: Any) -> Problem:
     axes = np.meshgrid(*[np.arange(side) * step] * dim, indexing="ij")
     train = np.stack([axis.ravel() for axis in axes], axis=1)
     both = np.concatenate([train, train + step / 2])
+    network = bound(network, roles.call(signature, {}))
     observation = observation_of(network, both, request.source)
     y = np.asarray(run_trace(network, jnp.asarray(both), key=key)[observation]["value"])
+    if y.shape[:1] != (len(both),):
+        raise UsageError(
+            f"{request.source.name!r} draws {observation!r} of shape {y.shape} for {len(both)} inputs, so it "
+            "cannot be its own teacher; give --data FILE"
+        )
     n = len(train)
-    with_held_out = arguments.held_out != "none"
+    with_held_out = _held_out(arguments, readout=is_readout(found)) != "none"
     record = Record(
         subject="a draw of its own prior",
         source="teacher: a draw of the prior at the options above",

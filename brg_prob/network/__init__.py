@@ -1,6 +1,6 @@
 """Networks as NumPyro models: capabilities, readout priors, reading sites, binding columns."""
 
-from brg_prob.network.bind import bind
+from brg_prob.network.bind import Binding, bind
 from brg_prob.network.conditioned import Conditioned
 from brg_prob.network.handlers import Tempered
 from brg_prob.network.protocols import (
@@ -13,9 +13,10 @@ from brg_prob.network.protocols import (
     require,
 )
 from brg_prob.network.readout import LowRankUpdate, ReadoutPrior, isotropic_prior
-from brg_prob.network.trace import ModelSites, Refusal, read_model
+from brg_prob.network.trace import ModelSites, NoField, read_model
 
 __all__ = [
+    "Binding",
     "Conditioned",
     "Covariance",
     "FreeField",
@@ -25,8 +26,8 @@ __all__ = [
     "LowRankUpdate",
     "ModelSites",
     "Network",
+    "NoField",
     "ReadoutPrior",
-    "Refusal",
     "Tempered",
     "bind",
     "isotropic_prior",

@@ -1,88 +1,107 @@
-"""A network whose further arguments are columns of a table, as a network of its inputs alone."""
+"""A model whose arguments are columns of a table, as a network of x and y alone."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
+from brg_prob.binding import Call
 from brg_prob.network.protocols import Hidden, LinearReadout
 from brg_prob.network.readout import ReadoutPrior
 
-_RESERVED = ("x", "y")
-_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+_DTYPES: dict[str, type] = {"int": int, "float": float}
 
 
-def column_arguments(
-    model: Callable[..., Any], columns: Collection[str]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the arguments of a model beyond x and y that are columns, and the required ones that are not.
-
-    Parameters
-    ----------
-    model
-        ``model(x, y=None, **columns)``, or a class whose instances are called so.
-    columns
-        Names at hand.
-    """
-    call = model.__call__ if isinstance(model, type) else model
-    named = [p for p in inspect.signature(call).parameters.values() if p.kind in _NAMED]
-    named = [p for p in named if p.name not in (*_RESERVED, "self")]
-    missing = [p.name for p in named if p.default is p.empty and p.name not in columns]
-    return tuple(p.name for p in named if p.name in columns), tuple(missing)
-
-
-def bound(network: Any, names: Sequence[str]) -> Any:
-    """Return a network that reads its arguments ``names`` off the last columns of x.
+def bound(network: Any, call: Call) -> Any:
+    """Return a network that takes its arguments from the columns of x, from y, and from options.
 
     Parameters
     ----------
     network
-        A model ``network(x, y=None, **columns)``; a LinearReadout's ``features(x, hidden)`` takes the
-        same arguments. Capabilities that depend on the inputs alone (Covariance, FreeField) are
-        lost: nothing says what they are at given columns.
-    names
-        The arguments, in the order of the columns; none leaves the network as it is.
+        A model; a LinearReadout's ``features(x, hidden)`` takes the same columns by the same names.
+        Capabilities that depend on the inputs alone (Covariance, FreeField) are lost: nothing says what
+        they are at given columns.
+    call
+        Which argument gets what; where it is called as ``network(x, y)``, it is returned as it is.
 
     Examples
     --------
-    >>> def model(x, y=None, weight=None):
+    >>> def model(weight, x, y=None):
     ...     return x[:, 0] * weight
     >>> import numpy as np
-    >>> bound(model, ["weight"])(np.array([[1.0, 10.0], [2.0, 20.0]])).tolist()
+    >>> call = Call("x", ("year",), (("weight", "weight", "float"),))
+    >>> bound(model, call)(np.array([[1.0, 10.0], [2.0, 20.0]])).tolist()
     [10.0, 40.0]
     """
-    if not names:
+    if call.direct:
         return network
-    kind = BoundReadout if isinstance(network, LinearReadout) else Bound
-    return kind(network, tuple(names))
+    return (BoundReadout if isinstance(network, LinearReadout) else Bound)(network, call)
 
 
 @dataclass(frozen=True)
 class Bound:
-    """A model of x alone, whose last columns are the arguments ``names`` of ``network``."""
+    """A network of x alone: the first columns of x are stacked, the last go to arguments of ``network``."""
 
     network: Any
-    names: tuple[str, ...]
+    call: Call
 
     @property
     def __name__(self) -> str:
         """Name of the network, for messages."""
         name = getattr(self.network, "__name__", type(self.network).__name__)
-        return f"{name} with {', '.join(self.names)} from the table"
+        columns = ", ".join(argument for argument, _, _ in self.call.bound)
+        return f"{name} with {columns} from the table" if columns else str(name)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns of x that are stacked, in order."""
+        return self.call.columns
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Arguments that were set by options."""
+        return dict(self.call.options)
 
     def _split(self, x: Any) -> tuple[Any, dict[str, Any]]:
-        """Return the network's own inputs and its further arguments."""
-        own = x.shape[1] - len(self.names)
-        return x[:, :own], {name: x[:, own + at] for at, name in enumerate(self.names)}
+        """Return the stacked inputs and the arguments that get a column, in its dtype.
+
+        Whole numbers are numpy's where x is no tracer: a model may count its groups by them (``code.max()``)
+        also inside a compiled function.
+        """
+        own = x.shape[1] - len(self.call.bound)
+        host = None if isinstance(x, jax.core.Tracer) else np.asarray(x)
+        named: dict[str, Any] = {}
+        for at, (argument, _, dtype) in enumerate(self.call.bound):
+            whole = _DTYPES[dtype] is int
+            column = host[:, own + at] if whole and host is not None else x[:, own + at]
+            named[argument] = column.round().astype(jnp.result_type(int)) if whole else column.astype(float)
+        return x[:, :own], named
 
     def __call__(self, x: Any, y: Any = None) -> Any:
         """Run the model."""
-        own, columns = self._split(x)
-        return self.network(own, y, **columns)
+        own, values = self._split(x)
+        values |= self.options
+        if self.call.stack is not None:
+            values[self.call.stack] = own
+        several = len(self.call.observed) > 1 and y is not None
+        for at, argument in enumerate(self.call.observed):
+            values[argument] = y[:, at] if several else y
+        return self.network(*self._by_place(values), **values)
+
+    def _by_place(self, values: dict[str, Any]) -> list[Any]:
+        """Take the arguments that only a place can pass out of the values; defaults fill the gaps."""
+        places = self.call.positional
+        if not any(name in values for name in places):
+            return []
+        last = max(at for at, name in enumerate(places) if name in values)
+        defaults = inspect.signature(self.network).parameters
+        return [values.pop(name) if name in values else defaults[name].default for name in places[: last + 1]]
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from brg_prob.network.labels import AxisNames
 from brg_prob.network.reader import read_at, unobserved
 from brg_prob.network.reading import Reading
 from brg_prob.network.rows import NONE, at_rows
-from brg_prob.network.trace import FIELD, Model, ModelSites, Refusal, Trace, field
+from brg_prob.network.trace import FIELD, Model, ModelSites, Trace, field
 
 Values = Mapping[str, Any]
 """Site → value of one draw."""
@@ -219,19 +219,21 @@ class Conditioned:
         """Raise ValueError where draws say nothing of other rows."""
         for name in self.latent_by_row:
             shape = next(site.shape for site in self.sites.latent if site.name == name)
-            raise Refusal(
+            raise ValueError(
                 f"site {name!r} has shape {shape}, an entry per row, so draws say nothing of rows held out; "
                 "hold no rows out (--held-out none)"
             )
         if not self.reading.by_row:
-            raise Refusal(f"{self.reading.joint}, so no row can be held out; hold none out (--held-out none)")
+            raise ValueError(
+                f"{self.reading.joint}, so no row can be held out; hold none out (--held-out none)"
+            )
 
     def _refuse_changed(self, both: Conditioned) -> None:
         """Raise ValueError if the training rows' terms are not what they were without the others."""
         shapes = [{site.name: site.shape for site in c.sites.latent} for c in (self, both)]
         changed = [name for name, shape in shapes[0].items() if shapes[1].get(name) != shape]
         if changed:
-            raise Refusal(
+            raise ValueError(
                 f"site {changed[0]!r} has shape {shapes[0][changed[0]]} at the training rows but "
                 f"{shapes[1].get(changed[0])} with those held out, so draws say nothing of these; hold no "
                 "rows out (--held-out none)"
@@ -239,7 +241,7 @@ class Conditioned:
         point, rows = self.reading.point, len(self.x)
         with_others = dataclasses.replace(both, first=0).terms_at(point)
         if not _agree(self.terms_at(point), {name: terms[:rows] for name, terms in with_others.items()}):
-            raise Refusal(
+            raise ValueError(
                 "the likelihood of the training rows changes when the held-out rows are added (inputs "
                 "standardised inside the model, or rows that depend on later ones), so none can be held out; "
                 "hold the last rows of a series out (--held-out block), or none (--held-out none)"

@@ -27,7 +27,8 @@ class WholePlates(Messenger):
         """Give a plate all its indices before it draws some."""
         if msg["type"] == "plate" and msg["args"][1] is not None:
             size = msg["args"][0]
-            msg["args"], msg["value"] = (size, size), jnp.arange(size)
+            with jax.ensure_compile_time_eval():  # numbers, so that they are an index of numpy arrays, too
+                msg["args"], msg["value"] = (size, size), jnp.arange(size)
 
 
 class HeldParams(Messenger):

@@ -34,7 +34,7 @@ from brg_prob.network.targets import (
     targets_and_missing,
     whole_numbers,
 )
-from brg_prob.network.trace import Model, ModelSites, Refusal, Trace, read_model, run_trace, sites_of
+from brg_prob.network.trace import ImproperPrior, Model, ModelSites, Trace, read_model, run_trace, sites_of
 
 
 def unobserved(network: Model, x: Array, likelihood_factors: tuple[str, ...] | None) -> Reading:
@@ -86,7 +86,7 @@ def read_at(
     point = {name: trace[name]["value"] for name in sites.latent_names}
     rows = _rows(Observing(held, taken), x, targets, filled, sites, point)
     if rows.random:
-        raise Refusal(
+        raise ValueError(
             f"site {rows.random[0]!r} changes with the random key at fixed latent sites, so its "
             "likelihood cannot be differentiated; make the noise a latent site (numpyro.sample)"
         )
@@ -186,14 +186,14 @@ def _present(name: str, found: SiteRows, missing: np.ndarray, mixed: tuple[str, 
     if not missing.any():
         return np.ones(found.entries.shape, bool)
     if np.any((found.entries == SEVERAL) | (found.columns == SEVERAL)):
-        raise Refusal(
+        raise ValueError(
             f"{int(missing.sum())} target values are missing (NaN), and site {name!r} observes mixtures of "
             "rows or columns of y, so they cannot be left out; fill them, drop those rows, or make them "
             "latent sites"
         )
     if name in mixed:
         rows = np.flatnonzero(missing.any(axis=1))
-        raise Refusal(
+        raise ValueError(
             f"y is missing (NaN) in row {rows[0]}, on which other rows' likelihood of {name!r} depends; "
             f"make the {rows.size} missing values latent sites (numpyro.sample), or start after the gap"
         )
@@ -281,13 +281,13 @@ def _other_draw(model: Callable[..., Any], x: Array, targets: Array, trace: Trac
     """Return the trace at another draw of the prior; raise ValueError where it fails or has other sites."""
     try:
         other = run_trace(model, x, targets, key=jax.random.key(1))
-    except Refusal:
+    except ImproperPrior:
         raise
     except Exception as error:  # the model's own code may raise anything
         raise failed(error, x, targets) from error
     odd = sorted(set(other) ^ {name for name, site in trace.items() if site["type"] != "param"})
     if odd:
-        raise Refusal(
+        raise ValueError(
             f"site {odd[0]!r} is there at one draw of the prior and not at another; a model needs the same "
             "sites always"
         )
@@ -297,14 +297,14 @@ def _other_draw(model: Callable[..., Any], x: Array, targets: Array, trace: Trac
 def _refuse_unused(sites: ModelSites, rows: Rows, factors: tuple[str, ...]) -> None:
     """Raise ValueError where nothing depends on the target."""
     if not sites.observed and not factors:
-        raise Refusal(
+        raise ValueError(
             "the model observes nothing: no site has obs=y and no factor changes with y; add "
             "numpyro.sample('y', …, obs=y)"
         )
     used = any(np.any(found.entries != NONE) or found.mixed for found in rows.sites.values())
     if not used and not factors:
         names = ", ".join(repr(site.name) for site in sites.observed)
-        raise Refusal(
+        raise ValueError(
             f"the target is not used: neither {names} nor a factor changes with y; pass it on (obs=y)"
         )
 
@@ -314,14 +314,14 @@ def _refuse_unknown(likelihood_factors: tuple[str, ...] | None, sites: ModelSite
     unknown = sorted(set(likelihood_factors or ()) - set(sites.factors))
     if unknown:
         known = ", ".join(sites.factors) or "none"
-        raise Refusal(f"likelihood factor {unknown[0]!r} is no factor of the model; its factors: {known}")
+        raise ValueError(f"likelihood factor {unknown[0]!r} is no factor of the model; its factors: {known}")
 
 
 def _refuse_discrete(sites: ModelSites) -> None:
     """Raise ValueError for the first discrete latent site."""
     for site in sites.latent:
         if site.discrete:
-            raise Refusal(
+            raise ValueError(
                 f"site {site.name!r} is discrete and latent, so it has no derivative; sum it out of the "
                 "likelihood (for example with numpyro.distributions.MixtureSameFamily)"
             )

@@ -19,7 +19,7 @@ import numpy as np
 from jax import Array
 
 from brg_prob.network.handlers import AsObserved
-from brg_prob.network.trace import Model, Refusal, Trace, is_factor, run_trace
+from brg_prob.network.trace import ImproperPrior, Model, Trace, is_factor, run_trace
 
 _INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib"))
 _OURS = Path(__file__).resolve().parents[1]
@@ -40,10 +40,10 @@ def targets_and_missing(y: Any) -> tuple[np.ndarray, np.ndarray]:
     host = host.reshape(host.shape[0], -1) if host.ndim != 2 else host
     missing = np.isnan(host) if host.dtype.kind == "f" else np.zeros(host.shape, bool)
     if missing.all():
-        raise Refusal(f"none of the {host.shape[0]} rows has an observation; at least one is needed")
+        raise ValueError(f"none of the {host.shape[0]} rows has an observation; at least one is needed")
     if missing.all(axis=0).any():
         column = int(np.argmax(missing.all(axis=0)))
-        raise Refusal(f"target {column} has no observation in {host.shape[0]} rows; leave it out")
+        raise ValueError(f"target {column} has no observation in {host.shape[0]} rows; leave it out")
     first = np.take_along_axis(host, np.argmin(missing, axis=0)[None], axis=0)
     return np.where(missing, first, host), missing
 
@@ -62,11 +62,11 @@ def observed_trace(model: Model, x: Array, filled: np.ndarray, *, key: Array) ->
         The model fails on every admissible shape, or broadcasts its targets on every one; names the site,
         both shapes, and the line of the model.
     """
-    refusals: list[Refusal] = []
+    refusals: list[ValueError] = []
     for targets in _candidates(filled):
         try:
             trace = run_trace(model, x, targets, key=key)
-        except Refusal:
+        except ImproperPrior:
             raise
         except Exception as error:  # the model's own code may raise anything
             refusals.append(failed(error, x, targets))
@@ -86,14 +86,14 @@ def _candidates(filled: np.ndarray) -> Iterator[Array]:
         yield from (jnp.asarray(shaped.astype(int)) for shaped in shapes)
 
 
-def failed(error: Exception, x: Array, y: Array | None) -> Refusal:
+def failed(error: Exception, x: Array, y: Array | None) -> ValueError:
     """Return the refusal of a model that raises an error on its data, with the line where it does."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if _is_users(Path(frame.filename))]
     where = f" in line {own[-1].lineno} of {Path(own[-1].filename).name}" if own else ""
     said = " ".join(str(error).split())
     shape = "no y" if y is None else f"y of shape {y.shape}"
-    return Refusal(
+    return ValueError(
         f"the model fails{where} on x of shape {x.shape} and {shape}: {type(error).__name__}"
         f"{f': {said[:300]}' if said else ' (an assertion of its own)'}; make it take such data"
     )
@@ -107,7 +107,7 @@ def _is_users(path: Path) -> bool:
     return not any(place.is_relative_to(folder) for folder in (*_INSTALLED, _OURS))
 
 
-def _broadcast(trace: Trace, targets: Array) -> Refusal | None:
+def _broadcast(trace: Trace, targets: Array) -> ValueError | None:
     """Return the refusal of a value that its distribution would blow up; None if there is none."""
     for site in trace.values():
         if site["type"] != "sample" or not site["is_observed"] or is_factor(site["fn"]):
@@ -121,7 +121,7 @@ def _broadcast(trace: Trace, targets: Array) -> Refusal | None:
             full = ()
         if full != value:
             became = f" would be broadcast to {full}" if full else " do not fit"
-            return Refusal(
+            return ValueError(
                 f"site {site['name']!r}: a value of shape {value} and a distribution of shape {law}{became} "
                 f"(y was given as {targets.shape}); give both one shape, for example by x[:, 0] in place of x"
             )
@@ -146,7 +146,7 @@ def whole_numbers(trace: Trace, targets: Array) -> tuple[Array, dict[str, bool]]
         value = np.asarray(site["value"])
         off = value != np.round(value)
         if discrete and off.any():
-            raise Refusal(
+            raise ValueError(
                 f"site {site['name']!r} takes whole numbers, but y has {value[off][0]:g}; "
                 "check the target, or give it unstandardised (--no-standardise --detrend none)"
             )
@@ -176,7 +176,7 @@ def refuse_outside_support(first: Trace, second: Trace, taken: Mapping[str, AsOb
             at = tuple(int(k) for k in np.argwhere(~inside)[0])
             bad = np.asarray(value)[at]
             shown = f"{bad:g}" if np.ndim(bad) == 0 else str(np.round(bad, 4).tolist())
-            raise Refusal(
+            raise ValueError(
                 f"site {name!r} observes {shown} in row {at[0] if at else 0}, outside the support of "
                 f"{type(site['fn']).__name__} ({type(supports[0]).__name__.strip('_').lower()}); "
                 "check the target or the distribution"

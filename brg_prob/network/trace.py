@@ -41,8 +41,12 @@ FIELD = "f"
 OBSERVATION = "y"
 
 
-class Refusal(ValueError):
-    """A model or its data that cannot be read; one line that names the site and the remedy."""
+class ImproperPrior(ValueError):
+    """A latent site has no prior to draw from; names it."""
+
+
+class NoField(ValueError):
+    """A model has neither a site "f" nor an observation with a mean; says what to add."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +172,7 @@ class _ProperPriors(Messenger):
     def process_message(self, msg: Any) -> None:
         """Raise ValueError at an improper latent site without a value."""
         if msg["type"] == "sample" and msg["value"] is None and isinstance(bare(msg["fn"]), ImproperUniform):
-            raise Refusal(
+            raise ImproperPrior(
                 f"site {msg['name']!r} has an improper prior, so no flow can end there; give it a proper "
                 "one, such as a wide Normal"
             )
@@ -206,12 +210,12 @@ def field(trace: Trace, observation: str | Sequence[str] | None = None, *, rows:
         names = _observing(trace)
     centres = {name: _centre(trace, name, rows) for name in names if name in trace}
     if not centres:
-        raise Refusal('the model has no site "f" and observes nothing; add numpyro.deterministic("f", ...)')
+        raise NoField('the model has no site "f" and observes nothing; add numpyro.deterministic("f", ...)')
     found = [centre for centre in centres.values() if centre is not None]
     if rows is not None and len(found) > 1:
         found = [centre for centre in found if centre.shape[:1] == (rows,)] or found[:1]
     if not found:
-        raise Refusal(
+        raise NoField(
             f'the model has no site "f" and its observation {next(iter(centres))!r} has no mean; '
             'add numpyro.deterministic("f", ...)'
         )
@@ -312,7 +316,7 @@ def read_model(
     key = jax.random.key(0) if key is None else key
     trace = run_trace(model, x, y, key=key, covariates=covariates)
     if not any(site["type"] == "sample" for site in trace.values()):
-        raise Refusal("the model has no sample site; it is no generative model")
+        raise ValueError("the model has no sample site; it is no generative model")
     if y is None:
         trace = _observe_own_draw(model, x, trace, key, covariates)
     return sites_of(trace, rows=(np.shape(x) or (1,))[0])

@@ -122,7 +122,7 @@ def _trend(modes: _Modes, preparation: Standardisation | None) -> tuple[np.ndarr
     centred = preparation is not None and preparation.intercept[0] != 0
     if not (detrended or centred):
         return none, "Nothing was taken off the data, so no mode is lost with a trend."
-    taken = "The straight line between the record's ends and its mean were" if detrended else "The mean was"
+    taken = "A straight line was" if detrended else "The mean was"
     if not modes.named:
         return none, f"{taken} taken off; which modes went with it is not known without a prediction."
     reach = 1.5 * modes.lowest if detrended and np.isfinite(modes.lowest) else 0.0

@@ -25,6 +25,7 @@ from brg_prob.geometry import ModelMetric
 from brg_prob.geometry.model_metric import coordinates_alone, model_metric, no_metric
 from brg_prob.geometry.sloppiness import sloppiness
 from brg_prob.network import Conditioned
+from brg_prob.network.columns import axis_names
 from brg_prob.observables import convergence_table, slides
 from brg_prob.pipeline.desk import Desk
 from brg_prob.pipeline.rehearsal import Rehearsed, rehearse
@@ -152,7 +153,7 @@ def run_model(
     keys = dict(zip(("fit", "flow", "prior"), jax.random.split(key, 3), strict=True))
     given = as_data(*data, missing=True)
     factors = getattr(engine, "likelihood_factors", None)
-    conditioned = Conditioned.of(network, given.x, given.y, likelihood_factors=factors)
+    conditioned = _named(Conditioned.of(network, given.x, given.y, likelihood_factors=factors), record)
     found = rehearse(conditioned, engine, draws=options["draws"], held_out=given.held_out, scheme=scheme)
     depends = (engine, keys["fit"], options)
     posterior = desk(
@@ -183,7 +184,7 @@ def run_model(
         )
     shown = desk("record", lambda: _shown(sampled, record, keys["prior"]), *_flowed(sampled), record)
     tree = with_branches(tree, shown)
-    tree.attrs.update(attributes(network, engine, posterior, source, judgement.tolerance))
+    tree.attrs.update(attributes(conditioned.network, engine, posterior, source, judgement.tolerance))
     tree.attrs.update(
         notes=json.dumps([*record.said, *conditioned.reading.notes]),
         shift_tolerance=judgement.shift,
@@ -192,7 +193,18 @@ def run_model(
         key=key_to_json(key),
     )
     described = described_model(tree, source, desk.described)
-    return Run(tree, summarise(tree), described, network, checks_of(first))
+    return Run(tree, summarise(tree), described, conditioned.network, checks_of(first))
+
+
+def _named(conditioned: Conditioned, record: Record) -> Conditioned:
+    """Return the model with the names of columns and levels along the axes of its latent sites."""
+    size = conditioned.x.shape[1]
+    if not record.source or len(record.inputs) != size:
+        return conditioned
+    stacked = getattr(conditioned.network, "columns", record.inputs)
+    columns = {at: name for at, name in enumerate(record.inputs) if name in stacked}
+    levels = {at: record.levels[name] for at, name in enumerate(record.inputs) if name in record.levels}
+    return dataclasses.replace(conditioned, axis_names=axis_names(conditioned, columns, levels))
 
 
 def _possible(scheme: Scheme | None, engine: Engine, found: Rehearsed) -> tuple[Scheme, str]:

@@ -20,7 +20,7 @@ from brg_prob.flow import Diffusion, Shell, Tempering
 from brg_prob.geometry.coordinates import NoTransport, StandardNormalCoordinates
 from brg_prob.geometry.jacobian import ScoreJacobian
 from brg_prob.geometry.model_metric import coordinates_of, no_metric
-from brg_prob.network import Conditioned, Refusal
+from brg_prob.network import Conditioned
 from brg_prob.posterior import Engine
 from brg_prob.posterior.model_tree import traced_draw
 
@@ -79,7 +79,7 @@ def rehearse(
     without = no_metric(conditioned)
     found = Rehearsed(without, _no_transport(conditioned))
     if scheme is not None and not isinstance(scheme, Tempering) and found.no_diffusion:
-        raise Refusal(
+        raise ValueError(
             f"{type(scheme).__name__.lower()} cannot be done: {found.no_diffusion}; use --scheme tempering"
         )
     if not without:
@@ -131,6 +131,6 @@ def _try(what: str, step: Callable[[], Any]) -> None:
         raise
     except Exception as error:  # whatever the model or JAX raise would end the run later
         said = " ".join(str(error).split())[:300]
-        raise Refusal(
+        raise ValueError(
             f"the model cannot be {what}: {type(error).__name__}: {said}; change it there"
         ) from error

@@ -93,7 +93,23 @@ class Run:
         return run_html(self.summary, {str(name): value for name, value in self.tree.attrs.items()})
 
     def save(self, folder: str | Path) -> Path:
-        """Write the run folder, whole or not at all, and return its path.
+        """Write the run folder, whole or not at all, and return its path; :meth:`write` says more."""
+        return self.write(folder).folder
+
+    def write(self, folder: str | Path, *, pages: Mapping[str, str] | None = None) -> store.Written:
+        """Write the run folder, whole or not at all; what is not an earlier run's own is kept in it.
+
+        Parameters
+        ----------
+        folder
+            Absent, empty, or an earlier run.
+        pages
+            Further files of the run beside its report, name → text.
+
+        Returns
+        -------
+        brg_prob.store.Written
+            The folder, and what was kept of the one that stood there.
 
         Raises
         ------
@@ -105,7 +121,7 @@ class Run:
             tree=self.tree,
             summary=self.summary,
             model=self.model,
-            pages={store.REPORT: render_report(self)},
+            pages={store.REPORT: render_report(self), **(pages or {})},
         )
 
 
@@ -130,7 +146,7 @@ def attributes(
     return {
         "model_file": "" if source.path is None else source.path.name,
         "model_name": source.name or getattr(network, "__name__", type(network).__name__),
-        "model_options": json.dumps(options_of(network.network if isinstance(network, Bound) else network)),
+        "model_options": json.dumps(options_of(network)),
         "infinite_width": int(limit),
         "engine": posterior.attrs["engine"],
         "engine_options": json.dumps(_engine_options(engine, posterior)),
@@ -144,7 +160,13 @@ def attributes(
 
 
 def options_of(choice: Any) -> dict[str, Any]:
-    """Return the fields of a frozen dataclass as JSON types; objects, infinity included, by their repr."""
+    """Return the fields of a frozen dataclass as JSON types; objects, infinity included, by their repr.
+
+    Those of a network with columns of a table are its own, and the arguments that were set.
+    """
+    if isinstance(choice, Bound):
+        own = options_of(choice.network)
+        return own | {name: v if _is_json(v) else repr(v) for name, v in choice.options.items()}
     if not dataclasses.is_dataclass(choice):
         return {}
     values = {f.name: getattr(choice, f.name) for f in dataclasses.fields(choice) if f.init}

@@ -135,7 +135,7 @@ class Laplace:
             first = _starting_point(model, centre, start, start_key)
             weight = jnp.asarray(observations, first.dtype)
             found = find_mode(partial(_at_weight, derivatives, weight), first, iterations=self.iterations)
-            attrs = self._judged(found) | {
+            attrs = self._judged(found, _how(model, found, weight)) | {
                 "engine": "laplace",
                 "observations": observations,
                 "independent": 1,
@@ -159,7 +159,7 @@ class Laplace:
                 "use Laplace(curvature='hessian')"
             )
 
-    def _judged(self, found: Mode) -> dict[str, Attribute]:
+    def _judged(self, found: Mode, how: str) -> dict[str, Attribute]:
         """Return attributes that say how far the optimiser came; refuse what is no mode."""
         steps, distance = found.iterations, found.distance
         if not math.isfinite(found.energy):
@@ -179,9 +179,24 @@ class Laplace:
             "converged": int(converged),
             "status": (
                 f"{'converged' if converged else 'NOT converged'} after {steps} steps, {distance:.1e} "
-                f"posterior standard deviations from the optimum; {found.z.size} coordinate(s)"
+                f"posterior standard deviations from the optimum; {found.z.size} coordinate(s){how}"
             ),
         }
+
+
+def _how(model: WhitenedModel, found: Mode, weight: Array) -> str:
+    """Return how the Hessian was made where that was not by forward derivatives, and its error."""
+    if model.curvature == "forward":
+        return ""
+    if model.curvature == "reverse":
+        return "; Hessian by reverse derivatives, for the model has no forward ones"
+    coarser = jax.jit(partial(model.differenced, coarse=2.0))(jnp.asarray(found.z), weight)
+    largest = float(np.max(np.abs(found.precision), initial=np.finfo(float).tiny))
+    error = float(np.max(np.abs(np.asarray(coarser) - found.precision), initial=0.0)) / largest
+    return (
+        "; Hessian by central differences, for the gradient has no derivatives; "
+        f"with twice the step it differs by {error:.0e} of its largest entry"
+    )
 
 
 def _expected_precision(model: WhitenedModel, z: Array, observations: float) -> Array:

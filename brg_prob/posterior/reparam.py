@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
+from jax import Array
 from numpyro import handlers
 from numpyro.distributions import Distribution
 from numpyro.infer.reparam import LocScaleReparam, Reparam
+from numpyro.primitives import Messenger
 
 from brg_prob.geometry.transport import (
     NoTransport,
@@ -44,7 +47,15 @@ class StandardNormalReparam(Reparam):
     """Draw z ~ N(0, 1) in place of a site; its value is F⁻¹(Φ(z)) given its parents (T7)."""
 
     def __call__(self, name: str, fn: Distribution, obs: Any) -> tuple[None, Any]:
-        """Return the site's value as a deterministic function of the auxiliary site."""
+        """Return the site's value as a deterministic function of the auxiliary site.
+
+        Raises
+        ------
+        ValueError
+            The site has a value already.
+        """
+        if obs is not None:
+            raise ValueError(f"site {name!r} has a value, so no other site can be drawn in its place")
         shape = standard_normal_shape(fn)
         event = len(shape) - len(fn.batch_shape)
         z = numpyro.sample(f"{name}_{_NORMAL_SUFFIX}", dist.Normal(0.0, 1.0).expand(shape).to_event(event))
@@ -61,10 +72,16 @@ def reparams(conditioned: Conditioned, kind: str) -> dict[str, Reparam]:
     kind
         ``none``; ``loc_scale``, the location and scale of Normal, Cauchy, Gumbel, Laplace, Logistic and
         StudentT sites divided out (the non-centred form), other sites left as they are; or
-        ``standard_normal``, every site that has a distribution function in z = Φ⁻¹(F(θ|parents)).
+        ``standard_normal``, every site that has a distribution function in z = Φ⁻¹(F(θ|parents)). Sites
+        inside ``scan`` are drawn before NumPyro's handler sees them and are left as they are.
     """
     found: dict[str, Reparam] = {}
-    for site in conditioned.sites.latent if kind != "none" else ():
+    if kind == "none":
+        return found
+    within = _inside_control_flow(conditioned)
+    for site in conditioned.sites.latent:
+        if site.name in within:
+            continue
         if kind == "loc_scale":
             family = type(_unwrapped(site.distribution))
             if family in _LOC_SCALE:
@@ -99,6 +116,31 @@ def sampled_values(
             value = to_standard_normal(trace[name]["fn"], value)
         found[_auxiliary(name, kind)] = jnp.asarray(value)
     return found
+
+
+class _Drawn(Messenger):
+    """Collects the latent sites that have a value before any handler could give them one."""
+
+    def __init__(self, fn: Any, names: set[str]) -> None:
+        self.names = names
+        super().__init__(fn)
+
+    def process_message(self, msg: Any) -> None:
+        """Add a site."""
+        if msg["type"] == "sample" and not msg["is_observed"] and msg["value"] is not None:
+            self.names.add(msg["name"])
+
+
+def _inside_control_flow(conditioned: Conditioned) -> set[str]:
+    """Return the names of latent sites inside ``scan`` or ``cond``; runs nothing."""
+    names: set[str] = set()
+
+    def run() -> Array:
+        _Drawn(handlers.seed(conditioned.model(), jax.random.key(0)), names)()
+        return jnp.zeros(())
+
+    jax.eval_shape(run)
+    return names
 
 
 def _auxiliary(name: str, kind: Reparam | None) -> str:

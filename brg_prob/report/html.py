@@ -52,13 +52,14 @@ def write_report(run: Reportable, path: str | Path) -> Path:
         Anything with ``tree``, ``summary`` and ``model``: the result of :func:`brg_prob.run`
         or of :func:`brg_prob.load_run`.
     path
-        The file, or a folder in which it shall be ``report.html``. A page that stood there is
+        The file, or a folder in which it shall be ``report.html``. A page of brg_prob that stood there is
         replaced at once; it stays as it was where the new one cannot be written.
 
     Raises
     ------
     brg_prob.store.StoreError
-        No such folder, or the disk refuses.
+        No such folder, the disk refuses, or what stands there is the user's: a file of something else, or
+        a page that was changed since.
     """
     target = Path(path)
     target = target / store.REPORT if target.is_dir() else target
@@ -205,6 +206,7 @@ def _options(tree: xr.DataTree, summary: dict[str, Any]) -> list[tuple[str, str]
         ("data", record.get("source", "")),
         ("data sha256", record.get("sha256", "")),
         ("preparation", record.get("transformation", "")),
+        ("seasons", record.get("seasonality", "")),
         ("held out", record.get("held_out", "")),
         ("engine", f"{summary['engine']} {inline_options(tree.attrs.get('engine_options', '{}'))}"),
         ("draws", tree.attrs.get("draws", "")),

@@ -22,6 +22,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from brg_prob.figures import Picture, svg
+from brg_prob.files import PAGE_SEAL, UNSEALED, page_bytes, sealed
 from brg_prob.report.download import csv_text, data_uri, standalone_svg
 from brg_prob.wording import deviation
 
@@ -161,7 +162,7 @@ def _files(picture: Picture, text: str, most: int) -> list[tuple[str, str]]:
 def render_page(
     template: str, *, scripts: Sequence[str] = (), data: dict[str, Any] | None = None, **context: Any
 ) -> str:
-    """Return a page from a template that extends ``base.html.jinja``.
+    """Return a page from a template that extends ``base.html.jinja``, sealed: a change of it shows.
 
     Parameters
     ----------
@@ -178,10 +179,11 @@ def render_page(
         contents.
     """
     texts = [_file("theme.js"), *scripts]
-    return (
+    text = (
         environment()
         .get_template(template)
         .render(
+            unsealed=UNSEALED,
             policy=_policy(texts),
             scripts=[Markup(text) for text in texts],
             data=[(name, script_json(content)) for name, content in (data or {}).items()],
@@ -189,6 +191,7 @@ def render_page(
             **context,
         )
     )
+    return sealed(page_bytes(text), PAGE_SEAL).decode()
 
 
 @cache

@@ -24,6 +24,9 @@ MOST_ROWS, MOST_MODES = 500, 200
 _MOST_INPUTS = 4
 """Inputs whose values are named in a heading."""
 
+_UNDER = 0.1
+"""How far below a logarithmic axis zero stands, as a part of its length."""
+
 _CURVE = np.linspace(-3.5, 3.5, 71)
 _CONFIG: dict[str, Any] = {
     "aria": False,  # the page says in words what a panel shows
@@ -163,6 +166,7 @@ def propagator_panel(tree: xr.DataTree) -> Panel | None:
     title = quantity("G(p; T)", f"field² · {length or 'length'}")
     shown = np.concatenate([curve["predicted"], low, high], axis=None)
     y, y_low, y_line = (log_channel(name, title, shown) for name in ("y", "low", "predicted"))
+    low = np.where(low <= 0, y["scale"]["domain"][0], low)  # of few draws a bar may reach below zero
     open_circle = {"type": "point", "color": "var(--blue)", "size": 22, "strokeWidth": 1.3, "filled": False}
     bar = {"type": "rule", "color": "var(--blue)", "clip": True}
     line = order[thin(order.size, 4 * MOST_MODES)]
@@ -190,7 +194,10 @@ def propagator_panel(tree: xr.DataTree) -> Panel | None:
 
 
 def fisher_panel(tree: xr.DataTree, observations: np.ndarray) -> Panel:
-    """Fisher eigenvalues with the threshold 1/T, below which a mode is not distinguishable (T5)."""
+    """Fisher eigenvalues with the threshold 1/T, below which a mode is not distinguishable (T5).
+
+    Eigenvalues of zero, or below the floor of round-off, stand at a tick 0 under the logarithmic axis.
+    """
     theory = tree["theory"].to_dataset() if "theory" in tree.children else xr.Dataset()
     if "fisher_measured" in theory:
         values = np.asarray(theory["fisher_measured"].values, dtype=float)
@@ -203,9 +210,14 @@ def fisher_panel(tree: xr.DataTree, observations: np.ndarray) -> Panel:
     marked = order[thin(order.size, MOST_MODES)]
     threshold = 1 / np.where(observations > 0, observations, np.nan)[:, None]
     above = values[None, :] >= threshold
-    shown = np.concatenate([values, threshold.ravel()])
-    y_title = "Fisher eigenvalue λ"
-    x, y = channel("x", title, at, margin=0.01), log_channel("y", y_title, shown)
+    nothing = values <= max(0.0, float(tree["fisher"].attrs.get("floor", 0.0)))
+    shown = np.concatenate([values[~nothing], threshold.ravel()])
+    x = channel("x", title, at, margin=0.01)
+    y, y_level = (
+        log_channel(name, "Fisher eigenvalue λ", shown, zero=bool(nothing.any())) for name in ("y", "level")
+    )
+    place = np.where(nothing, y["scale"]["domain"][0], values)
+    said = f" {int(nothing.sum())} with λ = 0, to rounding, stand at the tick 0." if nothing.any() else ""
     point = {"type": "point", "color": "var(--blue)", "size": 22, "strokeWidth": 1.2}
     filled = {"condition": {"test": "datum.above", "value": "var(--blue)"}, "value": "transparent"}
     rule = {"type": "rule", "color": "var(--vermilion)", "strokeDash": [5, 4], "strokeWidth": 1.6}
@@ -219,14 +231,17 @@ def fisher_panel(tree: xr.DataTree, observations: np.ndarray) -> Panel:
             ("ring", "blue", "not"),
             ("dash", "vermilion", "threshold 1/T"),
         ),
-        [modes, layer("threshold", rule, y=log_channel("level", y_title, shown))],
+        [modes, layer("threshold", rule, y=y_level)],
         [
-            f"{int(row.sum())} of {row.size} modes lie on or above 1/T = {number(float(level))}."
-            if np.isfinite(level)
-            else "No number of observations belongs to this scale."
+            (
+                f"{int(row.sum())} of {row.size} modes lie on or above 1/T = {number(float(level))}."
+                if np.isfinite(level)
+                else "No number of observations belongs to this scale."
+            )
+            + said
             for row, level in zip(above, threshold[:, 0], strict=True)
         ],
-        fixed={"modes": {"x": at[marked], "y": values[marked]}},
+        fixed={"modes": {"x": at[marked], "y": place[marked]}},
         moving={"modes": {"above": above[:, marked]}, "threshold": {"level": threshold}},
         thinned=_left_out(marked.size, order.size, "modes"),
     )
@@ -344,17 +359,22 @@ def channel(name: str, title: str, values: np.ndarray, margin: float = 0.04) -> 
     }
 
 
-def log_channel(name: str, title: str, values: np.ndarray) -> dict[str, Any]:
-    """Return a logarithmic axis over the positive values."""
+def log_channel(name: str, title: str, values: np.ndarray, *, zero: bool = False) -> dict[str, Any]:
+    """Return a logarithmic axis over the positive values; with ``zero`` it begins at a tick 0 below them."""
     positive: Sequence[float] | np.ndarray = values[np.isfinite(values) & (values > 0)]
     low, high = (float(np.min(positive)), float(np.max(positive))) if len(positive) else (0.1, 1.0)
     low, high = low / 1.3, high * 1.3
+    axis: dict[str, Any] = {"values": _ticks(low, high), "format": "~g"}
+    if zero:  # a logarithm has no place for it, and Vega would draw it at the top
+        least, low = low, low * (low / high) ** _UNDER
+        label = f"datum.value < {math.sqrt(low * least):.6g} ? '0' : format(datum.value, '~g')"
+        axis |= {"values": [*plain(np.array([low])), *axis["values"]], "labelExpr": label}
     return {
         "field": name,
         "type": "quantitative",
         "title": title,
         "scale": {"type": "log", "domain": plain(np.array([low, high])), "nice": False},
-        "axis": {"values": _ticks(low, high), "format": "~g"},
+        "axis": axis,
     }
 
 

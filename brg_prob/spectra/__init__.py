@@ -26,18 +26,24 @@ from brg_prob.spectra.grids import (
     lattice_momenta,
     plane_waves,
 )
+from brg_prob.spectra.own import (
+    NetworkDensity,
+    own_spectrum,
+)
 
 __all__ = [
     "Floats",
     "FreeScalar",
     "Grid",
     "Matern",
+    "NetworkDensity",
     "Spectrum",
     "ball_volume",
     "below_cutoff",
     "equispaced_grid",
     "evaluate_spectrum",
     "lattice_momenta",
+    "own_spectrum",
     "plane_waves",
     "stationary_covariance",
 ]

@@ -24,13 +24,18 @@ def names_and_units(headers: Sequence[str], file: str) -> tuple[list[str], dict[
     split = [split_unit(header) for header in headers]
     for header in headers:
         # neither netCDF nor SVG can hold them, and a terminal obeys them
-        if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in header.strip()):
+        if has_controls(header.strip()):
             raise TableError(f"column {header!r} of {file} has control characters in its name: rename it")
     names = [column for column, _ in split]
     if "" in names:
         raise TableError(f"column {names.index('') + 1} of {file} has no name: name it in the header")
     refuse_twice(names, file)
     return names, {column: unit for column, unit in split if unit}
+
+
+def has_controls(text: str) -> bool:
+    """Return whether control characters or lone surrogates are in a text."""
+    return not text.isprintable() and any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text)
 
 
 def refuse_twice(names: Sequence[str], file: str) -> None:
@@ -51,7 +56,7 @@ def plain_units(units: Mapping[Any, Any]) -> dict[str, str]:
     found = {}
     for name, unit in units.items():
         text = unit.decode("utf-8", errors="replace") if isinstance(unit, bytes) else str(unit)
-        kept = "".join(" " if unicodedata.category(letter) in ("Cc", "Cs") else letter for letter in text)
+        kept = "".join(" " if has_controls(letter) else letter for letter in text)
         if kept.strip():
             found[str(name)] = " ".join(kept.split())
     return found

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from brg_prob.tables.calendar import Calendar
+from brg_prob.tables.cells import CellsError, Column, Text, read_column
+from brg_prob.tables.contents import Contents
 from brg_prob.tables.names import TableError, known
 from brg_prob.tables.readers import FORMATS, read_columns
 
@@ -22,9 +23,11 @@ class Table:
     Attributes
     ----------
     columns
-        Name to values, each (n,) float64 and finite.
+        Name to values, each (n,): float64 for numbers, int64 for whole numbers written without a decimal
+        point, for booleans (0, 1) and for the codes of categories (0 … L − 1); float64 with NaN where a cell
+        is missing and may be.
     units
-        Name to unit; only for the columns that state one.
+        Name to unit; only for the columns that state one, and for times.
     path
         The file as it was given.
     sha256
@@ -33,6 +36,16 @@ class Table:
         Number of rows left out because a value was missing or infinite (``drop_missing``).
     passed_over
         Names of the file's columns that were not asked for and do not hold finite numbers throughout.
+    kinds
+        Name to ``"number"``, ``"boolean"``, ``"category"`` or ``"time"``.
+    levels
+        Name of a category or boolean to its labels as they were written; the position is the code.
+    calendars
+        Name of a time column to how its numbers count.
+    notes
+        One sentence for each thing that was recognised, converted or left out.
+    missing
+        Name to the number of missing cells in the file.
     """
 
     columns: dict[str, np.ndarray]
@@ -41,6 +54,11 @@ class Table:
     sha256: str
     dropped: int = 0
     passed_over: tuple[str, ...] = ()
+    kinds: dict[str, str] = field(default_factory=dict)
+    levels: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    calendars: dict[str, Calendar] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    missing: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of rows n."""
@@ -71,31 +89,36 @@ def read_table(
     columns: Sequence[str] | None = None,
     others: bool = False,
     drop_missing: bool = False,
+    may_miss: Sequence[str] | None = (),
 ) -> Table:
-    """Read a table of numbers.
+    """Read a table: numbers, and times, booleans and categories as numbers.
 
     Parameters
     ----------
     path
-        ``.csv`` (also ``.tsv``, ``.txt``; comma, semicolon or tab), ``.npz``, ``.nc``, ``.parquet`` (needs
-        pyarrow).
+        ``.csv`` (also ``.tsv``, ``.txt``; comma, semicolon, tab or bar), ``.npz``, ``.nc``, ``.parquet``
+        (needs pyarrow).
     columns
-        Names to keep, without units; default all. Only these are checked.
+        Names to keep, without units; default all; ``()`` with ``others``: whatever can be read. Only these
+        are checked.
     others
-        Keep beside ``columns`` also those that hold finite numbers throughout.
+        Keep beside ``columns`` also those that can be read and hold finite values throughout.
     drop_missing
         Leave rows with NaN or infinite values out instead of refusing them.
+    may_miss
+        Names of columns whose cells may be missing: they keep their NaN, and their rows. None: any may be
+        missing or infinite, which whoever uses them judges.
 
     Returns
     -------
     Table
-        At least one column and two rows, all values finite float64.
+        At least one column and two rows, all values finite but for NaN in ``may_miss``.
 
     Raises
     ------
     TableError
-        Missing or unreadable file, unknown format, empty file, header only, unknown, duplicate or non-numeric
-        column, NaN or infinite rows, fewer than two rows.
+        Missing or unreadable file, unknown format, empty file, header only, unknown or duplicate column, one
+        that cannot be read or in two ways, NaN or infinite rows, fewer than two rows.
     """
     name = repr(str(path))
     kind = FORMATS.get(Path(path).suffix.lower())
@@ -103,20 +126,35 @@ def read_table(
         listed = ", ".join(FORMATS)
         raise TableError(f"{name} has the unknown format {Path(path).suffix!r}: give one of {listed}")
     data = _read_bytes(path, name)
-    raw, units = read_columns(data, kind, name)
+    contents = read_columns(data, kind, name)
+    contents = _without_counter(contents, columns or ())
+    raw = contents.columns
     wanted = list(raw) if columns is None else [known(column, raw, name) for column in columns]
-    if not wanted:
+    if not (wanted or others):
         raise TableError(f"{name} has no columns: give at least one input and one target")
-    values = {column: _numeric(column, raw[column], name) for column in wanted}
-    values, kept = _finite_rows(values, name, drop_missing)
+    remedy = ", or name the others in --inputs and --target" if columns is None else ""
+    read = {column: _readable(column, contents, name, remedy) for column in wanted}
+    kept = _usable_rows(read, name, drop_missing, may_miss) if read else np.ones(_rows(contents), bool)
     rows, dropped = int(kept.sum()), int((~kept).sum())
     if rows < 2:
         raise TableError(f"{name} has {rows} usable row{'s' * (rows != 1)}: at least two are needed")
+    notes: tuple[str, ...] = ()
     if others:
-        values |= _numbers_throughout({key: raw[key] for key in raw if key not in values}, kept)
-    units = {column: unit for column, unit in units.items() if column in values}
-    left = tuple(column for column in raw if column not in values)
-    return Table(values, units, str(path), hashlib.sha256(data).hexdigest(), dropped, left)
+        more, notes = _usable_throughout(contents, read, kept, may_miss)
+        read |= more
+    return Table(
+        columns={column: found.at(kept) for column, found in read.items()},
+        units=_units(contents.units, read),
+        path=str(path),
+        sha256=hashlib.sha256(data).hexdigest(),
+        dropped=dropped,
+        passed_over=tuple(column for column in raw if column not in read),
+        kinds={column: found.kind for column, found in read.items()},
+        levels={column: found.levels for column, found in read.items() if found.levels},
+        calendars={column: found.calendar for column, found in read.items() if found.calendar},
+        notes=(*contents.notes, *_sentences(read), *notes),
+        missing={column: int(np.isnan(found.values).sum()) for column, found in read.items()},
+    )
 
 
 def regression(
@@ -142,8 +180,7 @@ def regression(
     Raises
     ------
     TableError
-        Unknown column, a column both input and target, no input left, a constant target, rows with equal
-        inputs.
+        Unknown column, a column both input and target, no input left.
     """
     name = repr(table.path)
     rest = [column for column in table.columns if column not in (inputs or ())]
@@ -161,16 +198,29 @@ def regression(
     if not inputs or not targets:
         missing, columns = ("input" if not inputs else "target"), ", ".join(map(repr, table.columns))
         raise TableError(f"{name} leaves no {missing} column (columns: {columns}): give at least two columns")
-    for column in targets:
-        values = table.columns[column]
-        if values.min() == values.max():
-            raise TableError(
-                f"target {column!r} of {name} is constant ({values[0]:g}): there is nothing to learn"
-            )
-    x = np.column_stack([table.columns[column] for column in inputs])
-    _refuse_duplicates(x, inputs, name)
-    y = np.column_stack([table.columns[column] for column in targets])
+    x, y = (
+        np.column_stack([table.columns[column].astype(np.float64) for column in names])
+        for names in (inputs, targets)
+    )
     return Regression(x, y[:, 0] if len(targets) == 1 else y, tuple(inputs), tuple(targets))
+
+
+def refuse_constant(taken: Regression, path: str) -> None:
+    """Raise TableError if a target is constant: a readout then has nothing to learn.
+
+    Parameters
+    ----------
+    taken
+        From :func:`regression`.
+    path
+        The table's path, for the message.
+    """
+    for column, values in zip(taken.targets, np.atleast_2d(taken.y.T), strict=True):
+        present = values[np.isfinite(values)]
+        if present.size and present.min() == present.max():
+            raise TableError(
+                f"target {column!r} of {path!r} is constant ({present[0]:g}): there is nothing to learn"
+            )
 
 
 def _read_bytes(path: str | Path, name: str) -> bytes:
@@ -183,62 +233,90 @@ def _read_bytes(path: str | Path, name: str) -> bytes:
     return data
 
 
-def _numeric(column: str, cells: Any, name: str) -> np.ndarray:
-    """Return the cells as (n,) float64, missing ones as NaN; text, dates and complex numbers are refused."""
-    import pandas as pd
-
-    series = pd.Series(cells)
-    is_plain = (
-        series.dtype == object
-        or pd.api.types.is_string_dtype(series)
-        or pd.api.types.is_numeric_dtype(series)
-    )
-    if is_plain and not pd.api.types.is_complex_dtype(series):
-        numbers = pd.to_numeric(series, errors="coerce")
-        bad = series.notna() & numbers.isna()
-        if not bad.any():
-            return numbers.to_numpy(dtype=np.float64, na_value=np.nan)
-        series = series[bad]
-    first = str(series.iloc[0])[:40] if len(series) else str(series.dtype)
-    raise TableError(
-        f"column {column!r} of {name} is not numeric (first such value {first!r}): convert it, or name the "
-        "others in --inputs and --target"
-    )
+def _without_counter(contents: Contents, asked: Sequence[str]) -> Contents:
+    """Return contents without the counter of rows that pandas leaves in a file, unless it is asked for."""
+    name = next(iter(contents.columns), None)
+    if name != "Unnamed: 0" or name in asked or len(contents.columns) < 2:
+        return contents
+    try:
+        if not read_column(contents.columns[name], contents.marks).counts_rows():
+            return contents
+    except CellsError:
+        return contents
+    rest = {column: cells for column, cells in contents.columns.items() if column != name}
+    note = f"column 1 ({name}) counts the rows and is left out"
+    return replace(contents, columns=rest, notes=(*contents.notes, note))
 
 
-def _numbers_throughout(raw: dict[str, Any], kept: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the columns that hold finite numbers in all the rows kept, in these rows."""
-    found = {}
-    for column, cells in raw.items():
-        with contextlib.suppress(TableError):
-            values = _numeric(column, cells, "")[kept]
-            if np.isfinite(values).all():
-                found[column] = values
-    return found
+def _readable(column: str, contents: Contents, name: str, remedy: str) -> Column:
+    """Return a column of a file, or raise TableError with what hinders and the remedy."""
+    try:
+        return read_column(contents.columns[column], contents.marks)
+    except CellsError as error:
+        raise TableError(f"column {column!r} of {name} {error}{remedy}") from None
 
 
-def _finite_rows(
-    values: dict[str, np.ndarray], name: str, drop: bool
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Return the columns without the rows where one is not finite, and which rows are kept, (n,) bool."""
-    finite = np.logical_and.reduce([np.isfinite(column) for column in values.values()])
-    bad = int(np.sum(~finite))
+def _rows(contents: Contents) -> int:
+    """Return the number of rows of a file."""
+    cells = next(iter(contents.columns.values()), ())
+    return len(cells.codes if isinstance(cells, Text) else cells)
+
+
+def _usable(column: str, found: Column, may_miss: Sequence[str] | None) -> np.ndarray:
+    """Return which rows (n,) bool of a column are finite, or missing where that may be."""
+    finite = np.isfinite(found.values)
+    if may_miss is None:
+        return np.ones_like(finite)
+    return finite | np.isnan(found.values) if column in may_miss else finite
+
+
+def _usable_rows(
+    read: dict[str, Column], name: str, drop: bool, may_miss: Sequence[str] | None
+) -> np.ndarray:
+    """Return which rows are usable in all columns, (n,) bool."""
+    usable = {column: _usable(column, found, may_miss) for column, found in read.items()}
+    kept = np.logical_and.reduce(list(usable.values()))
+    bad = int(np.sum(~kept))
     if bad and not drop:
-        where = next(column for column, cells in values.items() if not np.isfinite(cells).all())
+        where = next(column for column, rows in usable.items() if not rows.all())
         raise TableError(
-            f"{name} has {bad} of {len(finite)} rows with missing or infinite values (first in {where!r}): "
+            f"{name} has {bad} of {len(kept)} rows with missing or infinite values (first in {where!r}): "
             "pass --drop-missing to leave them out"
         )
-    return {column: cells[finite] for column, cells in values.items()}, finite
+    return kept
 
 
-def _refuse_duplicates(x: np.ndarray, inputs: Sequence[str], name: str) -> None:
-    order = np.lexsort(x.T)
-    equal = np.all(x[order[1:]] == x[order[:-1]], axis=1)
-    if equal.any():
-        row = int(order[int(np.argmax(equal))])
-        at = ", ".join(f"{column} = {value:g}" for column, value in zip(inputs, x[row], strict=True))
-        count = int(equal.sum())
-        raise TableError(
-            f"{name} has {count} rows with the inputs of another (first at {at}): average or remove them"
-        )
+def _usable_throughout(
+    contents: Contents, read: dict[str, Column], kept: np.ndarray, may_miss: Sequence[str] | None
+) -> tuple[dict[str, Column], tuple[str, ...]]:
+    """Return the other columns that are usable in all the rows kept, and why the rest is left out."""
+    found, notes = {}, []
+    for column in contents.columns:
+        if column in read:
+            continue
+        try:
+            other = read_column(contents.columns[column], contents.marks)
+        except CellsError as error:
+            notes.append(f"{column} is left out: it {error}")
+            continue
+        holes = int(np.sum(~_usable(column, other, may_miss)[kept]))
+        if holes:
+            notes.append(f"{column} is left out: it is missing or infinite in {holes} of {kept.sum()} rows")
+        else:
+            found[column] = other
+    return found, tuple(notes)
+
+
+def _units(stated: dict[str, str], read: dict[str, Column]) -> dict[str, str]:
+    """Return the units of columns: those of the file, and what the numbers of times count."""
+    times = {column: found.calendar.unit for column, found in read.items() if found.calendar}
+    return {column: unit for column, unit in stated.items() if column in read} | times
+
+
+def _sentences(read: dict[str, Column]) -> tuple[str, ...]:
+    """Return what was said of columns, once for all columns it was said of."""
+    said: dict[str, list[str]] = {}
+    for column, found in read.items():
+        for sentence in found.said:
+            said.setdefault(sentence, []).append(column)
+    return tuple(f"{', '.join(columns)}: {sentence}" for sentence, columns in said.items())

@@ -1,4 +1,4 @@
-"""The models of eight published posteriors, as anyone would write them in NumPyro; arguments are columns by name.
+"""The models of eight published posteriors, as anyone would write them; arguments are columns by name.
 
 Flat priors are wide and proper: their scale is at least 300 posterior standard deviations.
 """
@@ -34,7 +34,7 @@ def mesquite(x, weight=None):
     numpyro.sample("weight", dist.Normal(beta[0] + x @ beta[1:], sigma), obs=weight)
 
 
-def arK(x, y=None):  # noqa: N802
+def arK(x, y=None):
     """An autoregression of order five, the lags in columns."""
     alpha = numpyro.sample("alpha", dist.Normal(0, 10))
     beta = numpyro.sample("beta", dist.Normal(0, 10).expand([5]).to_event(1))

@@ -47,7 +47,8 @@ def whole(tmp_path_factory):
     tree = xr.DataTree.from_dict({"/flow": xr.Dataset({"f": ("x", np.arange(500.0))})})
     model = {"file": "n.py", "name": "N", "source": "", "sha256": ""}
     folder = tmp_path_factory.mktemp("whole") / "run"
-    return store.write_run(folder, tree=tree, summary={"a": 1}, model=model, pages={"report.html": "old"})
+    written = store.write_run(folder, tree=tree, summary={"a": 1}, model=model, pages={"report.html": "old"})
+    return written.folder
 
 
 # a run is repeated from its model.json alone
@@ -81,7 +82,7 @@ def test_an_undamaged_folder_is_read(whole):
     run = store.read_run(whole)
     assert run.summary == {"a": 1}
     stated = json.loads((whole / "model.json").read_text())["files"]
-    assert set(stated) == {"draws.nc", "summary.json"}
+    assert set(stated) == {"draws.nc", "summary.json", "report.html", "model.json"}
 
 
 # --- hostile text in the report

@@ -2,12 +2,16 @@
 
 import csv
 import re
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import xarray as xr
 
+from brg_prob.report import write_report
 from brg_prob.report.page import render_page
+from brg_prob.summary import summarise
 
 LAST = 11
 
@@ -179,6 +183,28 @@ def test_panels_at_another_scale_are_noticed(opened, tree):
     for check in (check_field, check_propagator, check_fisher, check_histogram):
         with pytest.raises(AssertionError):
             check(opened.page, tree, 6)
+
+
+@pytest.mark.parametrize("size", ["laptop", "phone"])
+def test_eigenvalues_of_zero_are_drawn_under_all_others(visit, tree, tmp_path, size):
+    changed = tree.copy(deep=True)
+    theory = changed["theory"].to_dataset().copy(deep=True)
+    theory["fisher_measured"].values[[5, 60]] = 0.0
+    changed["theory"] = xr.DataTree(theory)
+    changed["fisher"].attrs["floor"] = 1e-12
+    run = SimpleNamespace(tree=changed, summary=summarise(changed), model={"source": "", "sha256": ""})
+    page = visit(write_report(run, tmp_path / "report.html"), size).page
+    page.locator("#moving[data-at]").wait_for()
+    found = page.locator("#moving-fisher .plot").evaluate(DRAWN)
+    height = np.array([mark["shift"][1] for mark in found["layers"][0]])  # pixels from the top
+    others = np.delete(height, [5, 60])
+    assert height[5] == height[60] > others.max() + 5
+    zero, *labels = sorted(found["y"], key=lambda label: -label["at"][1])
+    assert zero["said"] == "0" and zero["at"][1] == pytest.approx(height[5], abs=1)
+    assert all(float(label["said"]) > 0 for label in labels)
+    y = _scale(labels, 1, log=True)  # the others stand where they stood
+    values = np.delete(theory["fisher_measured"].values, [5, 60])
+    np.testing.assert_allclose(y(others), values, rtol=0.03)
 
 
 def test_slider_says_where_it_stands(opened, tree):

@@ -12,6 +12,7 @@ from numpyro.infer import SVI, Trace_ELBO
 from numpyro.infer.autoguide import AutoLaplaceApproximation
 from scipy import optimize, stats
 
+from brg_prob.geometry import model_metric
 from brg_prob.geometry.coordinates import NoTransport, from_standard_normal
 from brg_prob.network import Conditioned
 from brg_prob.posterior.engine import as_data
@@ -247,11 +248,54 @@ def test_a_ladder_starts_where_it_is_already_compiles_once_and_too_few_steps_are
 
 def test_a_site_without_coordinates_is_named_with_the_engine_that_takes_it():
     def shares(x, y=None):
-        p = numpyro.sample("share", dist.Dirichlet(jnp.ones(3)))
-        numpyro.sample("y", dist.Normal(p[0] * x[:, 0], NOISE), obs=y)
+        p = numpyro.sample("angle", dist.VonMises(0.0, 1.0))
+        numpyro.sample("y", dist.Normal(p * x[:, 0], NOISE), obs=y)
 
-    with pytest.raises(NoTransport, match=r"site 'share': Dirichlet .*; Laplace\(\) .* use NUTS\(\)"):
+    with pytest.raises(NoTransport, match=r"site 'angle': VonMises .*; Laplace\(\) .* use NUTS\(\)"):
         run(shares, draws=2)
+
+
+def test_weights_of_rows_and_of_entries_of_a_prior_count_as_in_weighted_regression():
+    """With handlers.scale by arrays: precision diag(prior weights) + Σ w x xᵀ/σ², and T λ likewise."""
+    weights, priors = np.linspace(0.2, 3.0, 12), np.array([2.0, 0.5])
+
+    def weighted(x, y=None):
+        with numpyro.handlers.scale(scale=priors), numpyro.plate("entries", 2):
+            a = numpyro.sample("a", dist.Normal(0.0, 1.0))
+        with numpyro.handlers.scale(scale=weights):
+            numpyro.sample("y", dist.Normal(a[0] + a[1] * x[:, 0], NOISE), obs=y)
+
+    design = np.stack([np.ones(12), X[:, 0]], axis=1)
+    information = (weights[:, None] * design).T @ design / NOISE**2
+    _, derivatives = whitened(weighted)
+    found = find_mode(lambda z: derivatives(z, 12.0), np.full(2, 0.3), iterations=100)
+    np.testing.assert_allclose(found.precision, np.diag(priors) + information, rtol=1e-10)
+    np.testing.assert_allclose(
+        found.z, np.linalg.solve(found.precision, (weights[:, None] * design).T @ Y / NOISE**2), rtol=1e-8
+    )
+    metric = model_metric(weighted, X, Y)
+    np.testing.assert_allclose(12 * metric.eigenvalues, np.linalg.eigvalsh(information)[::-1], rtol=1e-10)
+    unweighted = np.linalg.eigvalsh(design.T @ design / NOISE**2)[::-1]
+    assert np.abs(12 * metric.eigenvalues / unweighted - 1).max() > 0.1
+
+
+def test_shares_have_a_posterior_near_the_conjugate_one():
+    """Dirichlet and counts: mean and spread of Dirichlet(a + counts), to the accuracy of a Gaussian in z."""
+    a, counts = np.array([1.0, 2.0, 3.0]), np.array([[40, 90, 70], [35, 80, 85]])
+
+    def shares(x, y=None):
+        p = numpyro.sample("p", dist.Dirichlet(a))
+        numpyro.sample("y", dist.Multinomial(200, p).expand([x.shape[0]]), obs=y)
+
+    tree = Laplace().fit(shares, as_data(X[:2], counts), key=jax.random.key(0), draws=DRAWS, observations=2.0)
+    draws = tree["posterior"]["p"].values[0]
+    exact = stats.dirichlet(a + counts.sum(axis=0))
+    spread = np.sqrt(exact.var())
+    np.testing.assert_allclose(draws.sum(axis=1), 1, atol=1e-12)
+    assert np.all(np.abs(draws.mean(axis=0) - exact.mean()) < 0.1 * spread)
+    np.testing.assert_allclose(draws.std(axis=0), spread, rtol=0.06)
+    prior = stats.dirichlet(a)
+    assert np.all(np.abs(draws.mean(axis=0) - prior.mean()) > spread)
 
 
 @pytest.mark.parametrize(

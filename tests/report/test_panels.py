@@ -41,6 +41,35 @@ def test_fisher_panel_counts_what_lies_above_the_threshold(tree):
     assert above[0] > above[-1]
 
 
+def with_zeros(tree, *, floor=1e-9):
+    """The tree with two modes that the data cannot see: one zero, one of round-off below the floor."""
+    changed = tree.copy(deep=True)
+    theory = changed["theory"].to_dataset().copy(deep=True)
+    theory["fisher_measured"].values[[5, 60]] = [0.0, 1e-17]
+    changed["theory"] = xr.DataTree(theory)
+    changed["fisher"].attrs["floor"] = floor
+    return changed
+
+
+def test_an_eigenvalue_of_zero_stands_at_the_bottom_at_a_tick_that_says_0(tree):
+    panel = panels(with_zeros(tree))["moving-fisher"]
+    axis = panel.layers[0]["encoding"]["y"]
+    bottom, top = axis["scale"]["domain"]
+    seen = np.delete(tree["theory"]["fisher_measured"].values, [5, 60])
+    placed = np.sort(panel.content()["fixed"]["modes"]["y"])
+    assert placed[:2].tolist() == [bottom, bottom] and 0 < bottom < 0.8 * seen.min() < top
+    np.testing.assert_allclose(placed[2:], np.sort(seen), rtol=1e-5)
+    assert axis["axis"]["values"][0] == bottom and axis["axis"]["values"][1] > seen.min() / 1.3
+    assert axis["scale"] == panel.layers[1]["encoding"]["y"]["scale"]  # the threshold's, too
+    assert all(
+        caption.endswith("2 with λ = 0, to rounding, stand at the tick 0.") for caption in panel.captions
+    )
+    # without zeros there is no such tick; without a floor round-off is a number like another
+    plain_axis = panels(tree)["moving-fisher"].layers[0]["encoding"]["y"]["axis"]
+    assert "labelExpr" not in plain_axis and "tick 0" not in panels(tree)["moving-fisher"].captions[0]
+    assert "1 with λ = 0" in panels(with_zeros(tree, floor=0.0))["moving-fisher"].captions[0]
+
+
 def test_text_of_a_user_stands_in_titles_only(tree, fields):
     """Titles are text nodes; what Vega evaluates or reads as a path holds none of it."""
     content = slider(tree).content()
@@ -106,6 +135,17 @@ def test_modes_that_a_shell_dropped_are_not_drawn(tree):
     modes = panels(changed)["moving-propagator"].content()["moving"]["modes"]["y"]
     assert modes[3].count(None) == theory.sizes["momentum"] - 10
     assert modes[2].count(None) == 0
+
+
+def test_an_error_bar_that_reaches_below_zero_ends_at_the_axis(tree):
+    changed = tree.copy(deep=True)
+    theory = changed["theory"].to_dataset().copy(deep=True)
+    theory["se"].values[2, 7] = 2 * theory["measured"].values[2, 7]
+    changed["theory"] = xr.DataTree(theory)
+    panel = panels(changed)["moving-propagator"]
+    bottom = panel.layers[1]["encoding"]["y"]["scale"]["domain"][0]
+    low = np.array(panel.content()["moving"]["modes"]["low"])
+    assert low[2, 7] == bottom and (np.delete(low.ravel(), 2 * low.shape[1] + 7) > bottom).all()
 
 
 def test_a_single_scale_has_no_slider(tree):

@@ -1,0 +1,54 @@
+"""A progress bar while a run goes on; jax is not needed for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+
+class Stages:
+    """A progress bar on stderr over the stages of a run; silent where stderr is no terminal, or on request.
+
+    ``with Stages() as progress: with progress("posterior"): …``
+    """
+
+    def __init__(self, *, quiet: bool = False, console: Console | None = None) -> None:
+        console = console or Console(stderr=True)
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description:<24}"),
+            BarColumn(bar_width=24),
+            TextColumn("stage {task.completed:.0f}", style="dim"),
+            TimeElapsedColumn(),
+        )
+        hidden = quiet or not console.is_terminal
+        self._bar = Progress(*columns, console=console, transient=True, disable=hidden)
+        self._task = self._bar.add_task("", total=None)
+
+    def __enter__(self) -> Self:
+        """Start drawing."""
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Remove the bar."""
+        self._bar.stop()
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Show a stage while it lasts."""
+        self._bar.update(self._task, description=escape(stage))
+        yield
+        self._bar.advance(self._task)
+
+    def expect(self, stages: int) -> None:
+        """Say how many stages there are in all."""
+        self._bar.update(self._task, total=stages)
