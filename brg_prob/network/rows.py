@@ -112,39 +112,6 @@ def rows_of(
     return Rows(sites, factors, random)
 
 
-def at_rows(values: Array, owners: np.ndarray, given: np.ndarray, observed: np.ndarray) -> Array:
-    """Return values of some rows among all rows.
-
-    Parameters
-    ----------
-    values
-        A value for each term, (k, …).
-    owners
-        Row of each term, (k,); NONE: of no row.
-    given
-        Targets, (n,) or (n, o); they stand in the rows that own no term.
-    observed
-        What is observed by the terms, (k, …): where that is another thing than the target, NaN stands there.
-
-    Returns
-    -------
-    Array
-        (n, …).
-
-    Examples
-    --------
-    >>> y = np.array([9.0, 1.0, 4.0])
-    >>> at_rows(jnp.array([2.0, 3.0]), np.array([1, 2]), y, y[1:]).tolist()
-    [9.0, 2.0, 3.0]
-    """
-    own = owners != NONE
-    n, trailing = given.shape[0], values.shape[1:]
-    same = given.size == n and observed.size == len(own) and np.array_equal(given[owners[own]], observed[own])
-    start = np.where(same, given.reshape(n, -1)[:, 0], np.nan).reshape(n, *([1] * len(trailing)))
-    filled = jnp.broadcast_to(jnp.asarray(start, values.dtype), (n, *trailing))
-    return filled.at[owners[own]].set(values[own])
-
-
 def _changes(values: np.ndarray) -> np.ndarray:
     """Return what differs from run 1, which moved nothing, in all other runs: (runs − 1, …) boolean."""
     base = np.asarray(values[1], float)[None]

@@ -17,7 +17,7 @@ from brg_prob.geometry.model_metric import model_metric
 from brg_prob.network import Conditioned
 from brg_prob.posterior.model_tree import model_tree, site_values
 from brg_prob.results import FIELD_VARIABLE, key_to_json, stored_name
-from exams.generated.models import N, X, build
+from exams.generated.models import X, build
 from exams.generated.reference import Reference, Values
 
 Reader = Callable[[Any, Any, Any], Conditioned]
@@ -79,7 +79,7 @@ def _rows(reference: Reference, conditioned: Conditioned, values: Values) -> Ite
     for name, expected in reference.log_likelihood(values).items():
         if name not in terms:
             yield f"site {name!r} is not observed"
-        elif _differs(terms[name], expected):
+        elif _differs(terms[name], expected[reference.first :]):
             yield f"log-likelihood of {name!r}: {np.asarray(terms[name])} for {expected}"
     if conditioned.n != reference.rows.sum():
         yield f"n = {conditioned.n} for {reference.rows.sum()}"
@@ -102,10 +102,10 @@ def _tempered(reference: Reference, conditioned: Conditioned, values: Values) ->
 
 def _field(reference: Reference, conditioned: Conditioned, values: Values) -> Iterator[str]:
     """Yield what is wrong with the field."""
-    found, expected = np.asarray(conditioned.field(values)), reference.field(values)
-    if found.shape[:1] != (N,):
+    found, expected = np.asarray(conditioned.field(values)), reference.field(values)[reference.first :]
+    if found.shape[:1] != expected.shape[:1]:
         yield f"field of shape {found.shape}"
-    elif _differs(found.reshape(N, -1), expected):
+    elif _differs(found.reshape(expected.shape), expected):
         yield f"field: {found.tolist()} for {expected.tolist()}"
 
 
@@ -146,14 +146,12 @@ def _tree(reference: Reference, conditioned: Conditioned, draws: list[Values]) -
             yield f"draws of {name!r} are others after reading"
     for name in reference.spec.observed:
         variable = read["log_likelihood"][stored_name(name)]
-        expected = [reference.log_likelihood(one)[name] for one in draws]
+        expected = [reference.log_likelihood(one)[name][reference.first :] for one in draws]
         if variable.dims != ("chain", "draw", "x"):
             yield f"log_likelihood of {name!r} has dimensions {variable.dims}"
         elif _differs(variable.values[0], expected):
             yield f"log_likelihood of {name!r} in the tree: {variable.values[0].tolist()}"
     field = read["posterior"][str(read.attrs[FIELD_VARIABLE])]
-    expected = np.stack([reference.field(one) for one in draws])
-    if _differs(
-        field.values[0].reshape(DRAWS, N, -1) if field.shape[2:3] == (N,) else field.values, expected
-    ):
+    expected = np.stack([reference.field(one)[reference.first :] for one in draws])
+    if field.shape[2:3] != expected.shape[1:2] or _differs(field.values[0].reshape(expected.shape), expected):
         yield f"field in the tree: {field.dims} {field.shape}"

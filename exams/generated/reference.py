@@ -120,6 +120,21 @@ class Reference:
         return np.array([any(self.counts(i, k) for k in range(self.spec.separate)) for i in range(N)])
 
     @property
+    def first(self) -> int:
+        """Number of first rows that are conditioned on and not shown: they have no law, and no f."""
+        return int(self.spec.shape == "lag" and not (self._registered or self._latent_field))
+
+    @property
+    def _registered(self) -> bool:
+        """Whether the model registers a deterministic site f."""
+        return not self.spec.scoped and self.spec.deterministic.startswith("f")
+
+    @property
+    def _latent_field(self) -> bool:
+        """Whether a latent site f has an entry for each row."""
+        return self.spec.site(self.spec.latent) == "f" and self.spec.kind == "rows"
+
+    @property
     def weights(self) -> np.ndarray:
         """Weight of each row, (n,)."""
         return WEIGHTS if self.spec.plate == "scaled" else np.ones(N)
@@ -149,19 +164,13 @@ class Reference:
         return total
 
     def field(self, values: Values) -> np.ndarray:
-        """Return the field, (n, …): site f where the model has one, else the mean of the law of each row.
-
-        The first row of a lagged series is conditioned on, and its value stands there.
-        """
+        """Return the field, (n, …): site f where the model has one, else the mean of the law of each row."""
         spec = self.spec
-        if not spec.scoped and spec.deterministic.startswith("f"):
+        if self._registered:
             return np.array([[self.centre(values, i)] for i in range(N)])
-        if not spec.scoped and spec.latent == "f" and spec.kind == "rows":
+        if self._latent_field:
             return values["f"][:, None]
         s = self.s(values)
-        if spec.shape == "lag":
-            later = [[self.family.mean(self.eta(values, i, 0, self.y), s)] for i in range(1, N)]
-            return np.array([self.y[0], *later])
         return np.array(
             [
                 np.concatenate(
