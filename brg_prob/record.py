@@ -230,6 +230,8 @@ def _record_attributes(record: Record, noise: float) -> dict[str, Any]:
         "dropped": record.dropped,
         "levels": json.dumps({name: list(labels) for name, labels in record.levels.items()}),
         "calendar": record.calendars.get(name, ""),
+        "inputs": json.dumps(list(record.inputs)),
+        "calendars": json.dumps(dict(record.calendars)),
         "standardisation": "" if record.preparation is None else json.dumps(record.preparation.to_dict()),
         "noise": noise,
     }

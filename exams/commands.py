@@ -19,9 +19,10 @@ from exams.kinds.case import wrong, wrong_information
 ROOT = Path(__file__).parents[1]
 HEAD = ("kind", "model", "options", "seconds", "outcome")
 ASKS = (
-    "Models and tables of many kinds, each through `brg-prob run`: means and standard deviations within five "
-    "Monte-Carlo errors of closed forms or quadrature, the Fisher information and held-out scores right, what "
-    "was held fixed said; a refusal only where no answer is right, in one line, exit status 2, nothing written."
+    "Models and tables of many kinds, each through `brg-prob run`: means and standard deviations within "
+    "five Monte-Carlo errors of closed forms or quadrature, the Fisher information and held-out scores "
+    "right, what was held fixed said; a refusal only where no answer is right, in one line, exit status 2, "
+    "nothing written."
 )
 _SCORE = 0.05
 
@@ -71,8 +72,10 @@ def _refusal(case: Case, done: subprocess.CompletedProcess[str], out: Path) -> s
     if done.returncode != 2 or len(said) != 1 or out.exists():
         last = said[-1][:150] if said else "nothing"
         return f"exit {done.returncode}, {len(said)} lines, {last}"
-    if not case.refused or not re.search(case.refused, said[0]):
-        return f"not to be refused: {said[0]}" if not case.refused else f"refused for another reason: {said[0]}"
+    if not case.refused:
+        return f"not to be refused: {said[0]}"
+    if not re.search(case.refused, said[0]):
+        return f"another refusal: {said[0]}"
     return f"refused: {said[0].removeprefix('brg-prob: ')}"
 
 

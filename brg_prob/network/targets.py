@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from brg_prob.network.trace import ImproperPrior, Model, Trace, is_factor, run_trace
+from brg_prob.network.trace import Model, Trace, UnfitSite, is_factor, run_trace
 
 _INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib"))
 _OURS = Path(__file__).resolve().parents[1]
@@ -65,7 +65,7 @@ def observed_trace(model: Model, x: Array, filled: np.ndarray, *, key: Array) ->
     for targets in _candidates(filled):
         try:
             trace = run_trace(model, x, targets, key=key)
-        except ImproperPrior:
+        except UnfitSite:
             raise
         except Exception as error:  # the model's own code may raise anything
             refusals.append(failed(error, x, targets))
@@ -91,10 +91,11 @@ def failed(error: Exception, x: Array, y: Array | None) -> ValueError:
     own = [frame for frame in frames if _is_users(Path(frame.filename))]
     where = f" in line {own[-1].lineno} of {Path(own[-1].filename).name}" if own else ""
     said = " ".join(str(error).split())
+    silent = " (an assertion of its own)" if isinstance(error, AssertionError) else ""
     shape = "no y" if y is None else f"y of shape {y.shape}"
     return ValueError(
         f"the model fails{where} on x of shape {x.shape} and {shape}: {type(error).__name__}"
-        f"{f': {said[:300]}' if said else ' (an assertion of its own)'}; make it take such data"
+        f"{f': {said[:300]}' if said else silent}; make it take such data"
     )
 
 

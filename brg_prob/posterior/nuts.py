@@ -17,7 +17,7 @@ import jax
 import numpy as np
 import xarray as xr
 from jax import Array
-from numpyro import infer
+from numpyro import handlers, infer
 
 from brg_prob.network import Conditioned
 from brg_prob.options import nearest
@@ -190,7 +190,11 @@ class NUTS:
             No start with a finite density and gradient was found.
         """
         each = self.per_chain(draws)
-        model = reparametrised(conditioned.tempered(observations), reparams(conditioned, self.reparam))
+        # NumPyro would keep every deterministic site of every draw; model_tree computes those that are stored
+        own = handlers.block(
+            conditioned.tempered(observations), hide_fn=lambda site: site["type"] == "deterministic"
+        )
+        model = reparametrised(own, reparams(conditioned, self.reparam))
         mcmc = infer.MCMC(
             self.kernel(conditioned, model),
             num_warmup=self.warmup,

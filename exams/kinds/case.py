@@ -48,7 +48,7 @@ class Case:
     says
         Sentences that must be printed.
     refused
-        What the one line of a refusal must hold; empty: it is answered. ``or_refused``: either will do.
+        What the one line of a refusal must hold, a regular expression; empty: it is answered.
     """
 
     model: str
@@ -139,9 +139,7 @@ class Regression:
     @property
     def mean(self) -> NDArray[np.float64]:
         """Mean of the posterior."""
-        own: NDArray[np.float64] = (
-            self.covariance @ (self.design.T * self.weights) @ self.y / self.noise**2
-        )
+        own: NDArray[np.float64] = self.covariance @ (self.design.T * self.weights) @ self.y / self.noise**2
         return own
 
     @property

@@ -40,7 +40,8 @@ def cases(random: np.random.Generator) -> list[Case]:
     hits = random.poisson(np.exp(1 + 0.7 * x))
     rate = quadrature(
         lambda w: (
-            -(w**2) / 2 + sum(k * (1 + w * a) - np.exp(1 + w * a) - gammaln(k + 1) for a, k in zip(x, hits))
+            -(w**2) / 2
+            + sum(k * (1 + w * a) - np.exp(1 + w * a) - gammaln(k + 1) for a, k in zip(x, hits, strict=True))
         ),
         w=np.linspace(-1, 2.5, 4001),
     )

@@ -8,7 +8,14 @@ import numpyro.distributions as dist
 
 from exams.kinds.case import Case, Regression
 
-PAIRS = (("f", "field"), ("inputs", "targets"), ("x", "draw"), ("chain", "T"), ("y", "output"), ("scale", "mode"))
+PAIRS = (
+    ("f", "field"),
+    ("inputs", "targets"),
+    ("x", "draw"),
+    ("chain", "T"),
+    ("y", "output"),
+    ("scale", "mode"),
+)
 
 
 def _line(x, y, shift, slope, observed="y"):

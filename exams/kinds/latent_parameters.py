@@ -1,4 +1,4 @@
-"""Priors whose own parameters are latent, where JAX has no derivative of the distribution function in these."""
+"""Priors whose own parameters are latent: JAX has no derivative of the distribution function in these."""
 
 from __future__ import annotations
 
@@ -114,10 +114,7 @@ def cases(random: np.random.Generator) -> list[Case]:
     )
     centre = quadrature(
         lambda nu, t: (
-            3 * np.log(nu)
-            - nu
-            + normal_log(t, 0, 3)
-            + sum(student.logpdf(value, nu, t) for value in tails)
+            3 * np.log(nu) - nu + normal_log(t, 0, 3) + sum(student.logpdf(value, nu, t) for value in tails)
         ),
         nu=np.linspace(0.02, 25, 500),
         t=np.linspace(-2, 4, 401),

@@ -33,8 +33,6 @@ def counts(x, y=None):
         numpyro.sample("y", dist.Poisson(jnp.exp(theta)), obs=y)
 
 
-
-
 def cases(random: np.random.Generator) -> list[Case]:
     """Return the cases of this kind: θ is integrated out, in closed form or on a grid."""
     n = 12

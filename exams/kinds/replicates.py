@@ -41,7 +41,7 @@ def cases(random: np.random.Generator) -> list[Case]:
     z = crossed @ [1.0, -2.0] + random.normal(size=16)
     both = Regression(("b[0]", "b[1]"), crossed, z, 5, 1)
     times = np.repeat([0.5, 2.0, 4.0], 4)
-    p = 1 / (1 + times ** -0.8)
+    p = 1 / (1 + times**-0.8)
     hits = random.binomial(10, p)
 
     def density(b):
@@ -57,7 +57,5 @@ def cases(random: np.random.Generator) -> list[Case]:
             both.information,
             engine="laplace",
         ),
-        Case(
-            "successes", {"time": times, "y": hits}, quadrature(density, b=np.linspace(-1, 3, 4001))
-        ),
+        Case("successes", {"time": times, "y": hits}, quadrature(density, b=np.linspace(-1, 3, 4001))),
     ]

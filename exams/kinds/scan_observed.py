@@ -64,7 +64,11 @@ def cases(random: np.random.Generator) -> list[Case]:
     third = Regression(("b",), state[:, None], w, 1, 0.5)
     return [
         Case(
-            "autoregression", {"t": np.arange(n), "y": y}, first.posterior, first.information, engine="laplace"
+            "autoregression",
+            {"t": np.arange(n), "y": y},
+            first.posterior,
+            first.information,
+            engine="laplace",
         ),
         Case("driven", {"u": u, "y": z}, second.posterior, second.information, engine="laplace"),
         Case("smoothed", {"u": u, "y": w}, third.posterior, third.information, engine="laplace"),

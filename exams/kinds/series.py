@@ -53,7 +53,5 @@ def cases(random: np.random.Generator) -> list[Case]:
             engine="laplace",
             words=block,
         ),
-        Case(
-            "autoregression", table, words=("--held-out", "alternate"), refused="held.out|hold"
-        ),
+        Case("autoregression", table, words=("--held-out", "alternate"), refused="held.out|hold"),
     ]
