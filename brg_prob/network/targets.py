@@ -87,9 +87,7 @@ def _candidates(filled: np.ndarray) -> Iterator[Array]:
 
 def failed(error: Exception, x: Array, y: Array | None) -> ValueError:
     """Return the refusal of a model that raises an error on its data, with the line where it does."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if _is_users(Path(frame.filename))]
-    where = f" in line {own[-1].lineno} of {Path(own[-1].filename).name}" if own else ""
+    where = line_of(error)
     said = " ".join(str(error).split())
     silent = " (an assertion of its own)" if isinstance(error, AssertionError) else ""
     shape = "no y" if y is None else f"y of shape {y.shape}"
@@ -97,6 +95,12 @@ def failed(error: Exception, x: Array, y: Array | None) -> ValueError:
         f"the model fails{where} on x of shape {x.shape} and {shape}: {type(error).__name__}"
         f"{f': {said[:300]}' if said else silent}; make it take such data"
     )
+
+
+def line_of(error: Exception) -> str:
+    """Return " in line 3 of FILE", the user's last line that an error went through; empty if none."""
+    own = [f for f in traceback.extract_tb(error.__traceback__) if _is_users(Path(f.filename))]
+    return f" in line {own[-1].lineno} of {Path(own[-1].filename).name}" if own else ""
 
 
 def _is_users(path: Path) -> bool:

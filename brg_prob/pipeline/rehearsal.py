@@ -24,6 +24,7 @@ from brg_prob.geometry.derivatives import no_forward_mode, no_reverse_mode
 from brg_prob.geometry.jacobian import ScoreJacobian
 from brg_prob.geometry.model_metric import coordinates_of, is_small, no_metric
 from brg_prob.network import Conditioned
+from brg_prob.network.targets import line_of
 from brg_prob.posterior import Engine
 from brg_prob.posterior.model_tree import traced_draw
 
@@ -164,7 +165,8 @@ def _try(what: str, step: Callable[[], Any]) -> None:
     except ValueError:
         raise
     except Exception as error:  # whatever the model or JAX raise would end the run later
-        said = " ".join(str(error).split())[:300]
+        said = " ".join(str(error).partition("\n")[0].split())[:300].rstrip(".")
         raise ValueError(
-            f"the model cannot be {what}: {type(error).__name__}: {said}; change it there"
+            f"the model cannot be {what}{line_of(error)}: {type(error).__name__}{': ' * bool(said)}{said}; "
+            "change it there"
         ) from error

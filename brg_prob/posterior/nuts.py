@@ -8,6 +8,7 @@ Source: Hoffman, Gelman, arXiv:1111.4246; Phan et al., arXiv:1912.11554.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -205,7 +206,9 @@ class NUTS:
             progress_bar=self.progress,
         )
         try:
-            mcmc.run(key, extra_fields=STATISTICS)
+            with warnings.catch_warnings():  # starts are tried until one lies in the support
+                warnings.filterwarnings("ignore", message="Site .*: Out-of-support values")
+                mcmc.run(key, extra_fields=STATISTICS)
         except RuntimeError as reason:
             if "initial parameters" not in str(reason):
                 raise
