@@ -6,6 +6,7 @@ import arviz_stats as az
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from scipy import stats
 
 from brg_prob.flow.leave_one_out import loo_at
