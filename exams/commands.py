@@ -28,10 +28,10 @@ _SCORE = 0.05
 
 
 def exam(seed: int, small: bool) -> list[tuple[str, ...]]:
-    """Return a row for each case; a small exam has the first of each kind."""
+    """Return a row for each case; a small exam has the first of every sixth kind."""
     rows = []
     with tempfile.TemporaryDirectory() as place:
-        for kind in KINDS:
+        for kind in KINDS[:: 6 if small else 1]:
             for number, case in enumerate(cases_of(kind, seed=seed)[: 1 if small else None]):
                 begin = time.perf_counter()
                 outcome = by_command(kind, case, Path(place) / f"{kind}-{number}")
@@ -51,11 +51,16 @@ def by_command(kind: str, case: Case, folder: Path, *, draws: int = 2000) -> str
     )
     if case.refused or done.returncode:
         return _refusal(case, done, out)
+    return judged(case, out, done.stdout)
+
+
+def judged(case: Case, out: Path, printed: str) -> str:
+    """Return "ok", or what is wrong with a run folder and with what was printed."""
     with xr.open_datatree(out / "draws.nc", engine="h5netcdf") as tree:
         found = [wrong(case, tree)]
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     found += [_metric(case, summary), _held_out(case, summary)]
-    said = " ".join(done.stdout.split())
+    said = " ".join(printed.split())
     found += [f"does not say {sentence!r}" for sentence in case.says if sentence not in said]
     return "; ".join(filter(None, found)) or "ok"
 

@@ -87,7 +87,10 @@ def read_at(
         for site in sites.observed
     }
     point = {name: trace[name]["value"] for name in sites.latent_names}
-    rows = _rows(Observing(held, taken), x, targets, filled, sites, point)
+    try:
+        rows = _rows(Observing(held, taken), x, targets, filled, sites, point)
+    except Exception as error:  # a model that takes numbers off y cannot be compiled
+        raise failed(error, x, targets) from error
     if rows.random:
         raise ValueError(
             f"site {rows.random[0]!r} changes with the random key at fixed latent sites, so its "

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.errors
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -88,12 +89,14 @@ def _candidates(filled: np.ndarray) -> Iterator[Array]:
 def failed(error: Exception, x: Array, y: Array | None) -> ValueError:
     """Return the refusal of a model that raises an error on its data, with the line where it does."""
     where = line_of(error)
-    said = " ".join(str(error).split())
+    said = " ".join(str(error).partition("\n")[0].split()).rstrip(".")
     silent = " (an assertion of its own)" if isinstance(error, AssertionError) else ""
+    compiled = isinstance(error, jax.errors.JAXTypeError)
+    remedy = "compiled, it has no numbers there: use jax.numpy" if compiled else "make it take such data"
     shape = "no y" if y is None else f"y of shape {y.shape}"
     return ValueError(
         f"the model fails{where} on x of shape {x.shape} and {shape}: {type(error).__name__}"
-        f"{f': {said[:300]}' if said else silent}; make it take such data"
+        f"{f': {said[:300]}' if said else silent}; {remedy}"
     )
 
 

@@ -133,7 +133,6 @@ def test_a_table_reaches_its_posterior_through_python(name, tmp_path):
 
 
 MODELS = """
-import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
 
@@ -146,7 +145,7 @@ def group(kind, y=None):
 
 def weights(x, y=None):
     w = numpyro.sample("w", dist.Normal(0, 3).expand([2]).to_event(1))
-    f = numpyro.deterministic("f", (x - jnp.array([1999.0, 0.0])) @ w)
+    f = numpyro.deterministic("f", x @ w)
     numpyro.sample("y", dist.Normal(f, 1), obs=y)
 """
 
@@ -199,7 +198,7 @@ def test_columns_and_dates_keep_their_names_in_all_that_a_run_writes(tmp_path, m
     monkeypatch.chdir(tmp_path)
     table = "month,dose [mg],y\n" + rows(MONTHS, X, Y)
     said, run, page = written(tmp_path / "run", capsys, table, "net.py:weights", "--target", "y")
-    note = "month: calendar dates as years, months taken as equispaced twelfths"
+    note = "month: months as years, equispaced by a twelfth"
     assert note in run.summary["notes"]
     with xr.open_datatree(tmp_path / "run" / "draws.nc", engine="h5netcdf") as tree:
         assert tree["posterior"]["w_dim_0"].values.tolist() == ["month", "dose"]

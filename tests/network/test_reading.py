@@ -384,3 +384,15 @@ def test_names_that_no_file_can_tell_apart_are_refused(names, said):
         return
     with pytest.raises(ValueError, match=said):
         read()
+
+
+def test_a_model_that_takes_numbers_off_its_target_is_named_by_its_line():
+    def model(x, y=None):
+        a = numpyro.sample("a", dist.Normal(0, 1))
+        most = 1 if y is None else float(y.max())
+        numpyro.sample("y", dist.Normal(a * x[:, 0], most), obs=y)
+
+    said = r"in line \d+ of test_reading.py .*ConcretizationTypeError.*compiled, .* use jax.numpy"
+    with pytest.raises(ValueError, match=said) as refusal:
+        Conditioned.of(model, X, Y)
+    assert "\n" not in str(refusal.value)
