@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.errors
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from brg_prob.network.handlers import AsObserved
-from brg_prob.network.trace import ImproperPrior, Model, Trace, is_factor, run_trace
+from brg_prob.network.trace import Model, Trace, UnfitSite, is_factor, run_trace
 
 _INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib"))
 _OURS = Path(__file__).resolve().parents[1]
@@ -66,7 +67,7 @@ def observed_trace(model: Model, x: Array, filled: np.ndarray, *, key: Array) ->
     for targets in _candidates(filled):
         try:
             trace = run_trace(model, x, targets, key=key)
-        except ImproperPrior:
+        except UnfitSite:
             raise
         except Exception as error:  # the model's own code may raise anything
             refusals.append(failed(error, x, targets))
@@ -88,15 +89,22 @@ def _candidates(filled: np.ndarray) -> Iterator[Array]:
 
 def failed(error: Exception, x: Array, y: Array | None) -> ValueError:
     """Return the refusal of a model that raises an error on its data, with the line where it does."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if _is_users(Path(frame.filename))]
-    where = f" in line {own[-1].lineno} of {Path(own[-1].filename).name}" if own else ""
-    said = " ".join(str(error).split())
+    where = line_of(error)
+    said = " ".join(str(error).partition("\n")[0].split()).rstrip(".")
+    silent = " (an assertion of its own)" if isinstance(error, AssertionError) else ""
+    compiled = isinstance(error, jax.errors.JAXTypeError)
+    remedy = "compiled, it has no numbers there: use jax.numpy" if compiled else "make it take such data"
     shape = "no y" if y is None else f"y of shape {y.shape}"
     return ValueError(
         f"the model fails{where} on x of shape {x.shape} and {shape}: {type(error).__name__}"
-        f"{f': {said[:300]}' if said else ' (an assertion of its own)'}; make it take such data"
+        f"{f': {said[:300]}' if said else silent}; {remedy}"
     )
+
+
+def line_of(error: Exception) -> str:
+    """Return " in line 3 of FILE", the user's last line that an error went through; empty if none."""
+    own = [f for f in traceback.extract_tb(error.__traceback__) if _is_users(Path(f.filename))]
+    return f" in line {own[-1].lineno} of {Path(own[-1].filename).name}" if own else ""
 
 
 def _is_users(path: Path) -> bool:
