@@ -119,8 +119,8 @@ class Reading:
             )
         if self.unowned.any():
             said.append(
-                f"{int(self.unowned.sum())} of {len(self.observed)} rows have no term in the likelihood: they "
-                "are conditioned on, or not used"
+                f"{int(self.unowned.sum())} of {len(self.observed)} rows have no term in the likelihood: "
+                "they are conditioned on, or not used"
             )
         rows, entries = int(self.missing.any(axis=1).sum()), int(self.missing.sum())
         if entries:
