@@ -28,7 +28,7 @@ SOUND := $(shell grep -qsx 'command = .* -m venv.* $(abspath $(VENV))' $(VENV)/p
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint format format-check types imports unit slow tests doctest docs picture bench constraints clean distclean
+.PHONY: help demo test lint format format-check types imports unit slow tests doctest docs picture exam bench constraints clean distclean
 
 help:
 	@sed -n 's/^## \([a-z-]*\): */  make \1	/p' $(MAKEFILE_LIST) | expand -t 22
@@ -88,6 +88,10 @@ docs: $(VENV)/.docs
 ## picture: the README's picture of the demo's report (needs Chromium)
 picture: $(VENV)/.test
 	$(PYTHON) docs/report_picture.py $(DEMO_OUT) docs/figures/report.png
+
+## exam: large runs against answers known from elsewhere, an hour or more; writes docs/exams
+exam: $(VENV)/.test
+	$(PYTHON) -m exams
 
 ## bench: the benchmarks
 bench: $(VENV)/.bench

@@ -71,7 +71,10 @@ class Record:
     @property
     def said(self) -> tuple[str, ...]:
         """What was done with columns and rows before the model saw them, a sentence each."""
-        dropped = f"{self.dropped} rows with missing values are left out" if self.dropped else ""
+        rows = (
+            "1 row with a missing value" if self.dropped == 1 else f"{self.dropped} rows with missing values"
+        )
+        dropped = f"{rows} left out" if self.dropped else ""
         return tuple(sentence for sentence in (*self.notes, self.held_out, dropped) if sentence)
 
 

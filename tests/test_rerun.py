@@ -368,7 +368,7 @@ def test_runs_of_one_seed_of_the_split_hold_out_the_same_rows():
     def held(seed, split_seed=None):
         words = [str(ROOT / "models" / "cosnet.py"), "--held-out", "random", "--seed", str(seed)]
         words += [] if split_seed is None else ["--held-out-seed", str(split_seed)]
-        rows, out, _ = problem.split(parse_run(words).arguments, x)
+        rows, out, _ = problem.split(parse_run(words).arguments, x, readout=True)
         assert sorted([*rows, *out]) == list(range(30))
         return sorted(out)
 

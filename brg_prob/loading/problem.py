@@ -85,17 +85,17 @@ def _recorded(request: Request, module: ModuleType, table: Table) -> Problem:
     own, targets = taken.x.shape[1] - len(taken.call.bound), taken.y  # a model without inputs has row numbers
     rows, held, how = split(arguments, taken.x, readout=is_readout(found))
     network, prepare = _prepared(request, module, options, taken.x[rows][:, :own], targets[rows])
-    # arguments of the model reach it as they stand in the table
-    prepare = dataclasses.replace(prepare, origin=prepare.origin + (0.0,) * len(taken.call.bound))
+    # arguments of the model reach it as they stand in the table, the rows' numbers as they are
+    beside = taken.x.shape[1] - own
+    prepare = dataclasses.replace(prepare, origin=prepare.origin + (0.0,) * beside)
 
     def internal(chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         x = taken.x[chosen]
         return prepare.forward_inputs(x), prepare.forward(x, targets[chosen])
 
     x, y = internal(rows)
-    held = held[
-        np.isfinite(targets[held]).reshape(held.size, targets[0].size).all(axis=1)
-    ]  # without a target, no score
+    # without a target there is nothing to score
+    held = held[np.isfinite(targets[held]).reshape(held.size, targets[0].size).all(axis=1)]
     record = _record(request, table, taken, prepare, how)
     return Problem(taken.of(network), x, y, internal(held) if held.size else None, record)
 

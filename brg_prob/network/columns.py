@@ -21,6 +21,8 @@ from brg_prob.network.labels import AxisNames
 _MOST = 64
 """Columns or levels up to which names are looked for."""
 _CHANGE = 1e-9
+_UNROLLED = 32
+"""Runs that are compiled one by one where a model needs its inputs as numbers."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,10 @@ def _holds(conditioned: Conditioned, site: str, axis: int, trials: Iterator[Tria
     listed = list(trials)
     try:
         changed = _changed(conditioned, site, axis, listed)
-    except jax.errors.JAXTypeError:  # a model that needs its inputs as numbers: no names for it
-        return False
+    except jax.errors.JAXTypeError:  # a model that needs its inputs as numbers, to count its groups by them
+        if len(listed) > _UNROLLED:
+            return False
+        changed = _changed_by_numbers(conditioned, site, axis, listed)
     return all(
         bool(rows.any()) if trial.rows is None else bool(np.array_equal(rows, trial.rows))
         for trial, rows in zip(listed, changed, strict=True)
@@ -128,22 +132,39 @@ def _holds(conditioned: Conditioned, site: str, axis: int, trials: Iterator[Tria
 
 def _changed(conditioned: Conditioned, site: str, axis: int, trials: list[Trial]) -> np.ndarray:
     """Return which rows' terms change when the entries at a trial's place are moved, (trials, n)."""
-    point = {name: jnp.asarray(value) for name, value in conditioned.reading.point.items()}
-    value = point[site]
-
-    def terms(x: Array, moved: Array) -> Array:
-        found = conditioned.with_inputs(x).log_likelihood(point | {site: moved})
-        rows = [found[name] for name in conditioned.reading.term_rows]
-        return jnp.stack(rows)
 
     def one(trial: tuple[Array, Array]) -> Array:
         keep, place = trial
-        x = jnp.where(keep[None, :], conditioned.x, 0)
-        others = [k for k in range(value.ndim) if k != axis]
-        at = jnp.expand_dims(jnp.arange(value.shape[axis]) == place, others)
-        before, after = terms(x, value), terms(x, jnp.where(at, value * 1.1 + 0.01, value))
-        return jnp.any(jnp.abs(after - before) > _CHANGE * (jnp.abs(after) + jnp.abs(before)), axis=0)
+        return _moved(conditioned, site, axis, jnp.where(keep[None, :], conditioned.x, 0), place)
 
     keeps = jnp.asarray(np.stack([trial.keep for trial in trials]))
     places = jnp.asarray([trial.place for trial in trials])
     return np.asarray(jax.jit(lambda *stacked: jax.lax.map(one, stacked))(keeps, places))
+
+
+def _changed_by_numbers(conditioned: Conditioned, site: str, axis: int, trials: list[Trial]) -> np.ndarray:
+    """Return the same with inputs that are numbers: every trial is compiled into one program."""
+    inputs = [jnp.asarray(np.where(trial.keep[None, :], conditioned.x, 0)) for trial in trials]
+
+    def all_trials(places: Array) -> Array:
+        rows = [_moved(conditioned, site, axis, x, place) for x, place in zip(inputs, places, strict=True)]
+        return jnp.stack(rows)
+
+    try:
+        return np.asarray(jax.jit(all_trials)(jnp.asarray([trial.place for trial in trials])))
+    except Exception:  # the model's own code may raise anything at inputs of zero: then no names
+        return np.zeros((len(trials), conditioned.x.shape[0]), bool)
+
+
+def _moved(conditioned: Conditioned, site: str, axis: int, x: Array, place: Array) -> Array:
+    """Return which rows' terms change at inputs x when the entries at a place are moved, (n,)."""
+    point = {name: jnp.asarray(value) for name, value in conditioned.reading.point.items()}
+    value, there = point[site], conditioned.with_inputs(x)
+    at = jnp.expand_dims(jnp.arange(value.shape[axis]) == place, [k for k in range(value.ndim) if k != axis])
+    before, after = (
+        jnp.stack([terms[name] for name in conditioned.reading.term_rows])
+        for terms in map(
+            there.log_likelihood, (point, point | {site: jnp.where(at, value * 1.1 + 0.01, value)})
+        )
+    )
+    return jnp.any(jnp.abs(after - before) > _CHANGE * (jnp.abs(after) + jnp.abs(before)), axis=0)

@@ -124,11 +124,11 @@ class Reading:
             )
         rows, entries = int(self.missing.any(axis=1).sum()), int(self.missing.sum())
         if entries:
-            said.append(f"{entries} missing target values in {rows} rows are left out of the likelihood")
+            gaps = f"{_count(entries, 'missing target value')} in {_count(rows, 'row')}"
+            said.append(f"{gaps} left out of the likelihood")
         if self.incomplete:
-            said.append(
-                f"{self.incomplete} rows are left out whole: what is observed jointly in them is incomplete"
-            )
+            whole = _count(self.incomplete, "row")
+            said.append(f"{whole} left out whole: what is observed jointly there is incomplete")
         if self.sites.observed and self.no_leave_one_out:
             said.append(f"leave-one-out is not applicable, because {self.no_leave_one_out}")
         return tuple(said)
@@ -145,3 +145,14 @@ def _shown(value: Any) -> str:
     if len(leaves) == 1 and np.size(leaves[0]) == 1:
         return f"{float(np.ravel(leaves[0])[0]):g}"
     return f"{sum(np.size(leaf) for leaf in leaves)} numbers"
+
+
+def _count(number: int, noun: str) -> str:
+    """Return a number of things in words.
+
+    Examples
+    --------
+    >>> _count(1, "row"), _count(3, "row")
+    ('1 row', '3 rows')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -117,8 +117,17 @@ def test_scores_keep_their_digits_in_both_tails_and_at_small_parameters():
     )
 
 
+@pytest.mark.slow
 def test_many_entries_are_the_same_as_few():
     z = np.linspace(-2, 2, (1 << 14) + 3)
     many = jax.jit(lambda z: law_quantile(GAMMA, z, 3.0))(z)
     few = np.log(stats.gamma(3.0).ppf(stats.norm.cdf(z[::4000])))
     np.testing.assert_allclose(many[::4000], few, atol=1e-12)
+
+
+def test_single_precision_keeps_its_own_digits():
+    z = np.array([-3.0, -1.0, 0.1, 2.0, 4.0], np.float32)
+    with jax.enable_x64(False):
+        t = jax.jit(lambda z: law_quantile(STUDENT, z, np.float32(3.0)))(z)
+    assert t.dtype == np.float32
+    np.testing.assert_allclose(t, stats.t(3).isf(stats.norm.sf(z)), rtol=2e-6)

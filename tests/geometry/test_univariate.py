@@ -68,6 +68,7 @@ FAMILIES = {
     ),
 }
 BY_ROOT = (
+    "half-Student",
     "folded normal, not about 0",
     "SoftLaplace",
     "Student cut on both sides",

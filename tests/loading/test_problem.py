@@ -65,8 +65,11 @@ def refused(capsys, *words):
 def test_columns_reach_the_arguments_and_the_record_says_which(folder):
     found = posed("net.py", "--data", "birds.csv", "--model.kinds", "3", "--held-out", "alternate")
     assert found.x.shape == (15, 2)
-    assert found.network.call.bound == (("flipper", "flipper", "float"), ("species_idx", "species", "int"))
-    assert found.network.options == {"kinds": 3}
+    assert found.network.network.call.bound == (
+        ("flipper", "flipper", "float"),
+        ("species_idx", "species", "int"),
+    )
+    assert found.network.network.options == {"kinds": 3}
     record = found.record
     assert (record.inputs, record.targets, record.units) == (
         ("flipper", "species"),
@@ -77,7 +80,7 @@ def test_columns_reach_the_arguments_and_the_record_says_which(folder):
     assert "the argument species_idx gets the codes of the column species" in record.notes
     assert "not used, for no argument of penguins takes them: remark" in record.notes
     table = np.genfromtxt("birds.csv", delimiter=",", skip_header=1, dtype=None, encoding="utf-8")
-    rows = sorted((a, SPECIES.index(c), d) for a, _, c, d in table)
+    rows = [(a, SPECIES.index(c), d) for a, _, c, d in table]
     np.testing.assert_allclose(np.column_stack([found.x, found.y]), rows[::2])
     np.testing.assert_allclose(np.column_stack(found.held_out), rows[1::2])
 
@@ -97,7 +100,7 @@ def test_a_gap_in_the_target_stays_and_is_not_scored(folder):
         lines[at] = lines[at].rpartition(",")[0] + ","
     lines[20] = "," + lines[20].partition(",")[2]
     Path("birds.csv").write_text("\n".join(lines) + "\n")
-    words = ["net.py", "--data", "birds.csv", "--model.kinds", "3"]
+    words = ["net.py", "--data", "birds.csv", "--model.kinds", "3", "--held-out", "alternate"]
     with pytest.raises(ValueError, match=r"5 of 30 rows .* .first in 'flipper'.: pass --drop-missing"):
         posed(*words)
     found = posed(*words, "--drop-missing")
@@ -139,7 +142,7 @@ def test_what_the_source_and_the_table_show_is_refused_before_jax_is_loaded(fold
 def test_a_function_that_the_text_does_not_tell_is_bound_once_it_is_loaded(folder, capsys):
     Path("net.py").write_text(MODEL + "\nfrom functools import partial\nmodel = partial(penguins, kinds=3)\n")
     found = posed("net.py:model", "--data", "birds.csv", "--model.spread", "3")
-    assert found.network.options == {"spread": 3}
+    assert found.network.network.options == {"spread": 3}
     assert found.record.levels == {"species": SPECIES}
     words = ["net.py:model", "--data", "birds.csv", "--model.spred", "3"]
     assert "did you mean 'spread'?" in refused(capsys, *words)
@@ -148,7 +151,9 @@ def test_a_function_that_the_text_does_not_tell_is_bound_once_it_is_loaded(folde
     Path("net.py").write_text(
         MODEL + "\nfrom numpyro import handlers\nmodel = handlers.block(penguins, hide=[])\n"
     )
-    assert posed("net.py:model", "--data", "birds.csv", "--model.kinds", "3").network.options == {"kinds": 3}
+    assert posed("net.py:model", "--data", "birds.csv", "--model.kinds", "3").network.network.options == {
+        "kinds": 3
+    }
 
 
 def test_a_column_that_cannot_be_read_matters_only_where_it_is_used(folder, capsys):
@@ -158,7 +163,7 @@ def test_a_column_that_cannot_be_read_matters_only_where_it_is_used(folder, caps
     Path("birds.csv").write_text("\n".join(kept) + "\n")
     words = ["net.py:line", "--data", "birds.csv", "--target", "body_mass"]
     assert "'note' of 'birds.csv'" in refused(capsys, *words, "--inputs", "note")
-    assert posed(*words, "--inputs", "flipper").x.shape == (15, 1)
+    assert posed(*words, "--inputs", "flipper").x.shape == (30, 1)
     assert "'species' of 'birds.csv' holds categories" in refused(
         capsys, *words, "--inputs", "flipper,species"
     )
@@ -174,10 +179,34 @@ def test_the_draw_of_a_prior_takes_options_and_needs_inputs(folder, capsys):
         "    numpyro.sample('y', dist.Normal(numpyro.sample('b', dist.Normal(0, 1)), 1), obs=y)\n"
     )
     found = posed("net.py", "--points", "7", "--model.depth", "3")
-    assert found.network.options == {"depth": 3}  # a box of its own is no lattice to be set
+    assert found.network.network.options == {"depth": 3}  # a box of its own is no lattice to be set
     assert found.x.shape == (7, 1)
-    assert posed("net.py", "--points", "7").network.__name__ == "model"
+    assert posed("net.py", "--points", "7").network.network.__name__ == "model"
     assert "'none' takes no inputs" in refused(capsys, "net.py:none")
+
+
+def test_a_model_without_inputs_or_with_sizes_is_posed_at_all_its_rows(folder):
+    Path("net.py").write_text(
+        "import numpyro, numpyro.distributions as dist\n\n\n"
+        "def none(y=None):\n"
+        "    a = numpyro.sample('a', dist.Normal(0, 1))\n"
+        "    with numpyro.plate('rows', 8):\n        numpyro.sample('y', dist.Normal(a, 1), obs=y)\n\n\n"
+        "def schools(J, sigma, y=None):\n"
+        "    with numpyro.plate('schools', J):\n"
+        "        a = numpyro.sample('a', dist.Normal(0, 1))\n"
+        "        numpyro.sample('y', dist.Normal(a, sigma), obs=y)\n"
+    )
+    y = [28, 8, -3, 7, -1, 1, 18, 12]
+    Path("y.csv").write_text("y\n" + "\n".join(map(str, y)) + "\n")
+    found = posed("net.py:none", "--data", "y.csv")
+    assert (found.record.inputs, found.y.tolist()) == (("row",), y)
+    np.testing.assert_array_equal(found.x, np.arange(8.0)[:, None])
+    Path("s.csv").write_text("sigma,y\n" + "".join(f"{10 + i},{value}\n" for i, value in enumerate(y)))
+    found = posed("net.py:schools", "--data", "s.csv", "--model.J", "8")
+    assert found.record.inputs == ("sigma",)
+    np.testing.assert_array_equal(found.x[:, 0], 10 + np.arange(8))
+    with pytest.raises(ValueError, match="8"):  # the control: another size
+        posed("net.py:schools", "--data", "s.csv", "--model.J", "7")
 
 
 def test_a_run_keeps_its_options_and_is_run_again(folder, capsys, monkeypatch):

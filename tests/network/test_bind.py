@@ -273,7 +273,7 @@ def test_whole_numbers_that_a_float_cannot_hold_are_refused():
         found = brg_prob.bind(large | {"code": [1, 2**24]}, model)
         called = found.network(jnp.asarray(found.x))
         np.testing.assert_array_equal(called["code"], [1, 2**24])
-        assert called["code"].dtype == jnp.int32
+        assert called["code"].dtype.kind == "i"
 
 
 def test_a_bound_model_is_run():

@@ -47,12 +47,20 @@ def groups(x, y=None):
     observe(a[code] + b.sum() * x[:, 0] * jnp.ones(3)[code], y)
 
 
+def counted(x, y=None):
+    """The same where the number of groups is counted, which no traced code can be."""
+    code = np.asarray(x)[:, 2].astype(int)
+    a, w = normal("a", code.max() + 1), normal("w", 2)
+    observe(a[code] + x[:, :2] @ w, y)
+
+
 @pytest.mark.parametrize(
     ("model", "expected"),
     [
         (linear, {"w": {0: ("dose", "age")}, "layer": {0: ("dose", "age")}}),
         (turned, {}),  # as long as the columns, but each entry acts through both
         (swapped, {}),
+        (counted, {"a": {0: LEVELS[2]}, "w": {0: ("dose", "age")}}),
         (groups, {"a": {0: LEVELS[2]}}),  # b is as long, and acts everywhere
     ],
 )

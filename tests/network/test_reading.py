@@ -209,7 +209,7 @@ def test_missing_entries_are_left_out_by_site_and_row():
     np.testing.assert_allclose(found["v"], expected[:, 1], rtol=1e-12)
     assert data.n == N - 1  # row 5 has nothing
     np.testing.assert_array_equal(data.observed_values["u"], y[:, 0])
-    assert any("4 missing target values in 3 rows" in note for note in data.reading.notes)
+    assert any("4 missing target values in 3 rows left out" in note for note in data.reading.notes)
 
 
 def test_a_missing_value_that_another_row_needs_is_refused_and_a_row_alone_is_not():
@@ -235,7 +235,7 @@ def test_an_event_of_dependent_entries_is_left_out_whole_and_said():
     expected = stats.multivariate_normal.logpdf(y[[0, 1, 3, 4, 5, 6]], [0.8, 0.8], [[1, 0.5], [0.5, 1]])
     np.testing.assert_allclose(np.delete(found["y"], 2), expected, rtol=1e-10)
     assert (found["y"][2], data.n) == (0, N - 1)
-    assert any("1 rows are left out whole" in note for note in data.reading.notes)
+    assert any("1 row left out whole" in note for note in data.reading.notes)
 
 
 def test_rows_that_the_model_masks_do_not_count():
