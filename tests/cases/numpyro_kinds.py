@@ -1,12 +1,8 @@
-"""Models of the kinds that people write in NumPyro, each at toy size, with a table for each.
+"""Models of the kinds that people write in NumPyro, each at toy size.
 
-They are written as users write them: arguments are columns, the target has whatever name the field gives it, groups are
-indices, some have no inputs at all.
+They are written as users write them: arguments are columns, the target has whatever name the field gives
+it, groups are indices, some have no inputs at all.
 """
-
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,28 +13,6 @@ from jax.experimental.ode import odeint
 from jax.scipy.special import expit
 from numpyro.contrib.control_flow import scan
 from numpyro.contrib.hsgp.approximation import hsgp_squared_exponential
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A model, its table, and what is to be read of it.
-
-    ``plated``: NumPyro's own log-likelihood has a term for each row. ``joint``: rows are observed jointly. ``mixed``: a
-    term depends on other rows, too. ``metric``: there is a Fisher metric. ``by_row``: latent sites with an entry per row.
-    """
-
-    model: Callable[..., Any]
-    table: dict[str, Any]
-    target: str | tuple[str, ...]
-    shape: tuple[int, ...]
-    options: dict[str, Any] = field(default_factory=dict)
-    plated: bool = True
-    joint: bool = False
-    mixed: bool = False
-    metric: bool = True
-    by_row: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
 
 # --- after NumPyro's examples --------------------------------------------------------------------
 
@@ -320,102 +294,3 @@ def two_outcomes(x, height=None, smoker=None):
     b = numpyro.sample("b", dist.Normal(0, 1))
     numpyro.sample("height", dist.Normal(b * x[:, 0], 1.0), obs=height)
     numpyro.sample("smoker", dist.Bernoulli(logits=b * x[:, 0]), obs=smoker)
-
-
-# --- their tables --------------------------------------------------------------------------------
-
-N = 8
-_T = np.linspace(0, 1, N)
-_RNG = np.random.default_rng(7)
-_Z = _RNG.normal(size=N)
-_PAIR = {"x1": _RNG.normal(size=N), "x2": _RNG.normal(size=N)}
-_YES = np.array([0, 1, 1, 0, 1, 0, 1, 1])
-_GROUP = np.array([0, 0, 1, 1, 2, 2, 2, 0])
-_COUNTS = np.array([0, 2, 1, 0, 5, 3, 0, 4])
-_ERRORS = np.array([0.5, 0.3, 0.8, 0.4, 0.6, 0.5, 0.9, 0.7])
-_SCHOOLS = {
-    "sigma": np.array([15, 10, 16, 11, 9, 11, 10, 18.0]),
-    "y": np.array([28, 8, -3, 7, -1, 1, 18, 12.0]),
-}
-_COUNTIES = ["lac", "lac", "aitkin", "aitkin", "cook", "cook", "cook", "lac"]
-
-KINDS = {
-    "partial_pooling": Kind(
-        partial_pooling,
-        {"trials": [10, 12, 9, 20, 11, 8, 15, 10], "successes": [3, 4, 1, 9, 5, 2, 6, 2]},
-        "successes",
-        (N,),
-        by_row=("rate",),
-    ),
-    "varying_slopes": Kind(
-        varying_slopes,
-        {"dept": _GROUP, "male": _YES, "applications": _COUNTS + 9, "admit": _COUNTS},
-        "admit",
-        (N,),
-    ),
-    "stochastic_volatility": Kind(
-        stochastic_volatility, {"returns": 0.1 * _Z}, "returns", (N,), by_row=("walk",)
-    ),
-    "horseshoe": Kind(horseshoe, {**_PAIR, "Y": _PAIR["x1"] + 0.3 * _Z}, "Y", (N,)),
-    "gp_marginal": Kind(gp_marginal, {"t": 3 * _T, "Y": np.sin(3 * _T)}, "Y", (N,), joint=True, plated=False),
-    "gp_latent": Kind(gp_latent, {"t": 3 * _T, "Y": _COUNTS}, "Y", (N,), by_row=("white",)),
-    "zero_inflated": Kind(
-        zero_inflated, {"persons": [1, 2, 1, 3, 4, 2, 1, 3.0], "count": _COUNTS}, "count", (N,)
-    ),
-    "autoregression": Kind(autoregression, {"y": _Z}, "y", (N - 2,), mixed=True, plated=False),
-    "bayesian_network": Kind(bayesian_network, {**_PAIR, "Y": _Z}, "Y", (N, 1)),
-    "hsgp": Kind(hsgp, {"t": 4 * _T - 2, "y": np.sin(3 * _T)}, "y", (N,)),
-    "subsampled_logistic": Kind(
-        subsampled_logistic,
-        {**_PAIR, "obs": _YES},
-        "obs",
-        (N,),
-        plated=False,
-        notes=("plate 'N' is run whole, not subsampled",),
-    ),
-    "eight_schools": Kind(eight_schools, _SCHOOLS, "y", (N,), {"J": 8}, by_row=("raw",)),
-    "hierarchical": Kind(hierarchical, {"county": _COUNTIES, "floor": _YES, "radon": _Z}, "radon", (N,)),
-    "ordinal": Kind(ordinal, {"dose": _Z, "grade": [0, 1, 2, 1, 1, 2, 0, 2]}, "grade", (N, 3)),
-    "mixture": Kind(mixture, {"velocity": np.where(_YES, 2.0, -2.0) + 0.5 * _Z}, "velocity", (N,)),
-    "overdispersed": Kind(
-        overdispersed, {"effort": [1, 2, 1, 1, 3, 2, 1, 2.0], **_PAIR, "caught": _COUNTS}, "caught", (N,)
-    ),
-    "recapture": Kind(
-        recapture, {"first": [40, 31], "second": [35, 50], "seen_twice": [12, 9]}, "seen_twice", (2,)
-    ),
-    "robust": Kind(robust, {"t": _T, "y": [0.1, 0.3, 0.4, 9.0, 0.9, 1.1, 1.2, 1.4]}, "y", (N,)),
-    "local_level": Kind(local_level, {"level": np.cumsum(_Z)}, "level", (N,), by_row=("state",)),
-    "shares": Kind(
-        shares,
-        {
-            "x": _T,
-            "bus": [6, 5, 7, 6, 5, 4, 8, 6],
-            "car": [4, 4, 3, 2, 5, 6, 1, 3],
-            "foot": [2, 3, 2, 4, 2, 2, 3, 3],
-        },
-        ("bus", "car", "foot"),
-        (N, 3),
-    ),
-    "errors_in_variables": Kind(
-        errors_in_variables, {"measured": _Z, "error": _ERRORS, "y": 0.8 * _Z}, "y", (N, 2), by_row=("true",)
-    ),
-    "censored": Kind(
-        censored,
-        {"age": _Z, "dead": _YES, "months": [1.0, 2.5, 0.4, 3.0, 1.7, 2.2, 0.9, 1.1]},
-        "months",
-        (N,),
-        plated=False,
-        joint=True,
-        metric=False,
-        notes=("factor 'survival' changes with the target: it belongs to the likelihood",),
-    ),
-    "decay": Kind(decay, {"t": _T, "amount": 2 * np.exp(-1.3 * _T + 0.1 * _Z)}, "amount", (N,)),
-    "spline": Kind(spline, {"t": _T, "y": np.sin(3 * _T)}, "y", (N,)),
-    "item_response": Kind(
-        item_response, {"person": _GROUP, "item": [0, 1, 0, 1, 0, 1, 1, 0], "correct": _YES}, "correct", (N,)
-    ),
-    "changepoint": Kind(changepoint, {"year": _T, "disasters": [5, 4, 6, 5, 1, 0, 1, 2]}, "disasters", (N,)),
-    "meta_analysis": Kind(meta_analysis, {"se": _ERRORS, "effect": _Z}, "effect", (N,)),
-    "weights_dict": Kind(weights_dict, {**_PAIR, "y": [0, 1, 2, 1, 1, 2, 0, 2]}, "y", (N, 3)),
-    "two_outcomes": Kind(two_outcomes, {"x": _T, "height": _Z, "smoker": _YES}, ("height", "smoker"), (N, 2)),
-}
