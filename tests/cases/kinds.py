@@ -145,7 +145,6 @@ KINDS = {
         "months",
         (N,),
         plated=False,
-        joint=True,
         metric=False,
         notes=("factor 'survival' changes with the target: it belongs to the likelihood",),
     ),
