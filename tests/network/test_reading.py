@@ -253,6 +253,36 @@ def test_a_factor_that_changes_with_the_target_is_likelihood_and_any_other_is_pr
     assert other.prior_factors == ()
 
 
+def alive(x, y=None):
+    """A factor with a term for each row."""
+    w = numpyro.sample("w", dist.Normal(0, 10))
+    f = numpyro.deterministic("f", w * x[:, 0])
+    if y is not None:
+        numpyro.factor("alive", -jnp.sqrt(1 + (y - f) ** 2))
+
+
+def distance(x, y=None):
+    """A factor that is even in the target."""
+    w = numpyro.sample("w", dist.HalfNormal(1))
+    numpyro.deterministic("f", w * x[:, 0])
+    if y is not None:
+        numpyro.factor("distance", -w * jnp.abs(y))
+
+
+def test_a_factor_with_a_term_for_each_row_leaves_a_missing_one_out():
+    gap = np.where(np.arange(N) == 2, np.nan, Y)
+    data, found = terms(alive, gap)
+    np.testing.assert_allclose(found["alive"], np.nan_to_num(-np.sqrt(1 + (gap - 0.8 * X[:, 0]) ** 2)))
+    assert (data.n, data.reading.joint, data.reading.no_leave_one_out) == (N - 1, "", "")
+    # row 0 is tried at −1 and 1, where its term is the same, and still it is that row's
+    even, found = terms(distance, np.array([-1.0, *range(1, N)]))
+    np.testing.assert_allclose(found["distance"], -0.8 * np.array([1.0, *range(1, N)]))
+    assert even.n == N
+    # the control: a sum has no term that could be left out
+    with pytest.raises(ValueError, match=r"1 target values are missing.*factor 'huber' has no term for each"):
+        Conditioned.of(huber, X, gap)
+
+
 def test_a_param_is_held_and_shown_to_no_engine():
     data, found = terms(held)
     np.testing.assert_allclose(found["y"], stats.norm.logpdf(Y, 0.8, 5.0), rtol=1e-12)
