@@ -131,6 +131,8 @@ def test_a_run_has_numpyros_likelihood_its_rows_and_a_report(name, runs, tmp_pat
         [] if kind.metric else ["diffusion cannot be done"]
     )
     assert run.summary["flow"]["scheme"] == ("diffusion" if kind.metric else "tempering")
+    categories = "none"  # their chances are nothing that can stand beside the data
+    assert (tree["record"].attrs["shown"] == categories) == (name == "ordinal")
     if kind.plated:
         sites = json.loads(tree.attrs["sites"])
         draws = {site: tree["posterior"][at].values[0, :3] for at, site in sites.items()}
