@@ -87,8 +87,8 @@ WHOLE = {
     "subsampled_logistic": SAMPLED,
     "censored": SAMPLED,
     "gp_marginal": SAMPLED,
-    "autoregression": SAMPLED,
-    "eight_schools": SAMPLED,
+    "autoregression": Laplace(),
+    "eight_schools": Laplace(),
     "robust": Laplace(),
     "errors_in_variables": Laplace(),
 }
