@@ -21,6 +21,8 @@ from brg_prob.series import annual_cycle
 from brg_prob.transform import Standardisation
 
 _PRIOR_DRAWS = 400
+_MOST_NAMES = 3
+"""Inputs up to which a point is called by their names."""
 _SHOWN_DRAWS = 3
 
 
@@ -67,6 +69,12 @@ class Record:
     levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     calendars: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """Name of a point of the inputs: their names, or x where these are many."""
+        names = ", ".join(self.inputs)
+        return names if len(self.inputs) == 1 else f"({names})" if len(self.inputs) <= _MOST_NAMES else "x"
 
     @property
     def said(self) -> tuple[str, ...]:
@@ -235,6 +243,8 @@ def _record_attributes(record: Record, noise: float) -> dict[str, Any]:
         "dropped": record.dropped,
         "levels": json.dumps({name: list(labels) for name, labels in record.levels.items()}),
         "calendar": record.calendars.get(name, ""),
+        "inputs": json.dumps(list(record.inputs)),
+        "calendars": json.dumps(dict(record.calendars)),
         "standardisation": "" if record.preparation is None else json.dumps(record.preparation.to_dict()),
         "noise": noise,
     }

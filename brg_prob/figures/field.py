@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 
-from brg_prob.figures.calendar_axis import calendar_ticks, record_calendar
+from brg_prob.figures.calendar_axis import calendar_ticks, level_ticks, record_calendar, record_texts
 from brg_prob.figures.style import (
     BLUE,
     INK,
@@ -121,6 +121,7 @@ def _input_label(ax: Axes, record: xr.Dataset, name: dict[str, str]) -> str:
     """Return the label of the input's axis, which gets dates if the input counts time."""
     calendar = record_calendar(record)
     if calendar is None:
+        level_ticks(ax, record)
         return quantity(name["input_name"], name["input_unit"])
     calendar_ticks(ax, calendar)
     return quantity(name["input_name"], "UTC" if calendar.utc else "")
@@ -132,9 +133,7 @@ def _numbers(record: xr.Dataset, name: dict[str, str]) -> pd.DataFrame:
     at = np.asarray(record["input"].values)
     axes = {"input": at} if at.ndim == 1 else {f"input {k + 1}": at[:, k] for k in range(at.shape[1])}
     columns = {(label, name["input_unit"]): values for label, values in axes.items()}
-    calendar = record_calendar(record)
-    if calendar is not None and at.ndim == 1:
-        columns["date", ""] = np.array(calendar.labels(at), dtype=object)
+    columns |= {(label, ""): texts for label, texts in record_texts(record).items()}
     columns |= {("value", unit): record["value"].values, ("trained on", ""): record["training"].values}
     for key in ("prior_mean", "prior_sd", "posterior_mean", "posterior_sd"):
         columns[key.replace("_", " "), unit] = record[key].values

@@ -264,6 +264,7 @@ def compare_scales(flow: Predictions | xr.Dataset) -> pd.DataFrame:
         ``worst_k``, ``bad_k``, ``held_out``, ``held_out_se``, ``held_out_difference``, ``held_out_dse``;
         those without values are left out. A last column ``worse`` says whether the scale predicts worse than
         the first by more than one standard error: by held-out data if there are any, else by leave-one-out.
+        One row has no standard error, and without one there is no such column.
     """
     if isinstance(flow, Predictions):
         variables, scales, name = flow.variables, np.array(flow.scales), "T"
@@ -278,7 +279,7 @@ def compare_scales(flow: Predictions | xr.Dataset) -> pd.DataFrame:
         if variable in variables and np.isfinite(variables[variable]).any():
             table[column] = variables[variable]
     by = ("held_out_difference", "held_out_dse") if "held_out_difference" in table else ("difference", "dse")
-    if by[0] in table:
+    if {*by} <= {*table}:
         table["worse"] = ~(table[by[0]] >= -table[by[1]])
     return table
 

@@ -359,12 +359,16 @@ def _widened(array: Array, kept: Array, dimension: int) -> Array:
     return jnp.zeros((*array.shape[:-1], dimension), array.dtype).at[..., kept].set(array)
 
 
+def is_small(rows: int, columns: int) -> bool:
+    """Return whether a score Jacobian is made whole unless asked otherwise."""
+    return min(rows, columns) <= _LARGEST_SIDE and rows * columns <= _LARGEST
+
+
 def _spectrum(jacobian: ScoreJacobian, points: Array, method: Method, leading: int, key: Array) -> Spectrum:
     """Return the spectrum by the route asked for."""
     rows, columns = points.shape[0] * jacobian.rows, jacobian.columns
     if method == "auto":
-        small = min(rows, columns) <= _LARGEST_SIDE and rows * columns <= _LARGEST
-        method = "dense" if small else "leading"
+        method = "dense" if is_small(rows, columns) else "leading"
     if method == "leading":
         return leading_spectrum(jacobian, points, leading=leading, key=key)
     if method == "diagonal":
@@ -380,6 +384,7 @@ __all__ = [
     "ModelMetric",
     "coordinates_alone",
     "coordinates_of",
+    "is_small",
     "model_metric",
     "no_metric",
 ]

@@ -101,7 +101,7 @@ def _loaded(request: Request, table: Table | None) -> tuple[Problem, Source, Any
     key = jax.random.key(request.arguments.seed)
     problem = problem_of(request, module, table, jax.random.fold_in(key, 0))
     if _takes_any_model(engine_of(request, problem.network)):
-        problem = _read(problem)
+        problem = _read(problem, request.arguments.held_out)
     else:
         observation_of(problem.network, problem.x, request.source, problem.y)
     if request.arguments.infinite_width:
@@ -123,13 +123,25 @@ def _takes_any_model(engine: str) -> bool:
     return getattr(_class_of(ENGINES, engine), "any_model", False)
 
 
-def _read(problem: Problem) -> Problem:
-    """Return the problem with its model read at the data, once for all that follows."""
+def _read(problem: Problem, held_out: str | None) -> Problem:
+    """Return the problem with its model read at the data, once for all that follows.
+
+    Raises
+    ------
+    UsageError
+        Rows of a series were to be taken out from between the others.
+    """
     from brg_prob.network import Conditioned
     from brg_prob.posterior import as_data
 
     data = as_data(problem.x, problem.y, missing=True)
-    return dataclasses.replace(problem, network=Conditioned.of(problem.network, data.x, data.y))
+    read = Conditioned.of(problem.network, data.x, data.y)
+    if read.reading.mixed and held_out in ("alternate", "random"):
+        raise UsageError(
+            f"--held-out {held_out}: the likelihood of {read.reading.mixed[0]!r} at a row depends on other "
+            "rows, so none can be taken out from between; hold out the last ones (--held-out block) or none"
+        )
+    return dataclasses.replace(problem, network=read)
 
 
 @contextlib.contextmanager

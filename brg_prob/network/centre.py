@@ -67,10 +67,13 @@ def _mean(law: Distribution) -> Array:
     """Return the mean of a law; the median where a heavy tail has none."""
     inner = bare(law)
     if isinstance(inner, CategoricalProbs | CategoricalLogits):
-        return jnp.broadcast_to(inner.probs, law.batch_shape + inner.probs.shape[-1:])
+        return jnp.broadcast_to(inner.probs, law.shape() + inner.probs.shape[-1:])
     if isinstance(inner, _SYMMETRIC):
         return jnp.broadcast_to(inner.loc, law.shape())
-    mean = jnp.asarray(law.mean)
+    try:
+        mean = jnp.asarray(law.mean)
+    except ValueError as error:  # a mixture that NumPyro's scan has stacked
+        raise NotImplementedError from error
     if not isinstance(inner, _HEAVY):
         return mean
     return jnp.where(jnp.isfinite(mean), mean, jnp.broadcast_to(_median(inner), mean.shape))

@@ -34,12 +34,14 @@ from brg_prob.network.targets import (
     targets_and_missing,
     whole_numbers,
 )
-from brg_prob.network.trace import ImproperPrior, Model, ModelSites, Trace, read_model, run_trace, sites_of
+from brg_prob.network.trace import Model, ModelSites, Trace, UnfitSite, read_model, run_trace, sites_of
+from brg_prob.results import stored_name
 
 
 def unobserved(network: Model, x: Array, likelihood_factors: tuple[str, ...] | None) -> Reading:
     """Return the reading of a model without data."""
     sites = read_model(WholePlates(network), x)
+    _refuse_names(sites)
     _refuse_discrete(sites)
     _refuse_unknown(likelihood_factors, sites)
     n = x.shape[0]
@@ -76,16 +78,20 @@ def read_at(
     targets, trace = observed_trace(WholePlates(plates), x, filled, key=jax.random.key(0))
     targets, whole = whole_numbers(trace, targets)
     sites = sites_of(trace, rows=x.shape[0])
+    _refuse_names(sites)
     _refuse_discrete(sites)
     _refuse_unknown(likelihood_factors, sites)
     held = HeldParams(WholePlates(network), sites.params)
-    _refuse_draws(held, x, targets, trace)
+    other = _other_draw(held, x, targets, trace)
     taken = {
         site.name: AsObserved(_batch(site.distribution, site.shape), whole[site.name])
         for site in sites.observed
     }
     point = {name: trace[name]["value"] for name in sites.latent_names}
-    rows = _rows(Observing(held, taken), x, targets, filled, sites, point)
+    try:
+        rows = _rows(Observing(held, taken), x, targets, filled, sites, point)
+    except Exception as error:  # a model that takes numbers off y cannot be compiled
+        raise failed(error, x, targets) from error
     if rows.random:
         raise ValueError(
             f"site {rows.random[0]!r} changes with the random key at fixed latent sites, so its "
@@ -99,6 +105,7 @@ def read_at(
     by_row = {name: _owned(name, found, x.shape[0]) for name, found in rows.sites.items()}
     by_row |= _factor_rows(rows, factors, missing)
     reading = _assembled(trace, sites, rows, by_row, taken, missing, factors, plates.names, point)
+    refuse_outside_support(trace, other, reading.taken)
     return targets, reading
 
 
@@ -311,11 +318,11 @@ def _without_target(model: Model, x: Array) -> set[str] | None:
     return names
 
 
-def _refuse_draws(model: Callable[..., Any], x: Array, targets: Array, trace: Trace) -> None:
-    """Raise ValueError for a target outside the support of its law, or a model that fails at another draw."""
+def _other_draw(model: Callable[..., Any], x: Array, targets: Array, trace: Trace) -> Trace:
+    """Return the trace at another draw of the prior; raise ValueError where it fails or has other sites."""
     try:
         other = run_trace(model, x, targets, key=jax.random.key(1))
-    except ImproperPrior:
+    except UnfitSite:
         raise
     except Exception as error:  # the model's own code may raise anything
         raise failed(error, x, targets) from error
@@ -325,7 +332,7 @@ def _refuse_draws(model: Callable[..., Any], x: Array, targets: Array, trace: Tr
             f"site {odd[0]!r} is there at one draw of the prior and not at another; a model needs the same "
             "sites always"
         )
-    refuse_outside_support(trace, other)
+    return other
 
 
 def _refuse_unused(sites: ModelSites, rows: Rows, factors: tuple[str, ...]) -> None:
@@ -349,6 +356,21 @@ def _refuse_unknown(likelihood_factors: tuple[str, ...] | None, sites: ModelSite
     if unknown:
         known = ", ".join(sites.factors) or "none"
         raise ValueError(f"likelihood factor {unknown[0]!r} is no factor of the model; its factors: {known}")
+
+
+def _refuse_names(sites: ModelSites) -> None:
+    """Raise ValueError for a name that no file and no table can show, or two that look alike there."""
+    latent = [*sites.latent_names, *sites.deterministic]
+    stored: dict[str, str] = {}
+    for name in [*latent, *(site.name for site in sites.observed), *sites.factors]:
+        if not name or not name.isprintable():
+            raise ValueError(f"a site is called {name!r}; give it a name of printable characters")
+    for name in latent:
+        other = stored.setdefault(stored_name(name), name)
+        if other != name:
+            raise ValueError(
+                f"sites {other!r} and {name!r} would both be stored as {stored_name(name)!r}; rename one"
+            )
 
 
 def _refuse_discrete(sites: ModelSites) -> None:

@@ -9,16 +9,18 @@ from __future__ import annotations
 import math
 import sysconfig
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.errors
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from brg_prob.network.trace import ImproperPrior, Model, Trace, is_factor, run_trace
+from brg_prob.network.handlers import AsObserved
+from brg_prob.network.trace import Model, Trace, UnfitSite, is_factor, run_trace
 
 _INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib"))
 _OURS = Path(__file__).resolve().parents[1]
@@ -65,7 +67,7 @@ def observed_trace(model: Model, x: Array, filled: np.ndarray, *, key: Array) ->
     for targets in _candidates(filled):
         try:
             trace = run_trace(model, x, targets, key=key)
-        except ImproperPrior:
+        except UnfitSite:
             raise
         except Exception as error:  # the model's own code may raise anything
             refusals.append(failed(error, x, targets))
@@ -87,15 +89,22 @@ def _candidates(filled: np.ndarray) -> Iterator[Array]:
 
 def failed(error: Exception, x: Array, y: Array | None) -> ValueError:
     """Return the refusal of a model that raises an error on its data, with the line where it does."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if _is_users(Path(frame.filename))]
-    where = f" in line {own[-1].lineno} of {Path(own[-1].filename).name}" if own else ""
-    said = " ".join(str(error).split())
+    where = line_of(error)
+    said = " ".join(str(error).partition("\n")[0].split()).rstrip(".")
+    silent = " (an assertion of its own)" if isinstance(error, AssertionError) else ""
+    compiled = isinstance(error, jax.errors.JAXTypeError)
+    remedy = "compiled, it has no numbers there: use jax.numpy" if compiled else "make it take such data"
     shape = "no y" if y is None else f"y of shape {y.shape}"
     return ValueError(
         f"the model fails{where} on x of shape {x.shape} and {shape}: {type(error).__name__}"
-        f"{f': {said[:300]}' if said else ' (an assertion of its own)'}; make it take such data"
+        f"{f': {said[:300]}' if said else silent}; {remedy}"
     )
+
+
+def line_of(error: Exception) -> str:
+    """Return " in line 3 of FILE", the user's last line that an error went through; empty if none."""
+    own = [f for f in traceback.extract_tb(error.__traceback__) if _is_users(Path(f.filename))]
+    return f" in line {own[-1].lineno} of {Path(own[-1].filename).name}" if own else ""
 
 
 def _is_users(path: Path) -> bool:
@@ -155,8 +164,11 @@ def whole_numbers(trace: Trace, targets: Array) -> tuple[Array, dict[str, bool]]
     return targets, whole
 
 
-def refuse_outside_support(first: Trace, second: Trace) -> None:
-    """Raise ValueError for an observed value outside a support that is the same at two draws of the sites."""
+def refuse_outside_support(first: Trace, second: Trace, taken: Mapping[str, AsObserved]) -> None:
+    """Raise ValueError for an observed value outside a support that is the same at two draws of the sites.
+
+    A value of which an entry is missing is not looked at: what stands there need not fit its other entries.
+    """
     for name, site in first.items():
         if site["type"] != "sample" or not site["is_observed"] or is_factor(site["fn"]):
             continue
@@ -165,6 +177,9 @@ def refuse_outside_support(first: Trace, second: Trace) -> None:
             continue
         value = jnp.asarray(site["value"])
         inside = np.asarray(supports[0](value))
+        present = taken[name].present
+        if present is not None:
+            inside = inside | ~present.reshape(*inside.shape, -1).all(axis=-1)
         if not inside.all():
             at = tuple(int(k) for k in np.argwhere(~inside)[0])
             bad = np.asarray(value)[at]

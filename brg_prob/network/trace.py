@@ -31,7 +31,11 @@ FIELD = "f"
 OBSERVATION = "y"
 
 
-class ImproperPrior(ValueError):
+class UnfitSite(ValueError):
+    """A site's distribution lacks what every run needs; names the site."""
+
+
+class ImproperPrior(UnfitSite):
     """A latent site has no prior to draw from; names it."""
 
 
@@ -138,9 +142,10 @@ def run_trace(
     Raises
     ------
     ValueError
-        A latent site has an improper prior: it cannot be drawn, and no flow can end there.
+        A latent site has an improper prior: it cannot be drawn, and no flow can end there. A distribution of
+        the user's own has no density or cannot be drawn from.
     """
-    call = handlers.trace(handlers.seed(_ProperPriors(model), key))
+    call = handlers.trace(handlers.seed(_FitLaws(model), key))
     return call.get_trace(x, y, **dict(covariates or {}))
 
 
@@ -149,16 +154,26 @@ def is_factor(distribution: Any) -> bool:
     return isinstance(bare(distribution), Unit)
 
 
-class _ProperPriors(Messenger):
-    """Refuses latent sites that have no prior to draw from."""
+class _FitLaws(Messenger):
+    """Refuses latent sites that have no prior to draw from, and laws that lack a method."""
 
     def process_message(self, msg: Any) -> None:
-        """Raise ValueError at an improper latent site without a value."""
-        if msg["type"] == "sample" and msg["value"] is None and isinstance(bare(msg["fn"]), ImproperUniform):
-            raise ImproperPrior(
-                f"site {msg['name']!r} has an improper prior, so no flow can end there; give it a proper "
-                "one, such as a wide Normal"
-            )
+        """Raise ValueError at an improper latent site without a value, and at an incomplete law."""
+        if msg["type"] != "sample":
+            return
+        law = bare(msg["fn"])
+        if isinstance(law, ImproperUniform):
+            if msg["value"] is None:
+                raise ImproperPrior(
+                    f"site {msg['name']!r} has an improper prior, so no flow can end there; give it a proper "
+                    "one, such as a wide Normal"
+                )
+            return
+        for method in ("sample", "log_prob"):
+            if getattr(type(law), method, None) is getattr(Distribution, method):
+                raise UnfitSite(
+                    f"site {msg['name']!r}: {type(law).__name__} has no method {method!r}; give it one"
+                )
 
 
 def field(trace: Trace, observation: str | Sequence[str] | None = None, *, rows: int | None = None) -> Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import xarray as xr
 from arviz_stats.base import array_stats
@@ -111,13 +113,20 @@ def _quantities(
 
 
 def _entries(posterior: xr.DataTree) -> dict[str, Floats]:
-    """Return the entries of the latent sites that are no scalars, the first few of each site."""
+    """Return the entries of the latent sites that are no scalars, the first few of each site.
+
+    Columns and levels name them where the tree has such coordinates.
+    """
     found = {}
     for name, variable in posterior["posterior"].data_vars.items():
         if name in (field_variable(posterior), "dual") or variable.ndim == 2:
             continue
         flat = variable.values.reshape(*variable.shape[:2], -1)
-        labels = list(np.ndindex(variable.shape[2:]))
+        axes = [
+            variable.coords[dim].values if dim in variable.coords else range(size)
+            for dim, size in zip(variable.dims[2:], variable.shape[2:], strict=True)
+        ]
+        labels = list(itertools.product(*axes))
         for at in range(min(_ENTRIES, flat.shape[2])):
             found[f"{name}[{', '.join(map(str, labels[at]))}]"] = np.asarray(flat[..., at], dtype=float)
     return found

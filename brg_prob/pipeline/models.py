@@ -255,7 +255,7 @@ def _shown(sampled: Sampled, record: Record, key: Array) -> xr.DataTree:
         "record": recorded(
             sampled.conditioned.network, sampled.posterior, record, key, conditioned=sampled.conditioned
         ),
-        "diagnostics": convergence_table(sampled.posterior, None, input_name=record.inputs[0], **prepared),
+        "diagnostics": convergence_table(sampled.posterior, None, input_name=record.place, **prepared),
         "slides": slides(sampled.first, **prepared),
     }
     return xr.DataTree.from_dict(groups)

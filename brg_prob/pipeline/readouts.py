@@ -184,7 +184,7 @@ def _shown(desk: Desk, first: _Branch, tree: xr.DataTree, record: Record, key: A
             "field_theory": field_theory(network, posterior, metric, key=jax.random.fold_in(key, 1), **named),
             "data_spectrum": _spectrum_of_data(first, named),
             "trust": trust(shown, **prepared),
-            "diagnostics": convergence_table(posterior, metric, input_name=record.inputs[0], **prepared),
+            "diagnostics": convergence_table(posterior, metric, input_name=record.place, **prepared),
             "slides": slides(first.flow, **prepared),
         }
         return xr.DataTree.from_dict({name: group for name, group in groups.items() if group is not None})

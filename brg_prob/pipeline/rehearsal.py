@@ -6,6 +6,7 @@ those of the run, numbers are not needed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,13 +15,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.flatten_util import ravel_pytree
 from numpyro.infer.util import log_density
 
 from brg_prob.flow import Diffusion, Shell, Tempering
 from brg_prob.geometry.coordinates import NoTransport, StandardNormalCoordinates
+from brg_prob.geometry.derivatives import no_forward_mode, no_reverse_mode
 from brg_prob.geometry.jacobian import ScoreJacobian
-from brg_prob.geometry.model_metric import coordinates_of, no_metric
+from brg_prob.geometry.model_metric import coordinates_of, is_small, no_metric
 from brg_prob.network import Conditioned
+from brg_prob.network.targets import line_of
 from brg_prob.posterior import Engine
 from brg_prob.posterior.model_tree import traced_draw
 
@@ -74,7 +78,7 @@ def rehearse(
         engine.per_chain(draws)
     places = [conditioned] if held_out is None else [conditioned, conditioned.at(*held_out)]
     for place in places:
-        _try("evaluated at a draw", partial(traced_draw, place))
+        _try("evaluated at a draw", partial(_draw, place, draws))
     _try("differentiated", lambda: _derivative(conditioned, forward=getattr(engine, "forward_mode", False)))
     without = no_metric(conditioned)
     found = Rehearsed(without, _no_transport(conditioned))
@@ -87,14 +91,31 @@ def rehearse(
     return found
 
 
+def _draw(conditioned: Conditioned, draws: int) -> None:
+    """Trace what is stored of a draw, and refuse more draws than fit into memory."""
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(traced_draw(conditioned)))
+    if not hasattr(os, "sysconf"):  # Windows does not say
+        return
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    size += 8 * conditioned.sites.parameters
+    if draws * size > memory:
+        raise ValueError(
+            f"{draws} draws of {size / 1e6:.3g} MB each ({conditioned.sites.parameters} parameters) do not "
+            f"fit into {memory / 1e9:.3g} GB of memory; at most {max(1, memory // (2 * size))} in --draws do"
+        )
+
+
 def _metric(conditioned: Conditioned) -> None:
     """Trace the products that a Fisher metric is made of."""
     key = jax.random.key(0)
     coordinates, _ = coordinates_of(conditioned, key=key)
     kept = jnp.arange(coordinates.dimension)
     jacobian = ScoreJacobian(conditioned, coordinates, kept, "auto", 1, key)
+    dense = is_small(jacobian.rows, jacobian.columns)
 
-    def products(point: Array) -> tuple[Array, Array]:
+    def products(point: Array) -> Any:
+        if dense:
+            return jacobian.matrix(point[None])
         push, pull = jacobian.products(point[None])
         return push(point), pull(jnp.zeros(jacobian.rows, point.dtype))
 
@@ -102,14 +123,28 @@ def _metric(conditioned: Conditioned) -> None:
 
 
 def _derivative(conditioned: Conditioned, *, forward: bool) -> None:
-    """Trace the derivative of the log density that a sampler takes."""
+    """Trace the derivative of the log density that a sampler takes.
+
+    Raises
+    ------
+    ValueError
+        It has none, or only the other kind.
+    """
     point = {name: jnp.asarray(value, float) for name, value in conditioned.reading.point.items()}
     model = conditioned.model()
 
     def density(values: dict[str, Array]) -> Array:
         return log_density(model, (), {}, values)[0]
 
-    jax.eval_shape(jax.jacfwd(density) if forward else jax.grad(density), point)
+    asked, other = (no_forward_mode, no_reverse_mode) if forward else (no_reverse_mode, no_forward_mode)
+    flat, unravel = ravel_pytree(point)
+    reason = asked(lambda at: density(unravel(at)), flat)
+    if reason is not None:
+        kinds = ("forward", "reverse") if forward else ("reverse", "forward")
+        way = f"use --engine nuts --engine.forward_mode {str(not forward).lower()}"
+        if other(lambda at: density(unravel(at)), flat) is not None:
+            way = "write the likelihood with functions that have derivatives"
+        raise ValueError(f"the log density has no {kinds[0]} derivative ({reason}); {way}")
 
 
 def _no_transport(conditioned: Conditioned) -> str:
@@ -130,7 +165,8 @@ def _try(what: str, step: Callable[[], Any]) -> None:
     except ValueError:
         raise
     except Exception as error:  # whatever the model or JAX raise would end the run later
-        said = " ".join(str(error).split())[:300]
+        said = " ".join(str(error).partition("\n")[0].split())[:300].rstrip(".")
         raise ValueError(
-            f"the model cannot be {what}: {type(error).__name__}: {said}; change it there"
+            f"the model cannot be {what}{line_of(error)}: {type(error).__name__}{': ' * bool(said)}{said}; "
+            "change it there"
         ) from error

@@ -200,10 +200,10 @@ def _predictive_key(attrs: Mapping[str, Attribute]) -> Array:
     return jax.random.fold_in(key_from_json(str(attrs["key"])), 0x5EED)
 
 
-def traced_draw(conditioned: Conditioned) -> None:
-    """Trace what is computed of one draw, nothing computed: raises whatever that would raise."""
+def traced_draw(conditioned: Conditioned) -> Any:
+    """Return shapes and types of what is stored of one draw, nothing computed; raise what it would raise."""
     one = _one_draw(conditioned, jax.random.key(0))
-    jax.eval_shape(one, (0, {name: jnp.asarray(v) for name, v in conditioned.reading.point.items()}))
+    return jax.eval_shape(one, (0, {name: jnp.asarray(v) for name, v in conditioned.reading.point.items()}))
 
 
 def _at_draws(conditioned: Conditioned, values: Values, *, predictive: Array | None = None) -> dict[str, Any]:

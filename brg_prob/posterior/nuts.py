@@ -8,6 +8,7 @@ Source: Hoffman, Gelman, arXiv:1111.4246; Phan et al., arXiv:1912.11554.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +18,7 @@ import jax
 import numpy as np
 import xarray as xr
 from jax import Array
-from numpyro import infer
+from numpyro import handlers, infer
 
 from brg_prob.network import Conditioned
 from brg_prob.options import nearest
@@ -190,7 +191,11 @@ class NUTS:
             No start with a finite density and gradient was found.
         """
         each = self.per_chain(draws)
-        model = reparametrised(conditioned.tempered(observations), reparams(conditioned, self.reparam))
+        # NumPyro would keep every deterministic site of every draw; model_tree computes those that are stored
+        own = handlers.block(
+            conditioned.tempered(observations), hide_fn=lambda site: site["type"] == "deterministic"
+        )
+        model = reparametrised(own, reparams(conditioned, self.reparam))
         mcmc = infer.MCMC(
             self.kernel(conditioned, model),
             num_warmup=self.warmup,
@@ -201,7 +206,9 @@ class NUTS:
             progress_bar=self.progress,
         )
         try:
-            mcmc.run(key, extra_fields=STATISTICS)
+            with warnings.catch_warnings():  # starts are tried until one lies in the support
+                warnings.filterwarnings("ignore", message="Site .*: Out-of-support values")
+                mcmc.run(key, extra_fields=STATISTICS)
         except RuntimeError as reason:
             if "initial parameters" not in str(reason):
                 raise

@@ -1,5 +1,7 @@
 """Inputs that count time have dates along their axis, at the places where these dates are."""
 
+import json
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -70,11 +72,34 @@ def test_a_record_that_counts_time_has_dates_on_its_figure_and_in_its_table():
     labels = [text.get_text() for text in after.get_xticklabels()]
     assert labels == ["2001", "2002", "2003", "2004"]
     assert after.get_xlabel() == "date"
-    assert picture.numbers["date"].tolist()[:2] == ["2001-01", "2001-02"]
+    assert picture.numbers["input: date"].tolist()[:2] == ["2001-01", "2001-02"]
     assert "2002" in figures.svg(picture)
 
 
 def test_a_record_without_a_calendar_has_numbers():
     picture = figures.field_picture(record())
     assert picture.figure.axes[1].get_xlabel() == "date (yr)"
-    assert "date" not in picture.numbers
+    assert not any("date" in name for name in picture.numbers)
+
+
+def test_levels_are_named_on_the_figure_and_texts_stand_beside_all_numbers_of_its_table():
+    tree = record(input_name="soil", levels=json.dumps({"soil": ["clay", "sand"], "level": ["low", "high"]}))
+    data = tree["record"].to_dataset()
+    data["input"] = data["training"]
+    data["value"] = 1.0 - data["training"]
+    data["value"][3] = np.nan
+    picture = figures.field_picture(xr.DataTree.from_dict({"record": data}))
+    picture.figure.draw_without_rendering()
+    assert [text.get_text() for text in picture.figure.axes[1].get_xticklabels()] == ["clay", "sand"]
+    assert picture.numbers["input: soil"].tolist()[:3] == ["clay", "sand", "clay"]
+    assert picture.numbers["value: level"].tolist()[:4] == ["high", "low", "high", ""]
+    pair = data.assign(
+        input=(("row", "dim"), np.stack([data["training"].values, 2001 + np.arange(48) / 12], 1))
+    )
+    pair.attrs |= {
+        "inputs": json.dumps(["soil", "when"]),
+        "calendars": json.dumps({"when": MONTHS.to_json()}),
+    }
+    numbers = figures.field_picture(xr.DataTree.from_dict({"record": pair})).numbers
+    assert numbers["input 1: soil"].tolist()[:2] == ["clay", "sand"]
+    assert numbers["input 2: when"].tolist()[:2] == ["2001-01", "2001-02"]

@@ -6,6 +6,7 @@ import arviz_stats as az
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from scipy import stats
 
 from brg_prob.flow.leave_one_out import loo_at
@@ -218,3 +219,19 @@ def test_without_a_likelihood_the_groups_are_named():
     del tree["log_likelihood"]
     with pytest.raises(ValueError, match="there is no group 'log_likelihood'"):
         loo_of(tree)
+
+
+def test_one_held_out_row_has_a_score_and_no_judgement():
+    def table(errors):
+        values = {
+            "observations": [4.0, 1.0],
+            "test_score": [-1.0, -2.0],
+            "score_difference": [0.0, -1.0],
+            "score_difference_se": errors,
+        }
+        return compare_scales(xr.Dataset({name: ("scale", value) for name, value in values.items()}))
+
+    alone = table([np.nan, np.nan])
+    assert alone["held_out"].tolist() == [-1.0, -2.0]
+    assert "worse" not in alone
+    assert table([0.0, 0.5])["worse"].tolist() == [False, True]

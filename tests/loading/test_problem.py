@@ -228,3 +228,27 @@ def test_a_run_keeps_its_options_and_is_run_again(folder, capsys, monkeypatch):
     attrs = brg_prob.load_run("new").tree["record"].attrs
     assert json.loads(attrs["levels"]) == {"species": list(SPECIES)}
     assert attrs["calendar"] == ""
+
+
+SERIES = """
+import jax.numpy as jnp
+import numpyro
+import numpyro.distributions as dist
+
+
+def series(x, y=None):
+    phi = numpyro.sample("phi", dist.Normal(0, 1))
+    past = jnp.zeros(x.shape[0]) if y is None else jnp.concatenate([jnp.zeros(1), y[:-1]])
+    numpyro.sample("y", dist.Normal(phi * past, 1), obs=y)
+"""
+
+
+@pytest.mark.parametrize("how", ["alternate", "random"])
+def test_rows_are_not_taken_out_from_within_a_series(folder, how):
+    Path("net.py").write_text(SERIES + LINE)
+    Path("t.csv").write_text("t,y\n" + "".join(f"{at},{at % 5}\n" for at in range(12)))
+    with pytest.raises(ValueError, match=f"--held-out {how}: the likelihood of 'y' at a row depends on"):
+        posed("net.py:series", "--data", "t.csv", "--held-out", how)
+    assert len(posed("net.py:line", "--data", "t.csv", "--held-out", how).held_out[1]) == 6
+    last = posed("net.py:series", "--data", "t.csv", "--held-out", "block")
+    assert last.held_out[0].ravel().tolist() == list(range(6, 12))

@@ -362,6 +362,27 @@ def test_rows_are_not_held_out_where_draws_say_nothing_of_them(model, message):
         data.at(X[2:], Y[2:])
 
 
+def test_a_missing_entry_of_a_table_is_no_value_outside_the_support():
+    """The row is left out whole, whatever stands in its place; an actual wrong row is named."""
+
+    def table(x, y=None):
+        w = numpyro.sample("w", dist.Normal(0, 1))
+        logits = w * x * jnp.array([0.0, 1.0, 2.0])
+        numpyro.sample("y", dist.Multinomial(4, logits=logits), obs=y)
+
+    y = np.tile([1.0, 2.0, 1.0], (N, 1))
+    y[1] = [4.0, 0.0, 0.0]
+    y[3] = [np.nan, 0.0, 1.0]
+    p = np.exp(0.8 * X * np.arange(3))
+    expected = stats.multinomial.logpmf(np.nan_to_num(y), 4, p / p.sum(1, keepdims=True))
+    data, found = terms(table, y)
+    np.testing.assert_allclose(found["y"], np.where(np.arange(N) == 3, 0.0, expected), rtol=1e-10)
+    assert data.n == N - 1
+    y[4, 0] = 3.0
+    with pytest.raises(ValueError, match=r"observes .* in row 4, outside the support of Multinomial"):
+        Conditioned.of(table, X, y)
+
+
 def test_row_codes_tell_apart_rows_of_any_number():
     """Against brute force: every row moved by itself."""
     shift = np.array([0, 3, 1, 6, 2, 5, 4])
@@ -381,3 +402,61 @@ def test_row_codes_tell_apart_rows_of_any_number():
     assert "y" not in data.reading.term_rows
     assert "jointly" in data.reading.joint
     assert SEVERAL == -2
+
+
+class Laplacian(dist.Distribution):
+    """A law of the user's own, without methods but those given."""
+
+    support = dist.constraints.real
+
+    def log_prob(self, value):
+        return -jnp.abs(value)
+
+
+@pytest.mark.parametrize("where", ["latent", "observed"])
+def test_a_law_that_lacks_a_method_is_named_with_its_site(where):
+    def model(x, y=None):
+        a = numpyro.sample("a", Laplacian() if where == "latent" else dist.Normal(0, 1))
+        law = Laplacian() if where == "observed" else dist.Normal(a, 1)
+        numpyro.sample("y", law.expand([x.shape[0]]), obs=y)
+
+    site = "a" if where == "latent" else "y"
+    with pytest.raises(ValueError, match=f"site {site!r}: Laplacian has no method 'sample'; give it one"):
+        Conditioned.of(model, np.zeros((4, 1)), np.arange(4.0))
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("", "b"), "a site is called ''"),
+        (("a\nb", "b"), r"a site is called 'a\\nb'"),
+        (("net/w", "net.w"), "sites 'net/w' and 'net.w' would both be stored as 'net.w'; rename one"),
+        (("net/w", "net_w"), ""),
+        (("α β", "b"), ""),
+    ],
+)
+def test_names_that_no_file_can_tell_apart_are_refused(names, said):
+    def model(x, y=None):
+        a, b = (numpyro.sample(name, dist.Normal(0, 1)) for name in names)
+        numpyro.sample("y", dist.Normal(a + b * x[:, 0], 1), obs=y)
+
+    def read():
+        return Conditioned.of(model, np.ones((4, 1)), np.arange(4.0))
+
+    if not said:
+        assert read().names == names
+        return
+    with pytest.raises(ValueError, match=said):
+        read()
+
+
+def test_a_model_that_takes_numbers_off_its_target_is_named_by_its_line():
+    def model(x, y=None):
+        a = numpyro.sample("a", dist.Normal(0, 1))
+        most = 1 if y is None else float(y.max())
+        numpyro.sample("y", dist.Normal(a * x[:, 0], most), obs=y)
+
+    said = r"in line \d+ of test_reading.py .*ConcretizationTypeError.*compiled, .* use jax.numpy"
+    with pytest.raises(ValueError, match=said) as refusal:
+        Conditioned.of(model, X, Y)
+    assert "\n" not in str(refusal.value)

@@ -125,3 +125,18 @@ def test_few_draws_have_no_measures_but_a_table(shape):
 def test_a_field_that_never_moves_has_an_empty_table():
     found = convergence_table(posterior(np.ones((2, 50, 6))), METRIC)
     assert found.sizes["quantity"] == 0 and found.rank_count.shape == (0, 2, 10)
+
+
+def test_entries_of_a_site_have_the_names_of_their_axis():
+    draws = np.random.default_rng(2).standard_normal((2, 50, 2))
+    tree = posterior(np.random.default_rng(3).standard_normal((2, 50, 6)))
+    tree["posterior"] = (
+        tree["posterior"]
+        .to_dataset()
+        .assign(w=(("chain", "draw", "w_dim_0"), draws), v=(("chain", "draw", "v_dim_0"), draws))
+        .assign_coords(w_dim_0=["dose", "age"])
+    )
+    names = convergence_table(tree, None).quantity.values.tolist()
+    assert names[5:9] == ["w[dose]", "w[age]", "v[0]", "v[1]"]
+    found = convergence_table(tree, None).sel(quantity="w[age]")["mcse_mean"].item()
+    assert found == pytest.approx(float(az.mcse(az.convert_to_datatree({"q": draws[..., 1]}))["q"]), rel=1e-9)
