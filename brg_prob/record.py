@@ -181,8 +181,9 @@ def _model_rows(
 def _shown_as(conditioned: Conditioned) -> str:
     """Return what can stand beside the data: the field, or the mean of the observation where that differs."""
     sites = conditioned.sites
-    if not sites.has_field:  # it is that mean
-        return "field" if np.prod(sites.field_shape) == np.size(conditioned.given) else "none"
+    rows, targets = len(conditioned.given), np.size(conditioned.given)
+    if not sites.has_field:  # it is that mean, of each site beside the target that it observes
+        return "field" if np.prod(sites.field_shape) in (targets, rows * len(sites.observed)) else "none"
     point = dict(conditioned.reading.point)
     if not sites.observed:
         return "none"
@@ -190,7 +191,7 @@ def _shown_as(conditioned: Conditioned) -> str:
         field, mean = jax.jit(lambda one: (conditioned.field(one), conditioned.mean(one)))(point)
     except NoField:  # no observation with a mean
         return "none"
-    if mean.size != np.size(conditioned.given):
+    if mean.size != targets:
         return "none"
     if field.shape == mean.shape and np.allclose(field, mean, equal_nan=True):
         return "field"

@@ -1,6 +1,7 @@
 """What stands beside the data of a general model: the mean of the observation, never log-odds."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
@@ -63,14 +64,16 @@ def test_the_figure_says_what_it_shows(yes_no):
     assert "of the expected observation" in picture.caption
 
 
-def test_a_field_that_is_the_mean_is_kept_and_one_without_a_mean_is_not_drawn():
+def test_a_field_that_is_mean_or_median_is_kept_and_the_chances_of_categories_are_not_drawn():
     normal = record_of(lambda f: dist.Normal(f, 1.0))
     assert normal.attrs["shown"] == "field"
     np.testing.assert_allclose(normal["posterior_mean"], SLOPES.mean() * X[:, 0], rtol=1e-12)
     assert "the field to" in figures.field_picture(tree_of(normal)).title
     cauchy = record_of(lambda f: dist.Cauchy(f, 1.0))
-    assert cauchy.attrs["shown"] == "none"
-    assert figures.field_picture(tree_of(cauchy)) is None
+    assert cauchy.attrs["shown"] == "field"  # no mean, and f is its median
+    categories = record_of(lambda f: dist.Categorical(logits=jnp.stack([0 * f, f], axis=-1)))
+    assert categories.attrs["shown"] == "none"
+    assert figures.field_picture(tree_of(categories)) is None
 
 
 def tree_of(record):

@@ -92,11 +92,11 @@ def _along_the_line(record: xr.Dataset, name: dict[str, str]) -> Picture:
         )
         ax.annotate(text, (0.01, 0.03), xycoords="axes fraction", color=MUTED, fontsize=9.5, weight="bold")
     label_axes(after, x=_input_label(after, record, name))
-    narrow, what = float(np.mean(data["posterior_sd"]) / np.mean(data["prior_sd"])), _what(record)
+    what = _what(record)
     return Picture(
         "field",
         fig,
-        f"Training {'narrows' if narrow < 1 else 'widens'} {what} to {percent(narrow)} of its prior spread",
+        _narrowing(what, float(np.mean(data["prior_sd"])), float(np.mean(data["posterior_sd"]))),
         "Above: the prior’s mean ± 2 standard deviations and one of its draws. Below: the posterior mean "
         f"± 2 standard deviations of {what} (the noise of an observation is not included). Dots: data "
         f"trained on{'' if training.all() else '; crosses: held out'}.{_shown_note(shown)}",
@@ -107,6 +107,14 @@ def _along_the_line(record: xr.Dataset, name: dict[str, str]) -> Picture:
         _numbers(record, name),
         "field",
     )
+
+
+def _narrowing(what: str, before: float, after: float) -> str:
+    """Return what training did to a spread; a field that no latent site moves has none."""
+    if before == 0:
+        return f"{what[:1].upper()}{what[1:]} has no spread: it is the same at every draw"
+    narrow = after / before
+    return f"Training {'narrows' if narrow < 1 else 'widens'} {what} to {percent(narrow)} of its prior spread"
 
 
 def _input_label(ax: Axes, record: xr.Dataset, name: dict[str, str]) -> str:
@@ -145,6 +153,8 @@ def _against_the_data(record: xr.Dataset, name: dict[str, str]) -> Picture:
         (~training, ORANGE, "^", "held out"),
     ):
         chosen = rows & shown
+        if not chosen.any():
+            continue
         ax.errorbar(
             data["value"][chosen],
             data["posterior_mean"][chosen],
@@ -164,7 +174,7 @@ def _against_the_data(record: xr.Dataset, name: dict[str, str]) -> Picture:
     ]
     span = [data["value"].min(), data["value"].max()]
     ax.plot(span, span, "-", color=INK, lw=1)
-    unit = name["value_unit"]
+    unit, where = name["value_unit"], "training inputs" if training.all() else "training and held-out inputs"
     label_axes(ax, x=quantity(name["value_name"], unit), y=quantity("posterior mean", unit))
     legend(ax, loc="upper left")
     return Picture(
@@ -172,8 +182,8 @@ def _against_the_data(record: xr.Dataset, name: dict[str, str]) -> Picture:
         fig,
         f"{'The trained field' if _what(record) == 'the field' else 'The expected observation'} follows the "
         f"observations to {' and '.join(reached)} (root mean square)",
-        f"Posterior mean of {_what(record)} (one standard deviation) against the observation, at training "
-        f"and held-out inputs; the line is equality.{_shown_note(shown)}",
+        f"Posterior mean of {_what(record)} (one standard deviation) against the observation, at {where}; "
+        f"the line is equality.{_shown_note(shown)}",
         f"Scatter plot of {training.size} observations, {int(training.sum())} of them trained on, against "
         f"the posterior mean; root-mean-square distance {np.sqrt(np.mean(distance**2)):.3g} {unit}".rstrip()
         + ".",

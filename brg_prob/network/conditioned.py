@@ -302,7 +302,7 @@ class Conditioned:
 
     def field_of(self, trace: Trace) -> Array:
         """Return the field of a trace; see :meth:`field`."""
-        names = [site.name for site in self.sites.observed] or None
+        names = self.reading.order or None
         rows = self.x.shape[0]
         found = field(trace, names, rows=rows)
         return found[max(0, self.first - (rows - found.shape[0])) :]  # none where a series is conditioned on

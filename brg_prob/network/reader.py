@@ -64,6 +64,7 @@ def unobserved(network: Model, x: Array, likelihood_factors: tuple[str, ...] | N
         subsampled=(),
         likelihood_factors=tuple(likelihood_factors or ()),
         values={},
+        order=tuple(site.name for site in sites.observed),
         point={name: trace[name]["value"] for name in sites.latent_names},
     )
 
@@ -159,8 +160,15 @@ def _assembled(
         subsampled=subsampled,
         likelihood_factors=factors,
         values={name: _as_given(trace[name]["value"], there) for name, there in present.items()},
+        order=tuple(sorted(rows.sites, key=lambda name: _column(rows.sites[name]))),
         point=point,
     )
+
+
+def _column(found: SiteRows) -> float:
+    """Return the first column of y that a site observes; infinity for none."""
+    own = found.columns[found.columns >= 0]
+    return float(own.min()) if own.size else np.inf
 
 
 def _as_given(value: Any, present: np.ndarray) -> np.ndarray:

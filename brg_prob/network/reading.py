@@ -46,6 +46,8 @@ class Reading:
         Factors of the likelihood.
     values
         Observed site → its value, NaN where missing.
+    order
+        Observed sites as the columns of y that they observe stand in it; those of constants come last.
     point
         Latent site → its value at the draw of the prior where the model was read.
     """
@@ -63,6 +65,7 @@ class Reading:
     subsampled: tuple[str, ...]
     likelihood_factors: tuple[str, ...]
     values: Mapping[str, np.ndarray]
+    order: tuple[str, ...]
     point: Mapping[str, Any]
 
     @property

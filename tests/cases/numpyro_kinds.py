@@ -195,7 +195,7 @@ def robust(x, y=None):
     """A line with StudentT noise."""
     a = numpyro.sample("a", dist.Normal(0, 2))
     b = numpyro.sample("b", dist.Normal(0, 2))
-    nu = numpyro.sample("nu", dist.Gamma(2, 0.1))
+    nu = numpyro.sample("nu", dist.Exponential(0.5))
     scale = numpyro.sample("scale", dist.HalfNormal(1))
     numpyro.sample("y", dist.StudentT(nu, a + b * x[:, 0], scale), obs=y)
 

@@ -284,6 +284,29 @@ def test_two_inputs_are_shown_against_the_data(tree):
     assert any("hPa² year²" in label for label in labels(figures.theories_picture(plane).figure))
 
 
+def test_a_field_that_nothing_moves_has_no_spread_to_narrow(tree):
+    still = tree.copy(deep=True)
+    record = still["record"].to_dataset()
+    still["record"] = type(still)(record.assign({n: 0 * record[n] for n in ("prior_sd", "posterior_sd")}))
+    titles = [figures.field_picture(each).title for each in (still, tree)]
+    assert titles[0] == "The field has no spread: it is the same at every draw"
+    assert titles[1].startswith("Training narrows the field to ")
+
+
+def test_nothing_is_said_of_held_out_rows_where_there_are_none(tree):
+    plane = tree.copy(deep=True)
+    record = plane["record"].to_dataset()
+    at = np.stack([record["input"].values] * 2, axis=1)
+    record = record.drop_vars("input").assign(input=(("row", "dim"), at))
+    captions = []
+    for training in (record["training"], xr.ones_like(record["training"])):
+        plane["record"] = type(plane)(record.assign(training=training))
+        picture = figures.field_picture(plane)
+        legend = [text.get_text() for text in picture.figure.axes[0].get_legend().get_texts()]
+        captions.append(f"{picture.title} {picture.caption} {legend}".replace("held-out", "held out"))
+    assert ["held out" in caption for caption in captions] == [True, False]
+
+
 def test_modes_that_a_shell_dropped_have_no_deviation(tree, drawn):
     dropped = tree.copy(deep=True)
     for name in ("predicted", "measured", "se"):

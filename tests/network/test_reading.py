@@ -222,6 +222,19 @@ def test_a_missing_value_that_another_row_needs_is_refused_and_a_row_alone_is_no
     np.testing.assert_allclose(found["z"], expected, rtol=1e-12)
 
 
+def test_the_field_of_several_sites_stands_in_the_order_of_the_targets():
+    def crossed(x, y=None):
+        w = numpyro.sample("w", dist.Normal(0, 1))
+        numpyro.sample("error", dist.Normal(3 * w, 1.0), obs=x[:, 0])
+        numpyro.sample("u", dist.Normal(w * x[:, 0], 1.0), obs=None if y is None else y[:, 1])
+        numpyro.sample("v", dist.Normal(2 * w, 1.0), obs=None if y is None else y[:, 0])
+
+    data = Conditioned.of(crossed, X, np.stack([Y, -Y], axis=1))
+    assert data.reading.order == ("v", "u", "error")
+    expected = np.column_stack([np.full(N, 1.6), 0.8 * X[:, 0], np.full(N, 2.4)])
+    np.testing.assert_allclose(data.field({"w": 0.8}), expected)
+
+
 def test_an_event_of_dependent_entries_is_left_out_whole_and_said():
     def both(x, y=None):
         w = numpyro.sample("w", dist.Normal(0, 1))
