@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,7 +107,8 @@ def recorded(
     Returns
     -------
     xarray.Dataset
-        Attribute ``shown``: ``field``; ``mean`` of the observation; ``none``, where it has no mean.
+        Attribute ``shown``: ``field``; ``mean`` of the observation; ``none``, where that is nothing to
+        stand beside the targets: there is no mean, or it is the chance of each category.
     """
     held = "predictions" in posterior.children
     groups = ["constant_data", "predictions_constant_data"][: 1 + held]
@@ -123,20 +124,20 @@ def recorded(
         before, after, shown_as = _model_rows(conditioned, posterior, key, held=held)
         mean, spread = before.mean(axis=0), before.std(axis=0, ddof=1)
     prepare = record.preparation
-    restore: Callable[[np.ndarray], np.ndarray] = (
-        (lambda values: values) if prepare is None else (lambda values: prepare.inverse(inputs, values))
-    )
+
+    def restored(values: np.ndarray, ndim: int) -> np.ndarray:
+        """Return the first output in the record's own units."""
+        if prepare is None or prepare.single:  # of one target; a field of categories has more outputs
+            values = _first_output(values, ndim)
+        return _first_output(values if prepare is None else prepare.inverse(inputs, values), ndim)
+
     factor = 1.0 if prepare is None else float(np.ravel(prepare.inverse_scale(1.0))[0])
     shown = inputs if prepare is None else prepare.inverse_inputs(inputs)
-    columns = {
-        "value": restore(targets),
-        "prior_mean": restore(mean),
-        "posterior_mean": restore(after.mean(axis=0)),
-    }
+    columns = {"value": targets, "prior_mean": mean, "posterior_mean": after.mean(axis=0)}
     deviations = {"prior_sd": spread, "posterior_sd": after.std(axis=0, ddof=1)}
-    variables: dict[str, Any] = {name: ("row", _first_output(value, 1)) for name, value in columns.items()}
+    variables: dict[str, Any] = {name: ("row", restored(value, 1)) for name, value in columns.items()}
     variables |= {name: ("row", factor * _first_output(value, 1)) for name, value in deviations.items()}
-    variables["prior_draw"] = (("prior_draws", "row"), _first_output(restore(before[:_SHOWN_DRAWS]), 2))
+    variables["prior_draw"] = (("prior_draws", "row"), restored(before[:_SHOWN_DRAWS], 2))
     variables["training"] = ("row", (np.arange(len(inputs)) < len(x[0])).astype(int))
     variables["input"] = ("row", shown[:, 0]) if shown.shape[1] == 1 else (("row", "dim"), shown)
     attrs = _record_attributes(record, factor * float(posterior.attrs.get("noise", np.nan)))
@@ -179,14 +180,17 @@ def _model_rows(
 
 def _shown_as(conditioned: Conditioned) -> str:
     """Return what can stand beside the data: the field, or the mean of the observation where that differs."""
-    if not conditioned.sites.has_field:
-        return "field"  # it is that mean
+    sites = conditioned.sites
+    if not sites.has_field:  # it is that mean
+        return "field" if np.prod(sites.field_shape) == np.size(conditioned.given) else "none"
     point = dict(conditioned.reading.point)
-    if not conditioned.sites.observed:
+    if not sites.observed:
         return "none"
     try:
         field, mean = jax.jit(lambda one: (conditioned.field(one), conditioned.mean(one)))(point)
     except NoField:  # no observation with a mean
+        return "none"
+    if mean.size != np.size(conditioned.given):
         return "none"
     if field.shape == mean.shape and np.allclose(field, mean, equal_nan=True):
         return "field"

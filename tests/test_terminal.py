@@ -58,6 +58,19 @@ def test_result_names_every_scale_every_check_the_verdict_and_the_report(said):
     assert "rejected, as it must be" in said
 
 
+def test_a_column_that_no_scale_has_is_left_out(said):
+    tree = example.example_tree()
+    flow = tree["flow"].to_dataset()
+    tree["flow"] = type(tree)(flow.drop_vars("kl_to_prior"))
+    out = console()
+    print_result(SimpleNamespace(tree=tree, summary=summarise(example.example_tree())), Path("/run"), out)
+    heads = [
+        next(line for line in text.splitlines() if "d_eff" in line) for text in (said, out.file.getvalue())
+    ]
+    assert "KL" in heads[0] and "KL" not in heads[1]
+    assert all(name in head for name in ("T", "Λ′", "score") for head in heads)
+
+
 def test_no_text_of_a_user_is_read_as_markup():
     tree = example.example_tree()
     table = tree["checks"].to_dataset()

@@ -151,7 +151,7 @@ class Signature:
         return tuple(a.name for a in self.arguments if a.positional_only)
 
     def target(self, given: Mapping[str, Any] | None = None) -> str | None:
-        """Return the argument that is observed: y, else the only one whose default is None, else None.
+        """Return the argument that is observed: y, else the only one that is None by default, else Y.
 
         Parameters
         ----------
@@ -161,7 +161,7 @@ class Signature:
         if any(a.name == OBSERVED for a in self.arguments):
             return OBSERVED
         empty = self.without_value(given)
-        return empty[0] if len(empty) == 1 else None
+        return empty[0] if len(empty) == 1 else next((a.name for a in self.arguments if a.name == "Y"), None)
 
     def without_value(self, given: Mapping[str, Any] | None = None) -> list[str]:
         """Return the arguments, other than the stack, whose default is None."""

@@ -21,11 +21,11 @@ from jax import Array
 from brg_prob.flow.diffusion import Diffusion
 from brg_prob.flow.scales import scale_index
 from brg_prob.flow.shell import Shell
-from brg_prob.flow.tempering import Tempering, held_out_rows, observed
+from brg_prob.flow.tempering import Tempering, held_out_rows
 from brg_prob.geometry import ModelMetric
 from brg_prob.network import Conditioned
 from brg_prob.notebook import one_line
-from brg_prob.posterior.model_tree import KIND, model_tree, site_values, stored_sites
+from brg_prob.posterior.model_tree import KIND, data_of, model_tree, site_values, stored_sites
 from brg_prob.results import field_variable, key_to_json
 from brg_prob.theory.tempered import GaussianTheory, TemperedTheory
 
@@ -82,8 +82,8 @@ class ModelFlow:
 
     @property
     def x(self) -> Array:
-        """Training inputs, (n, d)."""
-        return self.conditioned.x
+        """Training inputs, (n, d), of the rows that are shown."""
+        return jnp.asarray(self.conditioned.inputs)
 
     @property
     def y(self) -> Array | None:
@@ -307,7 +307,7 @@ def _with_data(metric: ModelMetric, posterior: xr.DataTree) -> ModelMetric:
             "the metric is over all latent sites, the posterior over a readout's alone; fit with an engine "
             "of any model, such as fit(engine=NUTS())"
         )
-    x, y = observed(posterior)
+    x, y = data_of(posterior)
     own = metric.conditioned
     if own.x.shape != x.shape or not np.allclose(own.x, x):
         raise ValueError(

@@ -19,6 +19,7 @@ from jax import Array
 from brg_prob.flow.diffusion import Diffusion
 from brg_prob.posterior import Engine
 from brg_prob.posterior.engine import as_data
+from brg_prob.posterior.model_tree import data_of
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Tempering:
                 f"engine = {engine!r} cannot sample a model anew; use Tempering(engine=NUTS()), Laplace() or "
                 "SVI()"
             )
-        data = as_data(*observed(posterior), held_out_rows(posterior), missing=True)
+        data = as_data(*data_of(posterior), held_out_rows(posterior), missing=True)
         sizes = posterior["posterior"].sizes
         options: dict[str, Any] = {"key": key, "draws": sizes["chain"] * sizes["draw"]}
         last, at = posterior, float(posterior.attrs["observations"])
@@ -78,17 +79,9 @@ class Tempering:
             yield last
 
 
-def observed(posterior: xr.DataTree) -> tuple[np.ndarray, np.ndarray]:
-    """Return inputs and targets that a model's posterior was conditioned on; NaN where they are missing."""
-    return _data(posterior, "constant_data")
-
-
 def held_out_rows(posterior: xr.DataTree) -> tuple[np.ndarray, np.ndarray] | None:
     """Return held-out inputs and targets of a model's posterior, or None."""
-    group = "predictions_constant_data"
-    return _data(posterior, group) if group in posterior.children else None
-
-
-def _data(posterior: xr.DataTree, group: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the inputs and targets of a group."""
-    return np.asarray(posterior[group]["inputs"].values), np.asarray(posterior[group]["targets"].values)
+    if "predictions_constant_data" not in posterior.children:
+        return None
+    group = posterior["predictions_constant_data"]
+    return np.asarray(group["inputs"].values), np.asarray(group["targets"].values)

@@ -82,7 +82,7 @@ def _recorded(request: Request, module: ModuleType, table: Table) -> Problem:
     )
     if taken.y is None:
         raise UsageError(f"{request.source.name!r} observes no column; name one in --target")
-    own, targets = len(taken.columns), taken.y
+    own, targets = taken.x.shape[1] - len(taken.call.bound), taken.y  # a model without inputs has row numbers
     rows, held, how = split(arguments, taken.x, readout=is_readout(found))
     network, prepare = _prepared(request, module, options, taken.x[rows][:, :own], targets[rows])
     # arguments of the model reach it as they stand in the table, the rows' numbers as they are

@@ -100,7 +100,7 @@ def _by_column(conditioned: Conditioned, positions: tuple[int, ...]) -> Iterator
     """Yield the trials of an axis that goes by columns."""
     others = np.ones(conditioned.x.shape[1], bool)
     others[list(positions)] = False
-    nothing = np.zeros(conditioned.x.shape[0], bool)
+    nothing = np.zeros(len(conditioned.inputs), bool)
     for place, position in enumerate(positions):
         alone, without = others.copy(), np.ones(conditioned.x.shape[1], bool)
         alone[position], without[position] = True, False
@@ -112,7 +112,7 @@ def _by_level(conditioned: Conditioned, codes: np.ndarray, size: int) -> Iterato
     """Yield the trials of an axis that goes by the levels of a column."""
     every = np.ones(conditioned.x.shape[1], bool)
     for place in range(size):
-        yield Trial(every, place, (codes == place) & conditioned.observed)
+        yield Trial(every, place, ((codes == place) & conditioned.observed)[conditioned.first :])
 
 
 def _holds(conditioned: Conditioned, site: str, axis: int, trials: Iterator[Trial]) -> bool:

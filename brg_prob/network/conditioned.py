@@ -115,13 +115,13 @@ class Conditioned:
         if y is None:
             return cls(network, x, None, unobserved(network, x, likelihood_factors))
         targets, reading = read_at(network, x, y, likelihood_factors)
-        return cls(network, x, targets, reading)
+        return cls(network, x, targets, reading, first=reading.leading)
 
     def reads(self, x: Any, y: Any) -> bool:
         """Return whether these are the data that the model was read at."""
         if (y is None) != (self.y is None) or np.shape(x) != self.x.shape or not np.array_equal(x, self.x):
             return False
-        given = np.asarray(self.given)
+        given = self._all_given
         other = np.asarray(y, float).reshape(given.shape) if np.size(y) == given.size else np.empty(0)
         return y is None or np.array_equal(other, given, equal_nan=True)
 
@@ -163,10 +163,13 @@ class Conditioned:
     @property
     def given(self) -> np.ndarray:
         """Targets of the rows that are shown as they were given, (m,) or (m, o): NaN where missing."""
+        return self._all_given[self.first :]
+
+    @property
+    def _all_given(self) -> np.ndarray:
+        """Targets of all rows as they were given."""
         y, missing = np.asarray(self.y), self.reading.missing
-        if missing.any():
-            y = np.where(missing.reshape(y.shape), np.nan, y)
-        return y[self.first :]
+        return np.where(missing.reshape(y.shape), np.nan, y) if missing.any() else y
 
     @property
     def observed_values(self) -> dict[str, np.ndarray]:
@@ -200,7 +203,7 @@ class Conditioned:
         """
         self._refuse_rows_of_their_own()
         x, y = (np.asarray(v, float) for v in (x, y))
-        ours = np.asarray(self.given, float).reshape(len(self.x), -1)
+        ours = np.asarray(self._all_given, float).reshape(len(self.x), -1)
         both = Conditioned.of(
             self.network,
             np.concatenate([self.x, x.reshape(len(x), -1)]),
@@ -239,8 +242,8 @@ class Conditioned:
                 "rows out (--held-out none)"
             )
         point, rows = self.reading.point, len(self.x)
-        with_others = dataclasses.replace(both, first=0).terms_at(point)
-        if not _agree(self.terms_at(point), {name: terms[:rows] for name, terms in with_others.items()}):
+        alone, with_others = (dataclasses.replace(c, first=0).terms_at(point) for c in (self, both))
+        if not _agree(alone, {name: terms[:rows] for name, terms in with_others.items()}):
             raise ValueError(
                 "the likelihood of the training rows changes when the held-out rows are added (inputs "
                 "standardised inside the model, or rows that depend on later ones), so none can be held out; "
@@ -300,7 +303,9 @@ class Conditioned:
     def field_of(self, trace: Trace) -> Array:
         """Return the field of a trace; see :meth:`field`."""
         names = [site.name for site in self.sites.observed] or None
-        return field(trace, names, rows=self.x.shape[0])[self.first :]
+        rows = self.x.shape[0]
+        found = field(trace, names, rows=rows)
+        return found[max(0, self.first - (rows - found.shape[0])) :]  # none where a series is conditioned on
 
     def deterministic(self, values: Values) -> dict[str, Array]:
         """Return the values of the ``numpyro.deterministic`` sites beside the field."""

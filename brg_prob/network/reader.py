@@ -81,7 +81,7 @@ def read_at(
     _refuse_discrete(sites)
     _refuse_unknown(likelihood_factors, sites)
     held = HeldParams(WholePlates(network), sites.params)
-    _refuse_draws(held, x, targets, trace)
+    other = _other_draw(held, x, targets, trace)
     taken = {
         site.name: AsObserved(_batch(site.distribution, site.shape), whole[site.name])
         for site in sites.observed
@@ -102,7 +102,9 @@ def read_at(
         factors = tuple(n for n in sites.factors if n in rows.factors or (gone is not None and n not in gone))
     _refuse_unused(sites, rows, factors)
     by_row = {name: _owned(name, found, x.shape[0]) for name, found in rows.sites.items()}
+    by_row |= _factor_rows(rows, factors, missing)
     reading = _assembled(trace, sites, rows, by_row, taken, missing, factors, plates.names, point)
+    refuse_outside_support(trace, other, reading.taken)
     return targets, reading
 
 
@@ -135,7 +137,13 @@ def _assembled(
         _mark(incomplete, owners, some)
         _mark(active, owners, counts & there)
         _mark(unmasked, owners, there)
-    if joint or not sites.observed:  # rows are not told apart: those with a target count
+    for name in by_row.keys() - present.keys():
+        there = _factor_present(rows.factors[name], missing)
+        taken[name] = AsObserved(there.shape, False, there[..., None])  # the value of a factor is empty
+        _mark(active, by_row[name], there)
+        _mark(unmasked, by_row[name], there)
+    alone = [name for name in factors if name not in by_row]
+    if joint or alone or not by_row:  # rows are not told apart: those with a target count
         active = unmasked = ~missing.all(axis=1)
     return Reading(
         sites=sites,
@@ -143,7 +151,7 @@ def _assembled(
         missing=missing,
         taken=taken,
         term_rows={name: owners for name, owners in by_row.items() if _is_by_row(owners)},
-        joint=_why_joint(joint, sites, factors),
+        joint=_why_joint(joint, alone),
         mixed=mixed,
         masked=int((unmasked & ~active).sum()),
         weighted=tuple(site.name for site in sites.observed if _carries_weights(trace[site.name])),
@@ -172,18 +180,38 @@ def _mark(rows: np.ndarray, owners: np.ndarray, terms: np.ndarray) -> None:
     rows[owned] = True
 
 
-def _why_joint(joint: list[str], sites: ModelSites, factors: tuple[str, ...]) -> str:
+def _why_joint(joint: list[str], factors: list[str]) -> str:
     """Return why the likelihood is no sum over rows; empty if it is."""
     if joint:
         return f"site {joint[0]!r} observes several rows jointly"
     if factors:
         return f"the likelihood is the factor {factors[0]!r}, which has no term for each row"
-    return "" if sites.observed else "nothing is observed"
+    return ""
 
 
 def _carries_weights(site: Mapping[str, Any]) -> bool:
     """Return whether a site's likelihood has a scale other than 1."""
     return site["scale"] is not None and not np.all(np.asarray(site["scale"]) == 1)
+
+
+def _factor_rows(rows: Rows, factors: tuple[str, ...], missing: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the rows of the likelihood's factors that have a term for each; others need all targets."""
+    found = {name: rows.factors[name].terms for name in factors if name in rows.factors}
+    found = {name: owners for name, owners in found.items() if _is_by_row(owners)}
+    joint = [name for name in factors if name not in found]
+    if joint and missing.any():
+        raise ValueError(
+            f"{int(missing.sum())} target values are missing (NaN), and factor {joint[0]!r} has no term for "
+            "each row, so they cannot be left out; fill them, drop those rows, or make them latent sites"
+        )
+    return found
+
+
+def _factor_present(found: SiteRows, missing: np.ndarray) -> np.ndarray:
+    """Return which terms of a factor are there: none of the targets that they depend on is missing."""
+    rows, columns = found.terms, found.columns
+    own = missing[rows, np.where(columns >= 0, columns, 0)]
+    return ~np.where(columns >= 0, own, missing[rows].any(axis=-1))
 
 
 def _present(name: str, found: SiteRows, missing: np.ndarray, mixed: tuple[str, ...]) -> np.ndarray:
@@ -282,8 +310,8 @@ def _without_target(model: Model, x: Array) -> set[str] | None:
     return names
 
 
-def _refuse_draws(model: Callable[..., Any], x: Array, targets: Array, trace: Trace) -> None:
-    """Raise ValueError for a target outside the support of its law, or a model that fails at another draw."""
+def _other_draw(model: Callable[..., Any], x: Array, targets: Array, trace: Trace) -> Trace:
+    """Return the trace at another draw of the prior; raise ValueError where it fails or has other sites."""
     try:
         other = run_trace(model, x, targets, key=jax.random.key(1))
     except UnfitSite:
@@ -296,7 +324,7 @@ def _refuse_draws(model: Callable[..., Any], x: Array, targets: Array, trace: Tr
             f"site {odd[0]!r} is there at one draw of the prior and not at another; a model needs the same "
             "sites always"
         )
-    refuse_outside_support(trace, other)
+    return other
 
 
 def _refuse_unused(sites: ModelSites, rows: Rows, factors: tuple[str, ...]) -> None:

@@ -71,6 +71,21 @@ class Reading:
         return not self.joint
 
     @cached_property
+    def unowned(self) -> np.ndarray:
+        """Which rows have a target to which no term of the likelihood belongs, (n,)."""
+        there = ~self.missing.all(axis=1)
+        if not self.term_rows or not self.by_row:
+            return np.zeros_like(there)
+        owned = np.unique(np.concatenate([rows.ravel() for rows in self.term_rows.values()]))
+        return there & ~np.isin(np.arange(there.size), owned)
+
+    @cached_property
+    def leading(self) -> int:
+        """Number of first rows that are only conditioned on, as in a series: the field has none for them."""
+        lacking = self.missing.shape[0] - self.sites.field_shape[0] if self.sites.field_shape else 0
+        return lacking if lacking > 0 and self.unowned[:lacking].all() else 0
+
+    @cached_property
     def no_leave_one_out(self) -> str:
         """Why no row can be left out by weights of its own term; empty if it can."""
         if self.joint:
@@ -101,6 +116,11 @@ class Reading:
         if self.masked:
             said.append(
                 f"{self.masked} of {len(self.observed)} rows are masked by the model and count for nothing"
+            )
+        if self.unowned.any():
+            said.append(
+                f"{int(self.unowned.sum())} of {len(self.observed)} rows have no term in the likelihood: "
+                "they are conditioned on, or not used"
             )
         rows, entries = int(self.missing.any(axis=1).sum()), int(self.missing.sum())
         if entries:

@@ -62,13 +62,13 @@ class Rows:
     sites
         Observed site → its rows.
     factors
-        ``numpyro.factor`` statements that change with y.
+        ``numpyro.factor`` statement that changes with y → rows of its terms.
     random
         Sites whose terms change with the random key alone, nothing else moved.
     """
 
     sites: Mapping[str, SiteRows]
-    factors: tuple[str, ...]
+    factors: Mapping[str, SiteRows]
     random: tuple[str, ...]
 
 
@@ -102,7 +102,11 @@ def rows_of(
     keys = jnp.stack([jax.random.key(1), *([jax.random.key(0)] * (len(y) - 1))])
     found = jax.jit(lambda *stacked: jax.lax.map(lambda one: outcome(*one), stacked))(jnp.asarray(y), keys)
     seen = {name: tuple(_changes(np.asarray(part)) for part in pair) for name, pair in found.items()}
-    factors = tuple(name for name in seen if name not in events and seen[name][1][1:].any())
+    factors = {
+        name: _factor(terms[1:], codes)
+        for name, (_, terms) in seen.items()
+        if name not in events and terms[1:].any()
+    }
     random = tuple(name for name, (_, terms) in seen.items() if terms[0].any())
     sites = {
         name: _site(value[1:], terms[1:], codes, event)
@@ -125,14 +129,31 @@ def _changes(values: np.ndarray) -> np.ndarray:
 def _site(value: np.ndarray, terms: np.ndarray, codes: int, event: int) -> SiteRows:
     """Return the rows of one site from what changed: (2 codes + columns, …)."""
     entries = _spelled(value[:codes], value[codes : 2 * codes])
-    by_column = value[2 * codes :]
-    columns = np.where(by_column.sum(axis=0) == 1, by_column.argmax(axis=0), SEVERAL)
-    columns = np.where(by_column.any(axis=0), columns, NONE)
+    columns = _columns(value[2 * codes :])
     shape = entries.shape[: entries.ndim - event]
     flat = entries.reshape(*shape, -1)
     own = np.where((flat == flat[..., :1]).all(axis=-1), flat[..., 0], SEVERAL)
     own = np.broadcast_to(own, terms.shape[1:])
     return SiteRows(entries, columns, own, _is_mixed(terms, own, codes))
+
+
+def _factor(terms: np.ndarray, codes: int) -> SiteRows:
+    """Return the rows of a factor's terms, which stand for a value as well.
+
+    By position where no term says otherwise: one may be the same for both values of its row.
+    """
+    rows = _spelled(terms[:codes], terms[codes : 2 * codes])
+    if rows.ndim:
+        place = np.broadcast_to(np.arange(len(rows)).reshape(-1, *([1] * (rows.ndim - 1))), rows.shape)
+        rows = place if np.all((rows == NONE) | (rows == place)) else rows
+    rows = np.where(rows == NONE, SEVERAL, rows)
+    return SiteRows(rows, _columns(terms[2 * codes :]), rows, False)
+
+
+def _columns(changed: np.ndarray) -> np.ndarray:
+    """Return the column that alone changes an entry, SEVERAL where more do, NONE where none does."""
+    columns = np.where(changed.sum(axis=0) == 1, changed.argmax(axis=0), SEVERAL)
+    return np.where(changed.any(axis=0), columns, NONE)
 
 
 def _spelled(ones: np.ndarray, zeros: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import sysconfig
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from brg_prob.network.handlers import AsObserved
 from brg_prob.network.trace import Model, Trace, UnfitSite, is_factor, run_trace
 
 _INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib"))
@@ -163,8 +164,11 @@ def whole_numbers(trace: Trace, targets: Array) -> tuple[Array, dict[str, bool]]
     return targets, whole
 
 
-def refuse_outside_support(first: Trace, second: Trace) -> None:
-    """Raise ValueError for an observed value outside a support that is the same at two draws of the sites."""
+def refuse_outside_support(first: Trace, second: Trace, taken: Mapping[str, AsObserved]) -> None:
+    """Raise ValueError for an observed value outside a support that is the same at two draws of the sites.
+
+    A value of which an entry is missing is not looked at: what stands there need not fit its other entries.
+    """
     for name, site in first.items():
         if site["type"] != "sample" or not site["is_observed"] or is_factor(site["fn"]):
             continue
@@ -173,6 +177,9 @@ def refuse_outside_support(first: Trace, second: Trace) -> None:
             continue
         value = jnp.asarray(site["value"])
         inside = np.asarray(supports[0](value))
+        present = taken[name].present
+        if present is not None:
+            inside = inside | ~present.reshape(*inside.shape, -1).all(axis=-1)
         if not inside.all():
             at = tuple(int(k) for k in np.argwhere(~inside)[0])
             bad = np.asarray(value)[at]

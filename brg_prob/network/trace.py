@@ -18,18 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpyro import handlers
-from numpyro.distributions import (
-    CategoricalLogits,
-    CategoricalProbs,
-    Distribution,
-    ExpandedDistribution,
-    ImproperUniform,
-    Independent,
-    MaskedDistribution,
-    Unit,
-)
+from numpyro.distributions import Distribution, ImproperUniform, Unit
 from numpyro.distributions.constraints import Constraint
 from numpyro.primitives import Messenger
+
+from brg_prob.network.centre import bare, centre
 
 Model = Callable[..., Any]
 Trace = Mapping[str, Mapping[str, Any]]
@@ -161,13 +154,6 @@ def is_factor(distribution: Any) -> bool:
     return isinstance(bare(distribution), Unit)
 
 
-def bare(distribution: Any) -> Any:
-    """Return a distribution without plates, masks and declared dimensions."""
-    while isinstance(distribution, ExpandedDistribution | Independent | MaskedDistribution):
-        distribution = distribution.base_dist
-    return distribution
-
-
 class _FitLaws(Messenger):
     """Refuses latent sites that have no prior to draw from, and laws that lack a method."""
 
@@ -220,12 +206,12 @@ def field(trace: Trace, observation: str | Sequence[str] | None = None, *, rows:
     names = (observation,) if isinstance(observation, str) else observation
     if names is None:
         names = _observing(trace)
-    centres = {name: _centre(trace, name, rows) for name in names if name in trace}
+    centres = {name: centre(trace[name]["fn"], rows) for name in names if name in trace}
     if not centres:
-        raise NoField('the model has no site "f" and observes nothing; add numpyro.deterministic("f", ...)')
-    found = [centre for centre in centres.values() if centre is not None]
+        raise NoField(f'the model has no site "f" and {_unseen(trace)}; add numpyro.deterministic("f", ...)')
+    found = [one for one in centres.values() if one is not None]
     if rows is not None and len(found) > 1:
-        found = [centre for centre in found if centre.shape[:1] == (rows,)] or found[:1]
+        found = [one for one in found if one.shape[:1] == (rows,)] or found[:1]
     if not found:
         raise NoField(
             f'the model has no site "f" and its observation {next(iter(centres))!r} has no mean; '
@@ -234,7 +220,7 @@ def field(trace: Trace, observation: str | Sequence[str] | None = None, *, rows:
     if len(found) == 1:
         return found[0]
     count = found[0].shape[0]
-    return jnp.concatenate([centre.reshape(count, -1) for centre in found], axis=1)
+    return jnp.concatenate([one.reshape(count, -1) for one in found], axis=1)
 
 
 def _is_field(trace: Trace, rows: int | None) -> bool:
@@ -247,34 +233,19 @@ def _is_field(trace: Trace, rows: int | None) -> bool:
     return site["type"] == "deterministic"
 
 
+def _unseen(trace: Trace) -> str:
+    """Return why there is no observation whose mean could be the field."""
+    factors = [name for name, site in trace.items() if site["type"] == "sample" and is_factor(site["fn"])]
+    if factors:
+        return f"its factor {factors[0]!r} has no mean that could stand for it"
+    return "observes nothing"
+
+
 def _observing(trace: Trace) -> list[str]:
     """Return the names of the observed sites of a trace, factors left out; without any the site "y"."""
     sampled = {name: site for name, site in trace.items() if site["type"] == "sample"}
     seen = [name for name, site in sampled.items() if site["is_observed"] and not is_factor(site["fn"])]
     return seen or [name for name in sampled if name == OBSERVATION]
-
-
-def _centre(trace: Trace, name: str, rows: int | None) -> Array | None:
-    """Return the mean of an observed site, else its median, else None; one number stands for every input."""
-    distribution = trace[name]["fn"]
-    try:
-        centre = _mean(distribution)
-    except NotImplementedError:
-        try:
-            if distribution.event_dim:
-                return None
-            centre = jnp.asarray(distribution.icdf(jnp.full(distribution.batch_shape, 0.5)))
-        except NotImplementedError:
-            return None
-    return jnp.broadcast_to(centre, (rows,)) if rows is not None and centre.ndim == 0 else centre
-
-
-def _mean(distribution: Distribution) -> Array:
-    """Return the mean of an observation; of a category, that of its indicators."""
-    inner = bare(distribution)
-    if isinstance(inner, CategoricalProbs | CategoricalLogits):
-        return jnp.broadcast_to(inner.probs, distribution.batch_shape + inner.probs.shape[-1:])
-    return jnp.asarray(distribution.mean)
 
 
 def read_model(

@@ -161,6 +161,7 @@ def run_model(
         lambda: fit(conditioned, *data[:2], engine=engine, key=keys["fit"], held_out=data[2], **options),
         *depends,
     )
+    tempered = [f"diffusion cannot be done: {found.no_diffusion}"] if found.no_diffusion else []
     scheme, remark = _possible(scheme, engine, found)
     sampled = Sampled(conditioned, posterior, engine, scheme, scales, keys["flow"], depends)
     tempers = isinstance(scheme, Diffusion) and not isinstance(engine, Given)
@@ -186,7 +187,7 @@ def run_model(
     tree = with_branches(tree, shown)
     tree.attrs.update(attributes(conditioned.network, engine, posterior, source, judgement.tolerance))
     tree.attrs.update(
-        notes=json.dumps([*record.said, *conditioned.reading.notes]),
+        notes=json.dumps([*record.said, *conditioned.reading.notes, *tempered]),
         shift_tolerance=judgement.shift,
         verdict=combine_verdicts([first["checks"].attrs["verdict"]]),
         seconds=json.dumps(desk.seconds),

@@ -6,6 +6,7 @@ draws of y, computed draw by draw in batches, so that no engine stores anything 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -35,6 +36,7 @@ _LARGEST_KEPT = 10_000
 """Entries of a deterministic site per draw above which it is not kept."""
 
 _SAMPLE = ("chain", "draw")
+_EARLIER = "earlier_"
 _SITES, _ROWS = "sites", ("x", "x_held_out")
 
 
@@ -70,7 +72,8 @@ def model_tree(
         ``posterior_predictive``: observed sites drawn anew; ``log_likelihood``: each observed site (chain,
         draw, x) where its terms belong to rows; ``log_prior``: each latent site (chain, draw);
         ``sample_stats``; ``observed_data``: the value of each observed site, NaN where missing;
-        ``constant_data``: inputs (x, dim) and targets (x[, output]);
+        ``constant_data``: inputs (x, dim) and targets (x[, output]), those of first rows that a series is
+        conditioned on as earlier_inputs and earlier_targets;
         with ``held_out`` also ``predictions`` (f), ``predictions_constant_data``, ``predictions_data`` and
         ``predictions_log_likelihood``. Sites are stored under :func:`brg_prob.results.stored_name`; the
         attribute ``sites`` (JSON) has the latent ones by stored name.
@@ -84,7 +87,7 @@ def model_tree(
         "log_likelihood": found.pop("log_likelihood"),
         "log_prior": found.pop("log_prior"),
         "observed_data": conditioned.observed_values,
-        "constant_data": _constants(conditioned),
+        "constant_data": _constants(conditioned) | _earlier(conditioned),
     }
     if sample_stats:
         groups["sample_stats"] = dict(sample_stats)
@@ -155,9 +158,25 @@ def _not_kept(conditioned: Conditioned) -> tuple[str, ...]:
 
 
 def _constants(conditioned: Conditioned) -> dict[str, np.ndarray]:
-    """Return inputs and targets."""
+    """Return inputs and targets of the rows that are shown."""
     targets = {} if conditioned.y is None else {"targets": conditioned.given}
     return {"inputs": conditioned.inputs} | targets
+
+
+def _earlier(conditioned: Conditioned) -> dict[str, np.ndarray]:
+    """Return inputs and targets of the first rows of a series, which are conditioned on and not shown."""
+    if not conditioned.first:
+        return {}
+    rows = dataclasses.replace(conditioned, first=0)
+    return {f"{_EARLIER}{name}": value[: conditioned.first] for name, value in _constants(rows).items()}
+
+
+def data_of(tree: xr.DataTree) -> tuple[np.ndarray, np.ndarray]:
+    """Return inputs and targets that a model's posterior was conditioned on; NaN where they are missing."""
+    group = tree["constant_data"].to_dataset()
+    both = [[f"{_EARLIER}{name}", name] for name in ("inputs", "targets")]
+    x, y = (np.concatenate([group[name].values for name in names if name in group]) for names in both)
+    return x, y
 
 
 def stored_sites(tree: xr.DataTree) -> dict[str, str]:
@@ -261,7 +280,8 @@ def _dims(
             drawn = data or group == "posterior_predictive" or "log_likelihood" in group
             axes = []
             if field_like or constant or (drawn and name in by_row and shape[:1] == (rows,)):
-                axes = [row, "dim" if constant and name == "inputs" else "output"]
+                own = "earlier" if name.startswith(_EARLIER) and constant else row
+                axes = [own, "dim" if constant and name.endswith("inputs") else "output"]
             axes += [f"{name}_dim_{k}" for k in range(len(shape))][len(axes) :]
             dims[f"{group}/{name}"] = lead + axes[: len(shape)]
     return dims

@@ -18,6 +18,8 @@ from brg_prob.wording import deviation
 
 COLOURS = {"consistent": "green", "inconsistent": "red", "undetermined": "yellow"}
 WIDEST = 100
+NOTHING = "–"
+"""In place of a number that is not there."""
 
 
 def print_result(run: Any, folder: Path, console: Console | None = None) -> None:
@@ -57,29 +59,36 @@ def print_result(run: Any, folder: Path, console: Console | None = None) -> None
 
 
 def _scale_table(branch: xr.DataTree) -> Table:
-    """Return one flow as a table, a row per scale."""
+    """Return one flow as a table, a row per scale; what no scale has is left out."""
     flow = branch["flow"].to_dataset()
     theory = branch["theory"].to_dataset() if "theory" in branch.children else xr.Dataset()
     deciding = deciding_columns(branch)
     table = Table(
         title=f"{flow.attrs['scheme']}", box=None, title_justify="left", title_style="bold", pad_edge=False
     )
-    heads = ["T", "Λ′", "d_eff", "KL", "score ± s.e."]
-    for head in heads:
+    scales = range(flow.sizes["scale"])
+    columns = {
+        "T": [_number(_at(flow, "observations", at)) for at in scales],
+        "Λ′": [_number(_at(theory, "momentum_cutoff", at)) for at in scales],
+        "d_eff": [_number(_at(flow, "effective_dimension", at)) for at in scales],
+        "KL": [_number(_at(flow, "kl_to_prior", at)) for at in scales],
+        "score ± s.e.": [_score(flow, at) for at in scales],
+    }
+    shown = {head: cells for head, cells in columns.items() if head == "T" or set(cells) != {NOTHING}}
+    for head in shown:
         table.add_column(head, justify="right", no_wrap=True)
     for name, _ in deciding:
         table.add_column(Text(f"p {name}"), justify="right", max_width=14)
-    for at in range(flow.sizes["scale"]):
-        score, error = _at(flow, "test_score", at), _at(flow, "test_score_se", at)
-        cells = [
-            _number(_at(flow, "observations", at)),
-            _number(_at(theory, "momentum_cutoff", at)),
-            _number(_at(flow, "effective_dimension", at)),
-            _number(_at(flow, "kl_to_prior", at)),
-            f"{score:.3f} ± {error:.3f}" if math.isfinite(score) else "–",
-        ]
+    for at in scales:
+        cells = [column[at] for column in shown.values()]
         table.add_row(*cells, *(_p_value(float(p_values[at])) for _, p_values in deciding))
     return table
+
+
+def _score(flow: xr.Dataset, at: int) -> str:
+    """Return the predictive score at a scale with its error, or a dash."""
+    score, error = _at(flow, "test_score", at), _at(flow, "test_score_se", at)
+    return f"{score:.3f} ± {error:.3f}" if math.isfinite(score) else NOTHING
 
 
 def _check_table(rows: list[dict[str, Any]]) -> Table:
@@ -112,11 +121,11 @@ def _at(dataset: xr.Dataset, name: str, index: int) -> float:
 
 def _number(value: float) -> str:
     """Return three significant digits, or a dash."""
-    return f"{value:.3g}" if math.isfinite(value) else "–"
+    return f"{value:.3g}" if math.isfinite(value) else NOTHING
 
 
 def _p_value(value: float | None) -> str:
     """Return a p-value with two digits, small ones as a bound."""
     if value is None or not math.isfinite(value):
-        return "–"
+        return NOTHING
     return "<1e-6" if value < 1e-6 else f"{value:.2g}"

@@ -20,6 +20,8 @@ SOURCES = {
     "y=None": (None, "y", []),
     "x, u=None, v=None": ("x", None, ["u", "v"]),
     "x, obs": ("x", None, ["obs"]),
+    "X, Y, D_H": ("X", "Y", ["D_H"]),
+    "Y, height=None": (None, "height", ["Y"]),
     "x, *args, y=None, **rest": ("x", "y", []),
 }
 

@@ -85,6 +85,15 @@ def test_columns_reach_the_arguments_and_the_record_says_which(folder):
     np.testing.assert_allclose(np.column_stack(found.held_out), rows[1::2])
 
 
+def test_a_model_of_its_target_alone_has_the_row_numbers_as_inputs(folder):
+    Path("alone.py").write_text(MODEL.replace("flipper, species_idx, body_mass=None, *, kinds", "mass"))
+    found = posed("alone.py", "--data", "birds.csv", "--target", "body_mass")
+    assert found.record.inputs == ("row",)
+    np.testing.assert_array_equal(found.x[:, 0], np.arange(30))
+    table = np.array([line.split(",")[-1] for line in Path("birds.csv").read_text().split()[2:]], float)
+    np.testing.assert_array_equal(found.y, table)
+
+
 def test_a_gap_in_the_target_stays_and_is_not_scored(folder):
     lines = Path("birds.csv").read_text().splitlines()
     for at in (1, 2, 3, 9):

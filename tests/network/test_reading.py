@@ -175,19 +175,19 @@ def test_an_assertion_of_the_model_is_named_with_its_line():
 
 @pytest.mark.parametrize(
     ("model", "rows", "mixed"),
-    [(lag, [-9, *range(1, N)], ("y",)), (scanned, list(range(N)), ("y",)), (scalar, list(range(N)), ())],
+    [(lag, range(1, N), ("y",)), (scanned, range(N), ("y",)), (scalar, range(N), ())],
 )
 def test_terms_belong_to_the_row_they_observe_and_mixed_rows_are_found(model, rows, mixed):
     data, found = terms(model)
-    assert found["y"].shape == (N,)
-    owned = [row for row in rows if row >= 0]
-    np.testing.assert_allclose(
-        found["y"][owned], stats.norm.logpdf(Y, 0.8 * PAST)[owned] if mixed else found["y"]
-    )
+    owned = list(rows)  # the first row of a lag is conditioned on, and not shown
+    expected = stats.norm.logpdf(Y, 0.8 * PAST) if mixed else stats.norm.logpdf(Y, 0.8)
+    np.testing.assert_allclose(found["y"], expected[owned])
     assert data.reading.mixed == mixed
     assert ("depends on other rows" in data.reading.no_leave_one_out) == bool(mixed)
-    assert data.n == len(owned)
-    assert all(found["y"][row] == 0 for row in set(range(N)) - set(owned))
+    assert data.n == len(data.inputs) == len(data.given) == len(owned)
+    assert data.field(data.reading.point).shape == (len(owned),)
+    said = f"1 of {N} rows have no term in the likelihood: they are conditioned on, or not used"
+    assert (said in data.reading.notes) == (model is lag)
 
 
 def test_a_joint_observation_has_no_rows_and_n_of_them():
@@ -251,6 +251,36 @@ def test_a_factor_that_changes_with_the_target_is_likelihood_and_any_other_is_pr
     assert "no term for each row" in data.reading.no_leave_one_out
     other = Conditioned.of(huber, X, Y, likelihood_factors=("huber", "ring"))
     assert other.prior_factors == ()
+
+
+def alive(x, y=None):
+    """A factor with a term for each row."""
+    w = numpyro.sample("w", dist.Normal(0, 10))
+    f = numpyro.deterministic("f", w * x[:, 0])
+    if y is not None:
+        numpyro.factor("alive", -jnp.sqrt(1 + (y - f) ** 2))
+
+
+def distance(x, y=None):
+    """A factor that is even in the target."""
+    w = numpyro.sample("w", dist.HalfNormal(1))
+    numpyro.deterministic("f", w * x[:, 0])
+    if y is not None:
+        numpyro.factor("distance", -w * jnp.abs(y))
+
+
+def test_a_factor_with_a_term_for_each_row_leaves_a_missing_one_out():
+    gap = np.where(np.arange(N) == 2, np.nan, Y)
+    data, found = terms(alive, gap)
+    np.testing.assert_allclose(found["alive"], np.nan_to_num(-np.sqrt(1 + (gap - 0.8 * X[:, 0]) ** 2)))
+    assert (data.n, data.reading.joint, data.reading.no_leave_one_out) == (N - 1, "", "")
+    # row 0 is tried at −1 and 1, where its term is the same, and still it is that row's
+    even, found = terms(distance, np.array([-1.0, *range(1, N)]))
+    np.testing.assert_allclose(found["distance"], -0.8 * np.array([1.0, *range(1, N)]))
+    assert even.n == N
+    # the control: a sum has no term that could be left out
+    with pytest.raises(ValueError, match=r"1 target values are missing.*factor 'huber' has no term for each"):
+        Conditioned.of(huber, X, gap)
 
 
 def test_a_param_is_held_and_shown_to_no_engine():
@@ -317,6 +347,27 @@ def test_rows_are_not_held_out_where_draws_say_nothing_of_them(model, message):
     data = Conditioned.of(model, X[:5], Y[:5])
     with pytest.raises(ValueError, match=message):
         data.at(X[2:], Y[2:])
+
+
+def test_a_missing_entry_of_a_table_is_no_value_outside_the_support():
+    """The row is left out whole, whatever stands in its place; an actual wrong row is named."""
+
+    def table(x, y=None):
+        w = numpyro.sample("w", dist.Normal(0, 1))
+        logits = w * x * jnp.array([0.0, 1.0, 2.0])
+        numpyro.sample("y", dist.Multinomial(4, logits=logits), obs=y)
+
+    y = np.tile([1.0, 2.0, 1.0], (N, 1))
+    y[1] = [4.0, 0.0, 0.0]
+    y[3] = [np.nan, 0.0, 1.0]
+    p = np.exp(0.8 * X * np.arange(3))
+    expected = stats.multinomial.logpmf(np.nan_to_num(y), 4, p / p.sum(1, keepdims=True))
+    data, found = terms(table, y)
+    np.testing.assert_allclose(found["y"], np.where(np.arange(N) == 3, 0.0, expected), rtol=1e-10)
+    assert data.n == N - 1
+    y[4, 0] = 3.0
+    with pytest.raises(ValueError, match=r"observes .* in row 4, outside the support of Multinomial"):
+        Conditioned.of(table, X, y)
 
 
 def test_row_codes_tell_apart_rows_of_any_number():
