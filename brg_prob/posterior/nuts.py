@@ -207,7 +207,7 @@ class NUTS:
         )
         try:
             with warnings.catch_warnings():  # starts are tried until one lies in the support
-                warnings.filterwarnings("ignore", message="Site .*: Out-of-support values")
+                warnings.filterwarnings("ignore", message="Out-of-support values")
                 mcmc.run(key, extra_fields=STATISTICS)
         except RuntimeError as reason:
             if "initial parameters" not in str(reason):

@@ -258,3 +258,35 @@ def test_what_cannot_be_sampled_is_refused_in_one_line(line):
         ValueError, match="y has 1 rows that are not finite"
     ):  # no missing rows for other engines
         fit(line, line.x, np.r_[line.y[:7], np.nan], engine=Exact(), **options)
+
+
+def test_a_start_outside_the_support_says_nothing_beside_the_refusal(monkeypatch):
+    """NumPyro shows a warning of its own, past every filter of warnings that have been raised."""
+    shown = []
+    monkeypatch.setattr("warnings.showwarning", lambda message, *args, **options: shown.append(str(message)))
+
+    def bounded(x, y=None):
+        a = numpyro.sample("a", dist.LogNormal(0, 0.1))
+        numpyro.sample("y", dist.Uniform(0, a).expand([x.shape[0]]), obs=y)
+
+    engine = NUTS(chains=1, warmup=5)
+    with pytest.raises(ValueError, match="no start with a finite density"):
+        fit(bounded, np.zeros((3, 1)), np.full(3, 9.0), engine=engine, key=jax.random.key(0), draws=4)
+    assert shown == []
+
+
+def test_deterministic_sites_are_no_part_of_the_chain():
+    def wide(x, y=None):
+        a = numpyro.sample("a", dist.Normal(0, 1))
+        numpyro.deterministic("large", a * jnp.ones((300, 300)))
+        f = numpyro.deterministic("f", a * x[:, 0])
+        numpyro.sample("y", dist.Normal(f, 1), obs=y)
+
+    x, y = np.ones((3, 1)), np.zeros(3)
+    engine, key = NUTS(chains=1, warmup=5), jax.random.key(0)
+    chain = engine.sample(Conditioned.of(wide, x, y), key=key, draws=4, observations=3.0)
+    assert set(chain.get_samples()) == {"a"}
+    tree = fit(wide, x, y, engine=engine, key=key, draws=4)
+    np.testing.assert_array_equal(tree["posterior"]["a"][0], chain.get_samples()["a"])
+    assert "large" not in tree["posterior"]
+    assert "'large' of 90000 entries is not stored" in tree.attrs["notes"]
