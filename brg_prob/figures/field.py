@@ -145,7 +145,9 @@ def _numbers(record: xr.Dataset, name: dict[str, str]) -> pd.DataFrame:
 def _against_the_data(record: xr.Dataset, name: dict[str, str]) -> Picture:
     """For d > 1: posterior mean against data."""
     data = _columns(record, np.arange(record.sizes["row"]))
-    training = np.asarray(record["training"].values) == 1
+    there = np.isfinite(data["value"])  # a missing target has no place on the axis
+    data = {key: values[there] for key, values in data.items()}
+    training = np.asarray(record["training"].values)[there] == 1
     fig, ax = new_figure()
     shown = _marked(data["value"], training)
     for rows, colour, marker, label in (
@@ -219,8 +221,9 @@ def _observations(
 
 def _marked(value: np.ndarray, training: np.ndarray) -> np.ndarray:
     """Return which rows are drawn as markers: evenly spread, of both kinds their share and their extremes."""
-    shown = np.zeros(value.size, dtype=bool)
-    for rows in (np.flatnonzero(training), np.flatnonzero(~training)):
+    there = np.isfinite(value)
+    shown = ~there  # a missing target draws nothing
+    for rows in (np.flatnonzero(training & there), np.flatnonzero(~training & there)):
         share = max(round(MOST_MARKERS * rows.size / value.size), 4)
         shown[rows[spread(value[rows], share)]] = True
     return shown

@@ -189,7 +189,8 @@ def _chosen_options(engine: Any, posterior: xr.DataTree) -> dict[str, Any]:
     """Return the options of an engine that are not its defaults, and those that were left to it as found."""
     fields = dataclasses.fields(engine) if dataclasses.is_dataclass(engine) else ()
     usual = {f.name for f in fields if f.default is not None and getattr(engine, f.name) == f.default}
-    return {name: value for name, value in _engine_options(engine, posterior).items() if name not in usual}
+    found = _engine_options(engine, posterior)
+    return {name: value for name, value in found.items() if name not in usual and value is not None}
 
 
 def versions() -> dict[str, str]:

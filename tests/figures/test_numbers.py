@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from brg_prob import figures
 
@@ -179,3 +180,29 @@ def test_the_limits_drawn_are_those_of_the_verdict():
         statistics.MAXIMUM_R_HAT,
         statistics.MINIMUM_ESS,
     )
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["one input", "several inputs"])
+def test_a_missing_target_is_neither_drawn_nor_counted(several):
+    x, values = np.linspace(0.0, 1.0, 6), np.array([1.0, 2.0, np.nan, 4.0, 5.0, 6.0])
+    inputs = ("row", x) if not several else (("row", "dim"), np.stack([x, x**2], axis=1))
+    columns = {name: ("row", np.ones(6)) for name in ("prior_mean", "prior_sd", "posterior_sd")}
+    record = xr.Dataset(
+        {
+            "input": inputs,
+            "value": ("row", values),
+            "posterior_mean": ("row", values_or(values, 9.0) + 2.0),
+            "training": ("row", np.ones(6, int)),
+            **columns,
+        },
+        attrs={"input_name": "t", "input_unit": "s", "value_name": "level", "value_unit": "m"},
+    )
+    picture = figures.field_picture(xr.DataTree.from_dict({"/record": record}))
+    assert "nan" not in f"{picture.title} {picture.alt}"
+    if several:
+        assert "to 2 m" in picture.title
+
+
+def values_or(values, other):
+    """Return values with another in the place of those that are missing."""
+    return np.where(np.isfinite(values), values, other)
