@@ -51,6 +51,7 @@ def test_what_has_no_right_answer_is_refused_in_one_line(kind):
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.slow
 def test_a_run_in_python_has_the_metric_and_says_what_was_done():
     """Of a parameter that is held, under a name that no file can hold."""
     case = FIRST["params"]

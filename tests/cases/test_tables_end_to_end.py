@@ -170,6 +170,7 @@ def csv_of(page, figure):
     return pd.read_csv(io.StringIO(unquote(uri.group(1))))
 
 
+@pytest.mark.slow
 def test_labels_come_back_in_all_that_a_run_writes(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     table = "kind,y\n" + rows(GROUP, Y)
@@ -194,6 +195,7 @@ def test_labels_come_back_in_all_that_a_run_writes(tmp_path, monkeypatch, capsys
     np.testing.assert_allclose(numbers["value"], Y)
 
 
+@pytest.mark.slow
 def test_columns_and_dates_keep_their_names_in_all_that_a_run_writes(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     table = "month,dose [mg],y\n" + rows(MONTHS, X, Y)

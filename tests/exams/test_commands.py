@@ -34,6 +34,7 @@ def test_a_refusal_is_right_only_where_it_is_expected_and_for_its_reason(in_proc
     assert commands.by_command("own_assertion", answered, tmp_path / "c").startswith("not to be refused: ")
 
 
+@pytest.mark.slow
 def test_wrong_numbers_and_silence_are_complained_of(in_process, tmp_path):
     case = cases_of("site_names")[0]
     mean, sd = case.posterior["line/b"]
