@@ -203,10 +203,10 @@ def _carries_weights(site: Mapping[str, Any]) -> bool:
 
 
 def _factor_rows(rows: Rows, factors: tuple[str, ...], missing: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the rows of the likelihood's factors that have a term for each; others need all targets."""
+    """Return the rows of the likelihood's factors that have a term for each; others need what they use."""
     found = {name: rows.factors[name].terms for name in factors if name in rows.factors}
     found = {name: owners for name, owners in found.items() if _is_by_row(owners)}
-    joint = [name for name in factors if name not in found]
+    joint = [name for name in factors if name in rows.factors and name not in found]
     if joint and missing.any():
         raise ValueError(
             f"{int(missing.sum())} target values are missing (NaN), and factor {joint[0]!r} has no term for "
