@@ -168,15 +168,6 @@ def normal(at):
     return stats.norm.logpdf(at)
 
 
-def by_quadrature_two_outcomes():
-    t = KINDS["two_outcomes"].table
-    b = np.linspace(-5, 5, 2001)
-    logits = np.outer(b, t["x"])
-    yes = -np.logaddexp(0, np.where(t["smoker"], -logits, logits))
-    logp = normal(b) + normal(t["height"] - logits).sum(1) + yes.sum(1)
-    return {"b": moments([b], lambda _: logp)[0]}, {"b": (0, 1)}
-
-
 def by_closed_form_meta_analysis():
     t = KINDS["meta_analysis"].table
     precision = 1 + np.sum(t["se"] ** -2.0)
