@@ -45,6 +45,7 @@ from brg_prob.spectra import (
     own_spectrum,
     plane_waves,
     stationary_covariance,
+    why_no_grid,
 )
 
 
@@ -153,10 +154,8 @@ class CosNet:
         options = {"dim": np.shape(x)[1], **options}
         if options.get("width") is None and options.get("box") is None:
             if grid is None:
-                raise ValueError(
-                    f"x of shape {np.shape(x)} {_why_no_grid(x)}give width=1000 for random momenta, or box "
-                    "and cutoff"
-                )
+                remedy = "give width=1000 for random momenta, or box and cutoff"
+                raise ValueError(f"x of shape {np.shape(x)} {why_no_grid(x)}; {remedy}")
             options["box"] = grid.box
         if grid is not None and grid.largest_index > 0:
             options.setdefault("cutoff", grid.cutoff)
@@ -362,16 +361,6 @@ class _BallTransform(Transform):
 def _ball_transform(constraint: _Ball) -> _BallTransform:
     """Tell NumPyro how to leave the ball."""
     return _BallTransform(constraint.radius)
-
-
-def _why_no_grid(x: Any) -> str:
-    """Return why inputs (n, d) are no grid, and what of it can be mended."""
-    points = np.unique(np.asarray(x), axis=0)
-    repeated = np.shape(x)[0] - len(points)
-    if repeated and equispaced_grid(points) is not None:
-        rows = f"{repeated} row{'s' * (repeated != 1)}"
-        return f"repeats {rows} of an equispaced cubic grid; average the rows with equal inputs, or "
-    return "is no equispaced cubic grid; "
 
 
 class _UniformBall(dist.Distribution):

@@ -41,7 +41,7 @@ def tree():
 
 def test_stable_keys_are_exactly_there(tree):
     summary = room.summarise(tree)
-    assert set(summary) == TOP | {"flows", "tolerance", "shift_tolerance", "no_prediction", "kind"}
+    assert set(summary) == TOP | {"flows", "tolerance", "shift_tolerance", "no_prediction", "kind", "notes"}
     for name, keys in STABLE.items():
         assert set(summary[name]) == keys
     for row in summary["checks"]:

@@ -25,6 +25,7 @@ from brg_prob.spectra.grids import (
     equispaced_grid,
     lattice_momenta,
     plane_waves,
+    why_no_grid,
 )
 from brg_prob.spectra.own import (
     NetworkDensity,
@@ -46,4 +47,5 @@ __all__ = [
     "own_spectrum",
     "plane_waves",
     "stationary_covariance",
+    "why_no_grid",
 ]

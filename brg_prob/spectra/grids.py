@@ -183,3 +183,21 @@ def _waves(x: Array, momenta: Array, norm: Array, columns: Array) -> Array:
     phase = x @ momenta
     waves = jnp.stack([jnp.cos(phase), jnp.sin(phase)], axis=-1).reshape(x.shape[0], -1)
     return waves[:, columns] * norm[None, :]
+
+
+def why_no_grid(x: ArrayLike) -> str:
+    """Return why inputs (n, d) are no grid for :func:`equispaced_grid`, and what of it can be mended.
+
+    Examples
+    --------
+    >>> why_no_grid([[0.0], [1.0], [1.0], [2.0]])
+    'repeats 1 row of an equispaced cubic grid (average rows with equal inputs)'
+    >>> why_no_grid([[0.0], [1.0], [5.0]])
+    'is no equispaced cubic grid'
+    """
+    points = np.unique(np.asarray(x), axis=0)
+    repeated = np.shape(x)[0] - len(points)
+    if not repeated or equispaced_grid(points) is None:
+        return "is no equispaced cubic grid"
+    rows = f"{repeated} row{'s' * (repeated != 1)}"
+    return f"repeats {rows} of an equispaced cubic grid (average rows with equal inputs)"

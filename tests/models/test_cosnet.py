@@ -353,7 +353,7 @@ def test_for_inputs_keeps_what_is_given():
     with pytest.raises(ValueError, match=r"x of shape \(9, 2\) is no equispaced cubic grid; give width"):
         CosNet.for_inputs(scattered)
     repeated = np.concatenate([x, x[:2]])
-    with pytest.raises(ValueError, match=r"\(13, 1\) repeats 2 rows of an equispaced cubic grid; average"):
+    with pytest.raises(ValueError, match=r"\(13, 1\) repeats 2 rows of an equispaced cubic grid \(average"):
         CosNet.for_inputs(repeated)
     assert CosNet.for_inputs(np.unique(repeated, axis=0)) == CosNet.for_inputs(x)  # the remedy
     assert CosNet.for_inputs(repeated, width=5) == CosNet(width=5)  # the other one
