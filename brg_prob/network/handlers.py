@@ -101,7 +101,7 @@ def masked(distribution: Distribution, present: np.ndarray) -> Distribution:
     --------
     >>> import numpyro.distributions as dist
     >>> pair = dist.Normal(jnp.zeros((1, 2)), 1.0).to_event(1)
-    >>> masked(pair, np.array([[True, False]])).log_prob(jnp.zeros((1, 2))).round(3).tolist()
+    >>> [round(float(term), 3) for term in masked(pair, np.array([[True, False]])).log_prob(jnp.zeros((1, 2)))]
     [-0.919]
     """
     if isinstance(distribution, MaskedDistribution):
