@@ -15,6 +15,11 @@ _NUMBERS = ("number", "boolean", "time")
 _CODED = ("category", "boolean")
 _SIZE = re.compile(r"[DGJKLMNPS]|n|[nN]_.+|num_.+|size")
 """Names of arguments that are sizes by custom, and never get the inputs unless they are named x or X."""
+_MATRIX = re.compile(
+    r"[xX].*|features?|inputs?|covariates?|predictors?|regressors?|design|data", re.IGNORECASE
+)
+"""Names of arguments that may get the columns left over although others are columns by name; any other is
+more likely a column that is missing or misspelt."""
 _SUFFIXES = ("_idx", "_id", "_code", "_index")
 """An argument ``species_idx`` gets the codes of a column ``species`` if no column has its own name."""
 
@@ -137,6 +142,7 @@ def roles_of(
     wanted = None if inputs is None else _names(inputs)
     targets = None if target is None else _names(target)
     _check_names(columns, wanted or (), targets or ())
+    asked = targets is not None
     targets, observed = _observed(columns, signature, targets, wanted or (), options)
     free = [name for name in columns.values if name not in targets]
     named, notes = _named(columns, signature, free, (*observed, *options), wanted)
@@ -145,6 +151,8 @@ def roles_of(
     stack = signature.stack
     if stack is None and left and all(columns.kinds.get(name) in _NUMBERS for name in left):
         stack = _first_array(signature, (*observed, *options, *named))
+        if stack is not None and named and wanted is None and not _MATRIX.fullmatch(stack):
+            stack = None
     if stack is None and left and (wanted is not None or signature.variadic):
         raise UsageError(_nowhere(signature, left))
     stacked = tuple(left) if stack is not None else ()
@@ -154,6 +162,8 @@ def roles_of(
     _require(columns, signature, given, wanted)
     unused = [*left, *columns.passed_over] if stack is None and wanted is None else []
     notes += _about_the_rest(signature, stacked, stack, [name for name in unused if name not in options])
+    if not asked and targets and targets[0] not in (*observed, OBSERVED):
+        notes.append(f"{targets[0]}, the last column, is what is observed")
     notes += [
         f"the argument {name} is set by hand, not by the column {name}" for name in options if name in free
     ]
@@ -243,6 +253,12 @@ def _default_target(
     rest = [name for name in columns.values if name not in inputs]
     claimed = {a.name for a in signature.arguments} - {signature.stack}
     unclaimed = [name for name in rest if name not in claimed]
+    by_name = [name for name in rest if name in claimed and name != argument]
+    if by_name and argument.lower() != OBSERVED and not {argument, OBSERVED} & set(rest):
+        raise UsageError(
+            f"{signature.name!r} observes {argument!r}, which is no column of {columns.source}"
+            f"{nearest(argument, rest) or f'; it has {columns.listed}'}; else name the column in --target"
+        )
     for name in (argument, OBSERVED, *(unclaimed or rest)[-1:]):
         if name in rest:
             return (name,)

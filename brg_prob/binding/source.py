@@ -109,7 +109,14 @@ def columns_of(table: Any) -> Columns:
         {name: values for name, (values, _, _) in found.items()},
         {name: kind for name, (_, kind, _) in found.items()},
         {name: levels for name, (_, _, levels) in found.items() if levels},
+        notes=tuple(_coded(name, levels) for name, (_, kind, levels) in found.items() if kind == "category"),
     )
+
+
+def _coded(name: str, levels: tuple[str, ...]) -> str:
+    """Return what was made of a column of text or categories."""
+    listed = ", ".join(f"{text} = {code}" for code, text in enumerate(levels[:_MANY]))
+    return f"{name}: {len(levels)} levels ({listed}{', …' if len(levels) > _MANY else ''})"
 
 
 def _column(name: str, column: Any) -> tuple[NDArray[Any], str, tuple[str, ...]]:
@@ -145,6 +152,10 @@ def _objects(name: str, array: NDArray[Any]) -> tuple[NDArray[Any], str, tuple[s
         whole = all(isinstance(cell, int | np.integer) for cell in known)
         return _placed(np.array(known, dtype=np.int64 if whole else np.float64), missing), "number", ()
     if all(isinstance(cell, str) for cell in known):
+        if known and all(_is_number(cell) for cell in known):
+            raise UsageError(
+                f"column {name!r} holds numbers as text, such as {known[0]!r}; convert them (astype(float))"
+            )
         levels, codes = np.unique(np.array(known, dtype=str), return_inverse=True)
         return _placed(codes.astype(np.int64), missing), "category", tuple(levels.tolist())
     if any(hasattr(cell, "isoformat") for cell in known):
@@ -156,14 +167,23 @@ def _objects(name: str, array: NDArray[Any]) -> tuple[NDArray[Any], str, tuple[s
 def _times(name: str, kind: str) -> str:
     """Return the line on a column of times, of which there are many ways to make numbers."""
     return (
-        f"column {name!r} holds times ({kind}); read them from a file with brg_prob.tables.read_table, or "
-        "give numbers"
+        f"column {name!r} holds times ({kind}); give numbers, such as days since the first, or read "
+        "the file itself (from brg_prob.tables import read_table)"
     )
 
 
 def _is_nan(cell: Any) -> bool:
     """Return whether a cell is a NaN, or pandas' NA."""
     return type(cell).__name__ in ("NAType", "NaTType") or (isinstance(cell, float) and math.isnan(cell))
+
+
+def _is_number(text: str) -> bool:
+    """Return whether a text is a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _placed(known: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[Any]:

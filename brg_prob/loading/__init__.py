@@ -131,11 +131,10 @@ def _read(problem: Problem, held_out: str | None) -> Problem:
     UsageError
         Rows of a series were to be taken out from between the others.
     """
-    from brg_prob.network import Conditioned
     from brg_prob.posterior import as_data
 
     data = as_data(problem.x, problem.y, missing=True)
-    read = Conditioned.of(problem.network, data.x, data.y)
+    read = data.conditioned(problem.network)
     if read.reading.mixed and held_out in ("alternate", "random"):
         raise UsageError(
             f"--held-out {held_out}: the likelihood of {read.reading.mixed[0]!r} at a row depends on other "

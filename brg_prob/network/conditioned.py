@@ -202,11 +202,11 @@ class Conditioned:
             changes when the others are added (inputs standardised inside the model, rows between the others).
         """
         self._refuse_rows_of_their_own()
-        x, y = (np.asarray(v, float) for v in (x, y))
+        x, y = np.asarray(x, dtype=self.x.dtype), np.asarray(y, float)
         ours = np.asarray(self._all_given, float).reshape(len(self.x), -1)
         both = Conditioned.of(
             self.network,
-            np.concatenate([self.x, x.reshape(len(x), -1)]),
+            np.concatenate([self.x, x.reshape(len(x), *self.x.shape[1:])]),
             np.concatenate([ours, y.reshape(len(y), -1)]),
             likelihood_factors=self.likelihood_factors,
         )

@@ -131,6 +131,15 @@ def terms_present(distribution: Distribution, present: np.ndarray) -> np.ndarray
     return present.all(axis=joint).any(axis=separate)
 
 
+def is_separable(distribution: Distribution) -> bool:
+    """Return whether an event is declared independent throughout, so that entries count one by one."""
+    declared, inner = 0, distribution
+    while isinstance(inner, ExpandedDistribution | Independent | MaskedDistribution):
+        declared += inner.reinterpreted_batch_ndims if isinstance(inner, Independent) else 0
+        inner = inner.base_dist
+    return bool(declared == distribution.event_dim)
+
+
 def counted(distribution: Distribution) -> np.ndarray:
     """Return which terms of a distribution its masks let count, of its batch shape."""
     if isinstance(distribution, MaskedDistribution):

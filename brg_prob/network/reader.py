@@ -23,10 +23,11 @@ from brg_prob.network.handlers import (
     Observing,
     WholePlates,
     counted,
+    is_separable,
     terms_present,
 )
 from brg_prob.network.reading import Reading
-from brg_prob.network.rows import NONE, SEVERAL, Rows, SiteRows, rows_of
+from brg_prob.network.rows import NONE, PRIOR, SEVERAL, Rows, SiteRows, rows_of
 from brg_prob.network.targets import (
     failed,
     observed_trace,
@@ -75,7 +76,8 @@ def read_at(
     """Return the targets as the model takes them, and what was read of it; see :meth:`Conditioned.of`."""
     filled, missing = targets_and_missing(y)
     plates = _Subsampled(network)
-    targets, trace = observed_trace(WholePlates(plates), x, filled, key=jax.random.key(0))
+    column = np.ndim(y) == 2 and np.shape(y)[1] == 1
+    targets, trace = observed_trace(WholePlates(plates), x, filled, column=column, key=jax.random.key(0))
     targets, whole = whole_numbers(trace, targets)
     sites = sites_of(trace, rows=x.shape[0])
     _refuse_names(sites)
@@ -88,8 +90,9 @@ def read_at(
         for site in sites.observed
     }
     point = {name: trace[name]["value"] for name in sites.latent_names}
+    points = (point, {name: other[name]["value"] for name in sites.latent_names})
     try:
-        rows = _rows(Observing(held, taken), x, targets, filled, sites, point)
+        rows = _rows(Observing(held, taken), x, (targets, filled, missing), sites, points)
     except Exception as error:  # a model that takes numbers off y cannot be compiled
         raise failed(error, x, targets) from error
     if rows.random:
@@ -97,6 +100,7 @@ def read_at(
             f"site {rows.random[0]!r} changes with the random key at fixed latent sites, so its "
             "likelihood cannot be differentiated; make the noise a latent site (numpyro.sample)"
         )
+    _refuse_sight_of_gaps(rows, missing)
     factors = likelihood_factors
     if factors is None:
         gone = _without_target(held, x)
@@ -122,7 +126,10 @@ def _assembled(
 ) -> Reading:
     """Return the reading from its parts; missing entries are masked here, or refused."""
     mixed = tuple(name for name, found in rows.sites.items() if found.mixed)
-    present = {name: _present(name, found, missing, mixed) for name, found in rows.sites.items()}
+    joined = {site.name: not is_separable(site.distribution) for site in sites.observed}
+    present = {
+        name: _present(name, found, missing, mixed, joint=joined[name]) for name, found in rows.sites.items()
+    }
     taken = {
         name: AsObserved(one.batch, one.whole, present[name]) if not present[name].all() else one
         for name, one in taken.items()
@@ -222,7 +229,9 @@ def _factor_present(found: SiteRows, missing: np.ndarray) -> np.ndarray:
     return ~np.where(columns >= 0, own, missing[rows].any(axis=-1))
 
 
-def _present(name: str, found: SiteRows, missing: np.ndarray, mixed: tuple[str, ...]) -> np.ndarray:
+def _present(
+    name: str, found: SiteRows, missing: np.ndarray, mixed: tuple[str, ...], *, joint: bool
+) -> np.ndarray:
     """Return which entries of a site's value are there, or refuse a missing one that another row needs."""
     if not missing.any():
         return np.ones(found.entries.shape, bool)
@@ -238,31 +247,67 @@ def _present(name: str, found: SiteRows, missing: np.ndarray, mixed: tuple[str, 
             f"y is missing (NaN) in row {rows[0]}, on which other rows' likelihood of {name!r} depends; "
             f"make the {rows.size} missing values latent sites (numpyro.sample), or start after the gap"
         )
+    if joint and np.any(found.terms == SEVERAL):
+        raise ValueError(
+            f"{int(missing.sum())} target values are missing (NaN), and site {name!r} observes several rows "
+            "jointly, so they cannot be left out; drop those rows, or make the values latent sites"
+        )
     own = (found.entries != NONE) & (found.columns != NONE)
-    gone = missing[np.where(own, found.entries, 0), np.where(own, found.columns, 0)]
-    return ~(own & gone)
+    gone = own & missing[np.where(own, found.entries, 0), np.where(own, found.columns, 0)]
+    # a term that depends on another column of its row is left out where that is missing
+    lacks = np.any(found.needs & np.moveaxis(missing[np.maximum(found.terms, 0)], -1, 0), axis=0)
+    lacks &= found.terms >= 0
+    present = ~(gone | lacks.reshape(lacks.shape + (1,) * (gone.ndim - lacks.ndim)))
+    counts = present.reshape(*found.terms.shape, -1).any(axis=-1)
+    if np.any(found.nan & counts):
+        raise ValueError(
+            f"{int(missing.sum())} target values are missing (NaN), and the likelihood of {name!r} at other "
+            "entries changes where they are NaN; fill them, or give the model what it needs as an argument"
+        )
+    return present
 
 
 def _rows(
-    model: Model, x: Array, targets: Array, filled: np.ndarray, sites: ModelSites, point: Mapping[str, Any]
+    model: Model,
+    x: Array,
+    data: tuple[Array, np.ndarray, np.ndarray],
+    sites: ModelSites,
+    points: tuple[Mapping[str, Any], Mapping[str, Any]],
 ) -> Rows:
-    """Return whose row is whose, at fixed values of the latent sites."""
+    """Return whose row is whose, at two draws of the latent sites: at one a branch may be dead."""
+    targets, filled, missing = data
     names = [*(site.name for site in sites.observed), *sites.factors]
     events = {site.name: site.distribution.event_dim for site in sites.observed}
 
-    def outcome(y: Array, key: Array) -> dict[str, tuple[Array, Array]]:
-        call = handlers.seed(handlers.substitute(model, data=dict(point)), key)
+    def outcome(y: Array, key: Array, which: Array) -> dict[str, tuple[Array, Array]]:
+        point = {name: jnp.where(which, points[1][name], points[0][name]) for name in sites.latent_names}
+        call = handlers.seed(handlers.substitute(model, data=point), key)
         trace = handlers.trace(call).get_trace(x, y)
-        return {
-            name: (
-                jnp.asarray(trace[name]["value"] if name in events else 0.0),
-                jnp.asarray(trace[name]["fn"].log_prob(trace[name]["value"])),
-            )
+
+        def terms(name: str) -> Array:
+            return jnp.asarray(trace[name]["fn"].log_prob(trace[name]["value"]))
+
+        prior = sum((jnp.sum(terms(name)) for name in sites.latent_names), jnp.zeros(()))
+        found = {
+            name: (jnp.asarray(trace[name]["value"] if name in events else 0.0), terms(name))
             for name in names
             if name in trace
         }
+        return found | {PRIOR: (jnp.zeros(()), prior)}
 
-    return rows_of(outcome, targets, filled, events)
+    return rows_of(outcome, targets, filled, missing, events)
+
+
+def _refuse_sight_of_gaps(rows: Rows, missing: np.ndarray) -> None:
+    """Raise ValueError where what is missing would enter beside the terms that are left out."""
+    if not missing.any():
+        return
+    gaps = f"{int(missing.sum())} target values are missing (NaN)"
+    remedy = "fill them, or give the model what it needs of y as an argument of its own"
+    if rows.prior:
+        raise ValueError(f"{gaps}, and the prior depends on y; {remedy}")
+    if aside := [name for name in rows.nan if name not in rows.factors]:
+        raise ValueError(f"{gaps}, and factor {aside[0]!r} changes where they are NaN; {remedy}")
 
 
 def _owned(name: str, found: SiteRows, n: int) -> np.ndarray:

@@ -17,8 +17,10 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from brg_prob.network.targets import bits, perturbed
+from brg_prob.network.targets import bits, moves
 
+PRIOR = ""
+"""Name of the prior's density among the sites, which have none."""
 NONE, SEVERAL = -1, -2
 """In place of a row: what depends on no row of y, and what depends on several."""
 
@@ -40,12 +42,18 @@ class SiteRows:
         Row of each term of the log-likelihood, (batch shape): that of all entries of its event.
     mixed
         Whether a term changes with rows of y that are not its own.
+    needs
+        Columns of y on which each term depends beside those that it observes, (o, batch shape).
+    nan
+        Which terms change where missing targets are NaN, of the batch shape.
     """
 
     entries: NDArray[np.intp]
     columns: NDArray[np.intp]
     terms: NDArray[np.intp]
     mixed: bool
+    needs: NDArray[np.bool_]
+    nan: NDArray[np.bool_]
 
     @property
     def by_row(self) -> bool:
@@ -65,17 +73,24 @@ class Rows:
         ``numpyro.factor`` statement that changes with y → rows of its terms.
     random
         Sites whose terms change with the random key alone, nothing else moved.
+    prior
+        Whether the prior's density changes with y, or where missing targets are NaN.
+    nan
+        Factors that change where missing targets are NaN.
     """
 
     sites: Mapping[str, SiteRows]
     factors: Mapping[str, SiteRows]
     random: tuple[str, ...]
+    prior: bool
+    nan: tuple[str, ...]
 
 
 def rows_of(
-    outcome: Callable[[Array, Array], Outcome],
+    outcome: Callable[[Array, Array, Array], Outcome],
     targets: Array,
     filled: np.ndarray,
+    missing: np.ndarray,
     events: Mapping[str, int],
 ) -> Rows:
     """Return whose row is whose.
@@ -83,71 +98,100 @@ def rows_of(
     Parameters
     ----------
     outcome
-        (y, key) → :data:`Outcome` at fixed values of the latent sites; pure.
+        (y, key, which of two draws of the latent sites) → :data:`Outcome`; pure. The prior is called PRIOR.
     targets
         y as the model takes it, (n,) or (n, o).
-    filled
-        The same as (n, o) on the host.
+    filled, missing
+        The same as (n, o) on the host, and which entries are missing.
     events
         Observed site → number of event dimensions of its value; a factor is none of them.
     """
     n, columns = filled.shape
-    moved, codes = perturbed(filled), bits(n)
+    codes, ends = bits(n), moves(filled)
     digits = (np.arange(n)[None, :] >> np.arange(codes)[:, None]) & 1  # (codes, n)
-    chosen = [digits == 1, digits == 0]
-    rows = np.concatenate([each[:, :, None] & np.ones(columns, bool) for each in chosen])
+    by_row = [each[:, :, None] & np.ones(columns, bool) for each in (digits == 1, digits == 0)]
     by_column = np.eye(columns, dtype=bool)[:, None, :] & np.ones((1, n, 1), bool)
-    runs = np.concatenate([np.zeros((2, n, columns), bool), rows, by_column])
-    y = np.where(runs, moved, filled).astype(targets.dtype).reshape(-1, *targets.shape)
-    keys = jnp.stack([jax.random.key(1), *([jax.random.key(0)] * (len(y) - 1))])
-    found = jax.jit(lambda *stacked: jax.lax.map(lambda one: outcome(*one), stacked))(jnp.asarray(y), keys)
-    seen = {name: tuple(_changes(np.asarray(part)) for part in pair) for name, pair in found.items()}
-    factors = {
-        name: _factor(terms[1:], codes)
-        for name, (_, terms) in seen.items()
-        if name not in events and terms[1:].any()
-    }
-    random = tuple(name for name, (_, terms) in seen.items() if terms[0].any())
-    sites = {
-        name: _site(value[1:], terms[1:], codes, event)
-        for name, event in events.items()
-        for value, terms in [seen[name]]
-    }
-    return Rows(sites, factors, random)
+    chosen = np.concatenate([*by_row, by_column])
+    y = [np.broadcast_to(filled, (2, n, columns)), *(np.where(chosen, end, filled) for end in ends)]
+    if gaps := bool(missing.any() and jnp.issubdtype(targets.dtype, jnp.floating)):
+        y.append(np.where(missing, np.nan, filled)[None])
+    runs = np.concatenate(y).astype(targets.dtype).reshape(-1, *targets.shape)
+    keys = jnp.stack([jax.random.key(1), *([jax.random.key(0)] * (len(runs) - 1))])
+    program = jax.jit(
+        lambda which, *stacked: jax.lax.map(lambda one: outcome(one[0], one[1], which), stacked)
+    )
+    draws = [program(jnp.asarray(which), jnp.asarray(runs), keys) for which in (False, True)]
+    seen = {name: _Seen.of([draw[name] for draw in draws], len(ends), gaps=gaps) for name in draws[0]}
+    prior = seen.pop(PRIOR)
+    factors = {name: found for name, found in seen.items() if name not in events}
+    return Rows(
+        {name: _site(seen[name], codes, event) for name, event in events.items()},
+        {name: _factor(found, codes) for name, found in factors.items() if found.terms.any()},
+        tuple(name for name, found in seen.items() if found.random),
+        bool(prior.terms.any() or prior.nan.any()),
+        tuple(name for name, found in factors.items() if found.nan.any()),
+    )
 
 
-def _changes(values: np.ndarray) -> np.ndarray:
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What changed of one site: value and terms by run, (2 codes + columns, …), and under a key or NaN."""
+
+    value: NDArray[np.bool_]
+    terms: NDArray[np.bool_]
+    random: bool
+    nan: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, draws: list[tuple[Array, Array]], ends: int, *, gaps: bool) -> _Seen:
+        """Return what changed at either draw, the targets moved to any of their ends."""
+        found = [(_changes(np.asarray(v), exact=True), _changes(np.asarray(t))) for v, t in draws]
+        value, terms = (np.logical_or.reduce([pair[at] for pair in found]) for at in (0, 1))
+        last = len(terms) - gaps
+        moved = [part[1:last].reshape(ends, -1, *part.shape[1:]).any(axis=0) for part in (value, terms)]
+        nan = terms[last] if gaps else np.zeros(terms.shape[1:], bool)
+        return cls(moved[0], moved[1], bool(terms[0].any()), nan)
+
+
+def _changes(values: np.ndarray, *, exact: bool = False) -> np.ndarray:
     """Return what differs from run 1, which moved nothing, in all other runs: (runs − 1, …) boolean."""
     base = np.asarray(values[1], float)[None]
     other = np.asarray(np.delete(values, 1, axis=0), float)
-    precision = np.finfo(values.dtype).eps if values.dtype.kind == "f" else 0.0
+    rounds = values.dtype.kind == "f" and not exact
+    precision = _ROUND_OFF * float(np.finfo(values.dtype).eps) if rounds else 0.0
     with np.errstate(invalid="ignore"):
-        same = np.abs(other - base) <= _ROUND_OFF * precision * (np.abs(other) + np.abs(base))
+        same = np.abs(other - base) <= precision * (np.abs(other) + np.abs(base))
     return ~(same | (other == base) | (np.isnan(other) & np.isnan(base)))
 
 
-def _site(value: np.ndarray, terms: np.ndarray, codes: int, event: int) -> SiteRows:
-    """Return the rows of one site from what changed: (2 codes + columns, …)."""
+def _site(seen: _Seen, codes: int, event: int) -> SiteRows:
+    """Return the rows of one site from what changed."""
+    value, terms = seen.value, seen.terms
     entries = _spelled(value[:codes], value[codes : 2 * codes])
     columns = _columns(value[2 * codes :])
     shape = entries.shape[: entries.ndim - event]
     flat = entries.reshape(*shape, -1)
     own = np.where((flat == flat[..., :1]).all(axis=-1), flat[..., 0], SEVERAL)
     own = np.broadcast_to(own, terms.shape[1:])
-    return SiteRows(entries, columns, own, _is_mixed(terms, own, codes))
+    observed = value[2 * codes :].reshape(-1, *shape, max(1, flat.shape[-1])).any(axis=-1)
+    needs = terms[2 * codes :] & ~np.broadcast_to(observed, terms[2 * codes :].shape)
+    return SiteRows(entries, columns, own, _is_mixed(terms, own, codes), needs, seen.nan)
 
 
-def _factor(terms: np.ndarray, codes: int) -> SiteRows:
+def _factor(seen: _Seen, codes: int) -> SiteRows:
     """Return the rows of a factor's terms, which stand for a value as well.
 
     By position where no term says otherwise: one may be the same for both values of its row.
     """
+    terms = seen.terms
     rows = _spelled(terms[:codes], terms[codes : 2 * codes])
     if rows.ndim:
         place = np.broadcast_to(np.arange(len(rows)).reshape(-1, *([1] * (rows.ndim - 1))), rows.shape)
         rows = place if np.all((rows == NONE) | (rows == place)) else rows
     rows = np.where(rows == NONE, SEVERAL, rows)
-    return SiteRows(rows, _columns(terms[2 * codes :]), rows, False)
+    return SiteRows(
+        rows, _columns(terms[2 * codes :]), rows, False, np.zeros_like(terms[2 * codes :]), seen.nan
+    )
 
 
 def _columns(changed: np.ndarray) -> np.ndarray:

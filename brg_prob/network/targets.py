@@ -49,13 +49,17 @@ def targets_and_missing(y: Any) -> tuple[np.ndarray, np.ndarray]:
     return np.where(missing, first, host), missing
 
 
-def observed_trace(model: Model, x: Array, filled: np.ndarray, *, key: Array) -> tuple[Array, Trace]:
+def observed_trace(
+    model: Model, x: Array, filled: np.ndarray, *, column: bool, key: Array
+) -> tuple[Array, Trace]:
     """Return the targets in the shape and type that the model takes, and its trace with them.
 
     Parameters
     ----------
     filled
         (n, o), nothing missing.
+    column
+        Whether one target was given as (n, 1); that shape is tried first.
 
     Raises
     ------
@@ -64,7 +68,8 @@ def observed_trace(model: Model, x: Array, filled: np.ndarray, *, key: Array) ->
         both shapes, and the line of the model.
     """
     refusals: list[ValueError] = []
-    for targets in _candidates(filled):
+    found: list[tuple[int, Array, Trace]] = []
+    for targets in _candidates(filled, column=column):
         try:
             trace = run_trace(model, x, targets, key=key)
         except UnfitSite:
@@ -74,14 +79,29 @@ def observed_trace(model: Model, x: Array, filled: np.ndarray, *, key: Array) ->
             continue
         complaint = _broadcast(trace, targets)
         if complaint is None:
-            return targets, trace
+            most = max((np.size(site["value"]) for site in _observed(trace)), default=0)
+            if most <= filled.size:
+                return targets, trace
+            found.append((most, targets, trace))  # a target of another shape may not be blown up by the model
+            continue
         refusals.append(complaint)
-    raise refusals[0]
+    if not found:
+        raise refusals[0]
+    _, targets, trace = min(found, key=lambda one: one[0])
+    return targets, trace
 
 
-def _candidates(filled: np.ndarray) -> Iterator[Array]:
-    """Yield the shapes and types targets may be meant in: real before whole numbers, (n,) before (n, 1)."""
+def _observed(trace: Trace) -> list[Any]:
+    """Return the observed sites of a trace, factors left out."""
+    return [
+        s for s in trace.values() if s["type"] == "sample" and s["is_observed"] and not is_factor(s["fn"])
+    ]
+
+
+def _candidates(filled: np.ndarray, *, column: bool) -> Iterator[Array]:
+    """Yield the shapes and types targets may be meant in: as given before others, real before whole."""
     shapes = [filled[:, 0], filled] if filled.shape[1] == 1 else [filled]
+    shapes = shapes[::-1] if column else shapes
     yield from (jnp.asarray(shaped) for shaped in shapes)
     if filled.dtype.kind == "f" and np.all(filled == np.round(filled)):
         yield from (jnp.asarray(shaped.astype(int)) for shaped in shapes)
@@ -199,25 +219,18 @@ def _equal_leaves(one: Any, other: Any) -> bool:
     )
 
 
-def perturbed(filled: np.ndarray) -> np.ndarray:
-    """Return targets of the same shape and type whose every entry is another admissible value.
+def moves(filled: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return targets of the same shape and type, moved in three ways.
 
-    Each entry takes the next larger value of its column (the largest the smallest). A constant column is
-    flipped if it holds 0 or 1, else moved by one part in ten or by 1.
+    To the largest value of their column, to its smallest, and beyond the largest: an entry that is coarsened
+    (clipped, rounded, counted as above or below) changes in one of them, and so does a sum over rows.
     """
-    other = filled.copy()
-    for column in range(filled.shape[1]):
-        values = filled[:, column]
-        known = np.unique(values)
-        if known.size > 1:
-            other[:, column] = known[(np.searchsorted(known, values) + 1) % known.size]
-        elif known[0] in (0, 1):
-            other[:, column] = 1 - values
-        elif known[0] == round(float(known[0])):
-            other[:, column] = values + 1
-        else:
-            other[:, column] = values * 1.1
-    return other
+    low, high = filled.min(axis=0, keepdims=True), filled.max(axis=0, keepdims=True)
+    whole = np.all(filled == np.round(filled), axis=0, keepdims=True)
+    spread = np.where(high > low, high - low, np.abs(high) + 1)
+    beyond = high + np.where(whole, np.maximum(np.round(spread), 1), spread)
+    full = np.ones_like(filled)
+    return tuple((full * end).astype(filled.dtype) for end in (high, low, beyond))
 
 
 def bits(count: int) -> int:

@@ -153,7 +153,7 @@ def run_model(
     keys = dict(zip(("fit", "flow", "prior"), jax.random.split(key, 3), strict=True))
     given = as_data(*data, missing=True)
     factors = getattr(engine, "likelihood_factors", None)
-    conditioned = _named(Conditioned.of(network, given.x, given.y, likelihood_factors=factors), record)
+    conditioned = _named(given.conditioned(network, factors), record)
     found = rehearse(conditioned, engine, draws=options["draws"], held_out=given.held_out, scheme=scheme)
     depends = (engine, keys["fit"], options)
     posterior = desk(

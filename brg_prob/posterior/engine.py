@@ -31,11 +31,23 @@ class Data:
         Targets, (n, o); an entry that is NaN is missing, for engines that take any model.
     held_out
         Inputs and targets (h, d), (h, o) that are not conditioned on, or None.
+    flat
+        Whether the targets were given as (n,).
     """
 
     x: Array
     y: Array
     held_out: tuple[Array, Array] | None = None
+    flat: bool = False
+
+    @property
+    def targets(self) -> Array:
+        """Targets in the shape that they were given, (n,) or (n, o)."""
+        return self.y[:, 0] if self.flat else self.y
+
+    def conditioned(self, network: Any, likelihood_factors: tuple[str, ...] | None = None) -> Conditioned:
+        """Return a model read at these data; one that was read at them is returned as it is."""
+        return Conditioned.of(network, self.x, self.targets, likelihood_factors=likelihood_factors)
 
     @property
     def n(self) -> int:
@@ -72,7 +84,7 @@ def as_data(x: Any, y: Any, held_out: Any = None, *, missing: bool = False) -> D
     """
     pair = None if held_out is None else _checked_pair(held_out[0], held_out[1], "held-out ", missing)
     inputs, targets = _checked_pair(x, y, "", missing)
-    return Data(inputs, targets, pair)
+    return Data(inputs, targets, pair, flat=np.ndim(y) == 1)
 
 
 def _checked_pair(x: Any, y: Any, label: str, missing: bool) -> tuple[Array, Array]:
@@ -154,7 +166,7 @@ def fit(
         raise ValueError(f"draws = {draws} is too few; ask for at least 1")
     if any_model:  # read once, for the engine and for n
         factors = getattr(engine, "likelihood_factors", None)
-        network = Conditioned.of(network, data.x, data.y, likelihood_factors=factors)
+        network = data.conditioned(network, factors)
     total = network.n if any_model else data.n
     weight = float(total if observations is None else observations)
     if not weight >= 0:

@@ -75,7 +75,7 @@ class Given:
             One line naming the site: a latent site without draws, of the wrong shape, or with values that are
             not finite; or T is not the one at which the draws were made.
         """
-        conditioned = Conditioned.of(network, data.x, data.y, likelihood_factors=self.likelihood_factors)
+        conditioned = data.conditioned(network, self.likelihood_factors)
         made_at = self._made_at(conditioned.n)
         if not np.isclose(observations, made_at, rtol=1e-6, atol=0.0):
             raise ValueError(

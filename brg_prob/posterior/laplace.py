@@ -122,7 +122,7 @@ class Laplace:
         start: xr.DataTree | None = None,
     ) -> Iterator[xr.DataTree]:
         """Yield the tree of each T of ``scales``, each from the last one's mean; compiled once for all."""
-        conditioned = Conditioned.of(network, data.x, data.y, likelihood_factors=self.likelihood_factors)
+        conditioned = data.conditioned(network, self.likelihood_factors)
         self._check(conditioned)
         model = WhitenedModel.of(conditioned, caller="Laplace()")
         held_out = held_out_data(conditioned, data)

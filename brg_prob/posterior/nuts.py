@@ -168,7 +168,7 @@ class NUTS:
         ValueError
             The draws do not divide among the chains; the model cannot be sampled (see :class:`Conditioned`).
         """
-        conditioned = Conditioned.of(network, data.x, data.y, likelihood_factors=self.likelihood_factors)
+        conditioned = data.conditioned(network, self.likelihood_factors)
         if start is not None:
             along = self.along(network, data, key=key, draws=draws, scales=[observations], start=start)
             return next(along)
@@ -234,7 +234,7 @@ class NUTS:
         """
         from brg_prob.posterior.warm import WarmProgram
 
-        conditioned = Conditioned.of(network, data.x, data.y, likelihood_factors=self.likelihood_factors)
+        conditioned = data.conditioned(network, self.likelihood_factors)
         held_out = held_out_data(conditioned, data)
         program = WarmProgram(self, conditioned, self.per_chain(draws))
         for number, observations in enumerate(scales):

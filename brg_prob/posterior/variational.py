@@ -154,7 +154,7 @@ class SVI:
         ValueError
             No finite loss, a flow over a single number, or no valid starting point.
         """
-        conditioned = Conditioned.of(network, data.x, data.y, likelihood_factors=self.likelihood_factors)
+        conditioned = data.conditioned(network, self.likelihood_factors)
         model = conditioned.tempered(observations)
         guide = self._guide(conditioned, model, start)
         train_key, draw_key = jax.random.split(key)

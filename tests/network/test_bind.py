@@ -106,7 +106,10 @@ def test_names_dtypes_and_what_is_said():
     assert bound.target == ("y",)
     assert bound.arguments == {"species_idx": "species", "group": "group"}
     assert bound.levels == {"species": ("a", "b")}
-    assert bound.notes == ("the argument species_idx gets the codes of the column species",)
+    assert bound.notes == (
+        "species: 2 levels (a = 0, b = 1)",
+        "the argument species_idx gets the codes of the column species",
+    )
     unused = brg_prob.bind(columns("w t y"), recorder("t, y=None"))
     assert unused.notes == ("not used, for no argument of model takes them: w",)
     assert unused.inputs == ("t",)
