@@ -305,6 +305,8 @@ class Conditioned:
         names = self.reading.order or None
         rows = self.x.shape[0]
         found = field(trace, names, rows=rows)
+        if (places := self.reading.row_order) is not None:
+            found = found[places]
         return found[max(0, self.first - (rows - found.shape[0])) :]  # none where a series is conditioned on
 
     def deterministic(self, values: Values) -> dict[str, Array]:

@@ -27,6 +27,13 @@ from brg_prob.network.handlers import (
     terms_present,
 )
 from brg_prob.network.reading import Reading
+from brg_prob.network.refusals import (
+    refuse_discrete,
+    refuse_names,
+    refuse_sight_of_gaps,
+    refuse_unknown,
+    refuse_unused,
+)
 from brg_prob.network.rows import NONE, PRIOR, SEVERAL, Rows, SiteRows, rows_of
 from brg_prob.network.targets import (
     failed,
@@ -36,15 +43,14 @@ from brg_prob.network.targets import (
     whole_numbers,
 )
 from brg_prob.network.trace import Model, ModelSites, Trace, UnfitSite, read_model, run_trace, sites_of
-from brg_prob.results import stored_name
 
 
 def unobserved(network: Model, x: Array, likelihood_factors: tuple[str, ...] | None) -> Reading:
     """Return the reading of a model without data."""
     sites = read_model(WholePlates(network), x)
-    _refuse_names(sites)
-    _refuse_discrete(sites)
-    _refuse_unknown(likelihood_factors, sites)
+    refuse_names(sites)
+    refuse_discrete(sites)
+    refuse_unknown(likelihood_factors, sites)
     n = x.shape[0]
     trace = run_trace(HeldParams(WholePlates(network), sites.params), x, key=jax.random.key(0))
     return Reading(
@@ -80,9 +86,9 @@ def read_at(
     targets, trace = observed_trace(WholePlates(plates), x, filled, column=column, key=jax.random.key(0))
     targets, whole = whole_numbers(trace, targets)
     sites = sites_of(trace, rows=x.shape[0])
-    _refuse_names(sites)
-    _refuse_discrete(sites)
-    _refuse_unknown(likelihood_factors, sites)
+    refuse_names(sites)
+    refuse_discrete(sites)
+    refuse_unknown(likelihood_factors, sites)
     held = HeldParams(WholePlates(network), sites.params)
     other = _other_draw(held, x, targets, trace)
     taken = {
@@ -100,12 +106,12 @@ def read_at(
             f"site {rows.random[0]!r} changes with the random key at fixed latent sites, so its "
             "likelihood cannot be differentiated; make the noise a latent site (numpyro.sample)"
         )
-    _refuse_sight_of_gaps(rows, missing)
+    refuse_sight_of_gaps(rows, missing)
     factors = likelihood_factors
     if factors is None:
         gone = _without_target(held, x)
         factors = tuple(n for n in sites.factors if n in rows.factors or (gone is not None and n not in gone))
-    _refuse_unused(sites, rows, factors)
+    refuse_unused(sites, rows, factors)
     by_row = {name: _owned(name, found, x.shape[0]) for name, found in rows.sites.items()}
     by_row |= _factor_rows(rows, factors, missing)
     reading = _assembled(trace, sites, rows, by_row, taken, missing, factors, plates.names, point)
@@ -298,18 +304,6 @@ def _rows(
     return rows_of(outcome, targets, filled, missing, events)
 
 
-def _refuse_sight_of_gaps(rows: Rows, missing: np.ndarray) -> None:
-    """Raise ValueError where what is missing would enter beside the terms that are left out."""
-    if not missing.any():
-        return
-    gaps = f"{int(missing.sum())} target values are missing (NaN)"
-    remedy = "fill them, or give the model what it needs of y as an argument of its own"
-    if rows.prior:
-        raise ValueError(f"{gaps}, and the prior depends on y; {remedy}")
-    if aside := [name for name in rows.nan if name not in rows.factors]:
-        raise ValueError(f"{gaps}, and factor {aside[0]!r} changes where they are NaN; {remedy}")
-
-
 def _owned(name: str, found: SiteRows, n: int) -> np.ndarray:
     """Return the row of each term; a constant that is observed with an entry per input goes by position."""
     terms = found.terms
@@ -378,51 +372,3 @@ def _other_draw(model: Callable[..., Any], x: Array, targets: Array, trace: Trac
             "sites always"
         )
     return other
-
-
-def _refuse_unused(sites: ModelSites, rows: Rows, factors: tuple[str, ...]) -> None:
-    """Raise ValueError where nothing depends on the target."""
-    if not sites.observed and not factors:
-        raise ValueError(
-            "the model observes nothing: no site has obs=y and no factor changes with y; add "
-            "numpyro.sample('y', …, obs=y)"
-        )
-    used = any(np.any(found.entries != NONE) or found.mixed for found in rows.sites.values())
-    if not used and not factors:
-        names = ", ".join(repr(site.name) for site in sites.observed)
-        raise ValueError(
-            f"the target is not used: neither {names} nor a factor changes with y; pass it on (obs=y)"
-        )
-
-
-def _refuse_unknown(likelihood_factors: tuple[str, ...] | None, sites: ModelSites) -> None:
-    """Raise ValueError for a factor that is none of the model's."""
-    unknown = sorted(set(likelihood_factors or ()) - set(sites.factors))
-    if unknown:
-        known = ", ".join(sites.factors) or "none"
-        raise ValueError(f"likelihood factor {unknown[0]!r} is no factor of the model; its factors: {known}")
-
-
-def _refuse_names(sites: ModelSites) -> None:
-    """Raise ValueError for a name that no file and no table can show, or two that look alike there."""
-    latent = [*sites.latent_names, *sites.deterministic]
-    stored: dict[str, str] = {}
-    for name in [*latent, *(site.name for site in sites.observed), *sites.factors]:
-        if not name or not name.isprintable():
-            raise ValueError(f"a site is called {name!r}; give it a name of printable characters")
-    for name in latent:
-        other = stored.setdefault(stored_name(name), name)
-        if other != name:
-            raise ValueError(
-                f"sites {other!r} and {name!r} would both be stored as {stored_name(name)!r}; rename one"
-            )
-
-
-def _refuse_discrete(sites: ModelSites) -> None:
-    """Raise ValueError for the first discrete latent site."""
-    for site in sites.latent:
-        if site.discrete:
-            raise ValueError(
-                f"site {site.name!r} is discrete and latent, so it has no derivative; sum it out of the "
-                "likelihood (for example with numpyro.distributions.MixtureSameFamily)"
-            )

@@ -89,6 +89,18 @@ class Reading:
         return lacking if lacking > 0 and self.unowned[:lacking].all() else 0
 
     @cached_property
+    def row_order(self) -> np.ndarray | None:
+        """Place of each row's observation where the only site has all rows in another order; else None."""
+        if len(self.term_rows) != 1 or len(self.sites.observed) != 1 or self.sites.has_field:
+            return None
+        (rows,) = self.term_rows.values()
+        places = np.argsort(rows.ravel())
+        natural = np.arange(len(self.observed))
+        if rows.ndim != 1 or not np.array_equal(np.sort(rows), natural) or np.array_equal(rows, natural):
+            return None
+        return places
+
+    @cached_property
     def no_leave_one_out(self) -> str:
         """Why no row can be left out by weights of its own term; empty if it can."""
         if self.joint:

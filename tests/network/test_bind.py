@@ -317,3 +317,28 @@ def test_a_model_may_count_its_groups_inside_a_compiled_function():
     data = Conditioned.of(taken.network, taken.x, taken.y)
     found = jax.jit(data.log_likelihood)({"a": jnp.arange(3.0)})["y"]
     np.testing.assert_allclose(found, stats.norm.logpdf([0.1, 0.4, 0.3, 0.2], [0, 2, 1, 2]), rtol=1e-12)
+
+
+def test_a_target_that_is_no_column_is_never_another_one():
+    """A misspelt name of a target or of an argument, beside others that are columns by name."""
+
+    def model(rain, baited, count=None): ...
+
+    table = {"rain": [1.0, 2.0], "baited": [0, 1], "trap": [3.5, 4.5]}
+    with pytest.raises(UsageError, match=r"observes 'count', which is no column of the table; .*--target"):
+        brg_prob.bind(table, model)
+    with pytest.raises(UsageError, match=r"did you mean 'counts'\?; else name the column in --target"):
+        brg_prob.bind(table | {"counts": [1, 2]}, model)
+    with pytest.raises(UsageError, match=r"needs 'rain', which is no column"):
+        brg_prob.bind({"rainfall": [1.0, 2.0], "baited": [0, 1], "count": [3, 4]}, model)
+    assert brg_prob.bind(table | {"counts": [1, 2]}, model, target="counts").target == ("counts",)
+
+
+def test_the_last_column_is_said_to_be_the_target():
+    found = brg_prob.bind({"t": [1.0, 2.0], "level": [3.0, 4.0]}, lambda x, y=None: None)
+    assert (found.target, found.notes) == (("level",), ("level, the last column, is what is observed",))
+
+
+def test_numbers_as_text_are_no_levels():
+    with pytest.raises(UsageError, match=r"column 'y' holds numbers as text, such as '10'"):
+        brg_prob.bind({"x": [1.0, 2.0], "y": ["10", "9"]}, lambda x, y=None: None)

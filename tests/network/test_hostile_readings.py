@@ -184,3 +184,15 @@ def test_balanced_targets_hide_no_likelihood(y):
     assert (data.likelihood_factors, data.n, data.reading.by_row) == (("fit",), len(y), False)
     data = Conditioned.of(total, np.zeros((len(y), 1)), y)
     assert (data.n, data.reading.by_row) == (len(y), False)
+
+
+def test_the_field_stands_in_the_order_of_the_rows():
+    order = np.array([3, 1, 5, 0, 2, 4])
+
+    def model(x, y=None):
+        b = sample("b", dist.Normal(0, 1))
+        sample("y", dist.Normal(b * x[order, 0], 1.0), obs=None if y is None else y[order])
+
+    data, found = by_row(model, Y)
+    np.testing.assert_allclose(found["y"], stats.norm.logpdf(Y, 0.5 * X[:, 0]), rtol=1e-12)
+    np.testing.assert_allclose(jax.jit(data.field)(B), 0.5 * X[:, 0], rtol=1e-12)
