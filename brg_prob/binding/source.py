@@ -154,7 +154,7 @@ def _objects(name: str, array: NDArray[Any]) -> tuple[NDArray[Any], str, tuple[s
     if all(isinstance(cell, str) for cell in known):
         if known and all(_is_number(cell) for cell in known):
             raise UsageError(
-                f"column {name!r} holds numbers as text, such as {str(known[0])!r}; convert them (astype(float))"
+                f"column {name!r} holds numbers as text, such as {str(known[0])!r}; use astype(float)"
             )
         levels, codes = np.unique(np.array(known, dtype=str), return_inverse=True)
         return _placed(codes.astype(np.int64), missing), "category", tuple(levels.tolist())
