@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 _LOCK = "lock"
+_ATTEMPTS = 1000
 _HELD: set[Path] = set()
 _FLAGS: int = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
@@ -119,13 +120,17 @@ def _remove_empty(*folders: Path) -> None:
 def _locked(state: Path) -> int:
     """Return an open lock file, or raise StoreError if another process holds it."""
     path = state / _LOCK
+    attempts = 0
     while True:
+        attempts += 1
         try:
             state.mkdir(parents=True, exist_ok=True)
             handle = os.open(path, _FLAGS, 0o644)
-        except (FileNotFoundError, FileExistsError):  # another process has just finished and tidied up
+        except (FileNotFoundError, FileExistsError):
             _check(state, stat.S_ISDIR)
-            continue
+            if attempts == _ATTEMPTS:  # a file system that takes no folders, such as /proc, says the same
+                raise
+            continue  # another process has just finished and tidied up
         try:
             owner = _owner(handle, path)
             _lock(handle, state, owner)
