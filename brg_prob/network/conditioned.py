@@ -27,8 +27,8 @@ from brg_prob.network.handlers import HeldParams, Observing, Tempered, WholePlat
 from brg_prob.network.labels import AxisNames
 from brg_prob.network.reader import read_at, unobserved
 from brg_prob.network.reading import Reading
-from brg_prob.network.rows import NONE
-from brg_prob.network.trace import FIELD, Model, ModelSites, Trace, field
+from brg_prob.network.terms import log_prob, scaled, summed_by_row
+from brg_prob.network.trace import FIELD, Model, ModelSites, Trace, observed_mean
 
 Values = Mapping[str, Any]
 """Site → value of one draw."""
@@ -298,16 +298,22 @@ class Conditioned:
 
     def mean(self, values: Values) -> Array:
         """Return the mean of what is observed by row, E[y|θ], whether or not there is a site "f"."""
-        return self.field_of({name: site for name, site in self.trace(values).items() if name != FIELD})
+        return self._shown(self._mean_of(self.trace(values)))
 
     def field_of(self, trace: Trace) -> Array:
         """Return the field of a trace; see :meth:`field`."""
-        names = self.reading.order or None
-        rows = self.x.shape[0]
-        found = field(trace, names, rows=rows)
-        if (places := self.reading.row_order) is not None:
-            found = found[places]
-        return found[max(0, self.first - (rows - found.shape[0])) :]  # none where a series is conditioned on
+        return self._shown(trace[FIELD]["value"] if self.sites.has_field else self._mean_of(trace))
+
+    def _mean_of(self, trace: Trace) -> Array:
+        """Return the mean of what is observed, row by row."""
+        layout = self.reading.layout
+        if layout is None:
+            return observed_mean(trace, self.reading.order or None, rows=self.x.shape[0])
+        return layout.field({name: trace[name]["fn"] for name in layout.sites})
+
+    def _shown(self, found: Array) -> Array:
+        """Return the rows that are shown; where a series is conditioned on there are none."""
+        return found[max(0, self.first - (self.x.shape[0] - found.shape[0])) :]
 
     def deterministic(self, values: Values) -> dict[str, Array]:
         """Return the values of the ``numpyro.deterministic`` sites beside the field."""
@@ -331,46 +337,23 @@ class Conditioned:
         """
         trace = self.trace(values)
         names = [site.name for site in self.sites.observed] + list(self.likelihood_factors)
-        return {name: self._by_row(name, _log_prob(trace[name])) for name in names}
+        return {name: self._by_row(name, log_prob(trace[name])) for name in names}
 
     def total_log_likelihood(self, values: Values) -> Array:
         """Return ℓ of all data, nℓ̄ of T6: summed over sites, with the scales that the model gives them."""
         trace = self.trace(values)
         names = [site.name for site in self.sites.observed] + list(self.likelihood_factors)
-        return jnp.sum(jnp.stack([jnp.sum(_scaled(trace[name])) for name in names]))
+        return jnp.sum(jnp.stack([jnp.sum(scaled(trace[name])) for name in names]))
 
     def log_prior(self, values: Values) -> dict[str, Array]:
         """Return the log density of each latent site and of each factor of the prior, summed to a scalar."""
         trace = self.trace(values)
-        return {name: jnp.sum(_scaled(trace[name])) for name in (*self.names, *self.prior_factors)}
+        return {name: jnp.sum(scaled(trace[name])) for name in (*self.names, *self.prior_factors)}
 
     def _by_row(self, name: str, values: Array) -> Array:
         """Return the terms of a site summed by row, where each belongs to one; else as they are."""
         rows = self.reading.term_rows.get(name)
-        if rows is None:
-            return values
-        n = self.x.shape[0]
-        if rows.shape[:1] == (n,) and np.array_equal(rows, _positions(rows)):
-            summed = values.sum(axis=tuple(range(1, values.ndim)))
-        else:
-            kept = rows.ravel() != NONE
-            summed = jnp.zeros(n, values.dtype).at[rows.ravel()[kept]].add(jnp.ravel(values)[kept])
-        return summed[self.first :]
-
-
-def _positions(rows: np.ndarray) -> np.ndarray:
-    """Return the position of each term along the first axis."""
-    return np.broadcast_to(np.arange(len(rows)).reshape(-1, *([1] * (rows.ndim - 1))), rows.shape)
-
-
-def _log_prob(site: Mapping[str, Any]) -> Array:
-    """Return the log density of a site's value, entry by entry."""
-    return jnp.asarray(site["fn"].log_prob(site["value"]))
-
-
-def _scaled(site: Mapping[str, Any]) -> Array:
-    """Return the log density of a site with the scale that the model gives it."""
-    return _log_prob(site) if site["scale"] is None else site["scale"] * _log_prob(site)
+        return values if rows is None else summed_by_row(values, rows, n=self.x.shape[0])[self.first :]
 
 
 def _agree(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:

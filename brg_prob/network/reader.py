@@ -6,7 +6,7 @@ T/n of the likelihood.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -26,6 +26,7 @@ from brg_prob.network.handlers import (
     is_separable,
     terms_present,
 )
+from brg_prob.network.layout import field_by_row
 from brg_prob.network.reading import Reading
 from brg_prob.network.refusals import (
     refuse_discrete,
@@ -156,6 +157,10 @@ def _assembled(
         taken[name] = AsObserved(there.shape, False, there[..., None])  # the value of a factor is empty
         _mark(active, by_row[name], there)
         _mark(unmasked, by_row[name], there)
+    order = tuple(sorted(rows.sites, key=lambda name: _column(rows.sites[name])))
+    first = _first_row([*(found.entries for found in rows.sites.values()), *by_row.values()])
+    batches = {name: taken[name].batch for name in order}
+    sites, layout = field_by_row(trace, sites, rows.sites, order, batches, range(first, n))
     alone = [name for name in factors if name not in by_row]
     if joint or alone or not by_row:  # rows are not told apart: those with a target count
         active = unmasked = ~missing.all(axis=1)
@@ -173,9 +178,17 @@ def _assembled(
         subsampled=subsampled,
         likelihood_factors=factors,
         values={name: _as_given(trace[name]["value"], there) for name, there in present.items()},
-        order=tuple(sorted(rows.sites, key=lambda name: _column(rows.sites[name]))),
+        order=order,
         point=point,
+        layout=layout,
+        first=first,
+        constant=tuple(name for name, found in rows.sites.items() if np.all(found.entries == NONE)),
     )
+
+
+def _first_row(owners: Sequence[np.ndarray]) -> int:
+    """Return the first row that something belongs to."""
+    return min((int(own[own >= 0].min()) for own in owners if np.any(own >= 0)), default=0)
 
 
 def _column(found: SiteRows) -> float:

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from brg_prob.network.handlers import AsObserved
+from brg_prob.network.layout import Layout
 from brg_prob.network.trace import ModelSites
 
 
@@ -50,6 +51,12 @@ class Reading:
         Observed sites as the columns of y that they observe stand in it; those of constants come last.
     point
         Latent site → its value at the draw of the prior where the model was read.
+    layout
+        Where the mean of each row stands among the observed sites' means, if not in order.
+    first
+        First row that is observed, whether or not it is missing.
+    constant
+        Observed sites whose value is given beside the targets.
     """
 
     sites: ModelSites
@@ -67,6 +74,9 @@ class Reading:
     values: Mapping[str, np.ndarray]
     order: tuple[str, ...]
     point: Mapping[str, Any]
+    layout: Layout | None = None
+    first: int = 0
+    constant: tuple[str, ...] = ()
 
     @property
     def by_row(self) -> bool:
@@ -86,19 +96,7 @@ class Reading:
     def leading(self) -> int:
         """Number of first rows that are only conditioned on, as in a series: the field has none for them."""
         lacking = self.missing.shape[0] - self.sites.field_shape[0] if self.sites.field_shape else 0
-        return lacking if lacking > 0 and self.unowned[:lacking].all() else 0
-
-    @cached_property
-    def row_order(self) -> np.ndarray | None:
-        """Place of each row's observation where the only site has all rows in another order; else None."""
-        if len(self.term_rows) != 1 or len(self.sites.observed) != 1 or self.sites.has_field:
-            return None
-        (rows,) = self.term_rows.values()
-        places = np.argsort(rows.ravel())
-        natural = np.arange(len(self.observed))
-        if rows.ndim != 1 or not np.array_equal(np.sort(rows), natural) or np.array_equal(rows, natural):
-            return None
-        return places
+        return lacking if lacking == self.first else 0
 
     @cached_property
     def no_leave_one_out(self) -> str:
@@ -126,6 +124,10 @@ class Reading:
         prior = [name for name in self.sites.factors if name not in self.likelihood_factors]
         said += [
             f"factor {name!r} does not change with the target: it belongs to the prior" for name in prior
+        ]
+        said += [
+            f"site {name!r} observes a value that is not among the targets: it belongs to the likelihood"
+            for name in self.constant
         ]
         said += [f"plate {name!r} is run whole, not subsampled" for name in self.subsampled]
         if self.masked:

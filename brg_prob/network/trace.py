@@ -203,18 +203,28 @@ def field(trace: Trace, observation: str | Sequence[str] | None = None, *, rows:
     """
     if _is_field(trace, rows):
         return trace[FIELD]["value"]
+    return observed_mean(trace, observation, rows=rows)
+
+
+def observed_mean(
+    trace: Trace, observation: str | Sequence[str] | None = None, *, rows: int | None = None
+) -> Array:
+    """Return the mean of what a model observes, whether or not it has a site "f"; see :func:`field`."""
     names = (observation,) if isinstance(observation, str) else observation
     if names is None:
         names = _observing(trace)
-    centres = {name: centre(trace[name]["fn"], rows) for name in names if name in trace}
-    if not centres:
-        raise NoField(f'the model has no site "f" and {_unseen(trace)}; add numpyro.deterministic("f", ...)')
-    found = [one for one in centres.values() if one is not None]
-    if rows is not None and len(found) > 1:
-        found = [one for one in found if one.shape[:1] == (rows,)] or found[:1]
+    names = [name for name in names if name in trace]
+    if not names:
+        raise NoField(
+            f'the model has no site "f" with a value per row and {_unseen(trace)}; '
+            'add numpyro.deterministic("f", ...)'
+        )
+    if rows is not None and len(names) > 1:  # a single value beside them stands for no row
+        names = [name for name in names if np.shape(trace[name]["value"])[:1] == (rows,)] or names[:1]
+    found = [one for one in (centre(trace[name]["fn"], rows) for name in names) if one is not None]
     if not found:
         raise NoField(
-            f'the model has no site "f" and its observation {next(iter(centres))!r} has no mean; '
+            f'the model has no site "f" with a value per row and its observation {names[0]!r} has no mean; '
             'add numpyro.deterministic("f", ...)'
         )
     if len(found) == 1:
@@ -224,13 +234,15 @@ def field(trace: Trace, observation: str | Sequence[str] | None = None, *, rows:
 
 
 def _is_field(trace: Trace, rows: int | None) -> bool:
-    """Return whether site "f" is the field: deterministic, or latent with an entry per input."""
+    """Return whether site "f" is the field: with an entry per input, or per observed row if deterministic."""
     if FIELD not in trace:
         return False
-    site = trace[FIELD]
-    if site["type"] == "sample":
-        return not site["is_observed"] and rows is not None and np.shape(site["value"])[:1] == (rows,)
-    return site["type"] == "deterministic"
+    site, counted = trace[FIELD], [(rows,)]
+    if site["type"] == "deterministic":
+        counted += [np.shape(trace[name]["value"])[:1] for name in _observing(trace)]
+    elif site["type"] != "sample" or site["is_observed"] or rows is None:
+        return False
+    return rows is None or np.shape(site["value"])[:1] in counted
 
 
 def _unseen(trace: Trace) -> str:
@@ -306,17 +318,18 @@ def sites_of(trace: Trace, *, rows: int) -> ModelSites:
         for site in observed
         if not is_factor(site["fn"])
     )
+    has_field = _is_field(trace, rows)
     return ModelSites(
         latent=latent,
         observed=seen,
         factors=tuple(site["name"] for site in observed if is_factor(site["fn"])),
-        has_field=_is_field(trace, rows),
+        has_field=has_field,
         field_shape=tuple(np.shape(field(trace, [site.name for site in seen] or None, rows=rows))),
         parameters=sum(site.size for site in latent),
         deterministic={
             name: tuple(np.shape(site["value"]))
             for name, site in trace.items()
-            if site["type"] == "deterministic" and name != FIELD
+            if site["type"] == "deterministic" and not (name == FIELD and has_field)
         },
         params={name: site["value"] for name, site in trace.items() if site["type"] == "param"},
     )

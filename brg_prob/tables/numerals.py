@@ -145,6 +145,9 @@ def decimal_mark(found: Evidence, separator: str, established: frozenset[str]) -
         if found.large:
             raise AmbiguousError(_two_readings(found.point_group))
         return ","
+    if found.point_group and separator == ";" and not established and not found.large:
+        # semicolons stand where the comma is the decimal mark: the point may be one of thousands
+        raise AmbiguousError(_two_readings(found.point_group))
     return "."
 
 

@@ -138,6 +138,9 @@ KINDS = {
         "y",
         (N, 2),
         by_row=("true",),
+        notes=(
+            "site 'measured' observes a value that is not among the targets: it belongs to the likelihood",
+        ),
     ),
     "censored": Kind(
         models.censored,

@@ -29,7 +29,9 @@ MEANT = {
     ),
     "decimal comma after a space": (["1 120,25", "3"], "\t", [1120.25, 3], [COMMA, PARTED]),
     "semicolons": (["1,120", "2,341"], ";", [1.12, 2.341], [f"{COMMA} because semicolons separate"]),
-    "points alone": (["1.120", "801"], ";", [1.12, 801], []),
+    "points alone": (["1.120", "801"], ",", [1.12, 801], []),
+    "points beside a large number": (["1.120", "1801"], ";", [1.12, 1801], []),
+    "points beside a fraction": (["1.120", "0.5"], ";", [1.12, 0.5], []),
     "exponents": (["1.5e-3", "+2E5"], ",", [0.0015, 2e5], []),
 }
 
@@ -49,6 +51,7 @@ def test_marks_that_the_column_or_the_separator_decides(case, column):
         (["1,120", "2,340"], ",", ["'1,120'", "1120 or 1.12", "decimal point"]),
         (["1,120", "1120"], ",", ["'1,120'", "1120 or 1.12"]),  # written in two ways, whichever it is
         (["1,120", "801"], ";", ["'1,120'", "1120 or 1.12"]),  # cells and separator disagree
+        (["1.120", "801"], ";", ["'1.120'", "1120 or 1.12"]),  # where semicolons separate, commas are decimal
         (["1,120", "1.120"], ",", ["'1,120'", "1120 or 1.12"]),
         (["1,5", "2.5"], ",", ["'1,5'", "'2.5'", "write one"]),
         (["5", "$6"], ",", ["'$6'", "[unit]"]),

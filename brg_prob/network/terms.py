@@ -1,0 +1,42 @@
+"""Terms of a log-likelihood: of a site, with its scale, and by row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+from brg_prob.network.rows import NONE
+
+
+def log_prob(site: Mapping[str, Any]) -> Array:
+    """Return the log density of a site's value, entry by entry."""
+    return jnp.asarray(site["fn"].log_prob(site["value"]))
+
+
+def scaled(site: Mapping[str, Any]) -> Array:
+    """Return the log density of a site with the scale that the model gives it."""
+    return log_prob(site) if site["scale"] is None else site["scale"] * log_prob(site)
+
+
+def summed_by_row(terms: Array, rows: NDArray[np.intp], *, n: int) -> Array:
+    """Return terms summed by the row that each belongs to, (n,); those of no row are left out.
+
+    Examples
+    --------
+    >>> summed_by_row(jnp.array([1.0, 2.0, 4.0]), np.array([1, 0, 1]), n=2).tolist()
+    [2.0, 5.0]
+    """
+    if rows.shape[:1] == (n,) and np.array_equal(rows, _positions(rows)):
+        return terms.sum(axis=tuple(range(1, terms.ndim)))
+    kept = rows.ravel() != NONE
+    return jnp.zeros(n, terms.dtype).at[rows.ravel()[kept]].add(jnp.ravel(terms)[kept])
+
+
+def _positions(rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the position of each term along the first axis."""
+    return np.broadcast_to(np.arange(len(rows)).reshape(-1, *([1] * (rows.ndim - 1))), rows.shape)

@@ -1,0 +1,124 @@
+"""The field has a value for each row, wherever the model's observations of it stand; or it is refused."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+from numpyro import sample
+
+from brg_prob.network import Conditioned
+
+N = 6
+RNG = np.random.default_rng(5)
+X = RNG.normal(size=(N, 1))
+Y = RNG.normal(size=N)
+BOTH = RNG.normal(size=(N, 2))
+B = np.array([0.7, -1.2])
+IN_TWO_COLUMNS = X * B
+
+
+def slopes():
+    return sample("b", dist.Normal(0, 1).expand([2]).to_event(1))
+
+
+def two_sites(x, y=None):
+    b = slopes()
+    sample("early", dist.Normal(b[0] * x[:2, 0], 1), obs=None if y is None else y[:2])
+    sample("late", dist.Normal(b[0] * x[2:, 0], 1), obs=None if y is None else y[2:])
+
+
+def evens_and_odds(x, y=None):
+    b = slopes()
+    for start in (1, 0):
+        mean = b[0] * x[start::2, 0]
+        sample(f"from {start}", dist.Normal(mean, 1), obs=None if y is None else y[start::2])
+
+
+def transposed(x, y=None):
+    sample("y", dist.Normal(slopes()[:, None] * x[:, 0], 1), obs=None if y is None else y.T)
+
+
+def columns_swapped(x, y=None):
+    b = slopes()
+    sample("y", dist.Normal(b[::-1] * x, 1), obs=None if y is None else y[:, ::-1])
+
+
+def backwards(x, y=None):
+    b = slopes()
+    logits = jnp.stack([b[0] * x[::-1, 0], b[1] * x[::-1, 0]], axis=1)
+    sample("y", dist.Categorical(logits=logits), obs=None if y is None else y[::-1])
+
+
+def one_of_many(x, y=None):
+    """``f`` is something else; a constraint stands for no row."""
+    b = slopes()
+    numpyro.deterministic("f", jnp.ones(N - 1) * b.sum())
+    sample("about nought", dist.Normal(b.sum(), 5), obs=0.0)
+    sample("y", dist.Normal(b[0] * x[:, 0], 1), obs=y)
+
+
+CATEGORIES = np.array([0, 1, 1, 0, 1, 0])
+
+
+@pytest.mark.parametrize(
+    ("model", "y", "right"),
+    [
+        (two_sites, Y, IN_TWO_COLUMNS[:, 0]),
+        (evens_and_odds, Y, IN_TWO_COLUMNS[:, 0]),
+        (transposed, BOTH, IN_TWO_COLUMNS),
+        (columns_swapped, BOTH, IN_TWO_COLUMNS),
+        (backwards, CATEGORIES, jax.nn.softmax(IN_TWO_COLUMNS, axis=1)),
+        (one_of_many, Y, IN_TWO_COLUMNS[:, 0]),
+    ],
+)
+def test_the_field_is_the_mean_at_each_row(model, y, right):
+    data = Conditioned.of(model, X, y)
+    assert (data.n, data.sites.field_shape) == (N, right.shape)
+    for found in (data.field({"b": B}), data.mean({"b": B})):
+        np.testing.assert_allclose(found, right, rtol=1e-12)
+
+
+def test_a_constraint_beside_the_targets_is_said():
+    notes = Conditioned.of(one_of_many, X, Y).reading.notes
+    assert notes[0].startswith("site 'about nought' observes a value that is not among the targets")
+
+
+def every_second(x, y=None):
+    sample("y", dist.Normal(slopes()[0] * x[::2, 0], 1), obs=None if y is None else y[::2])
+
+
+def first_rows(x, y=None):
+    sample("y", dist.Normal(slopes()[0] * x[:4, 0], 1), obs=None if y is None else y[:4])
+
+
+def twice(x, y=None):
+    b = slopes()
+    sample("one", dist.Normal(b[0] * x[::-1, 0], 1), obs=None if y is None else y[::-1])
+    sample("two", dist.Normal(b[0] * x[:, 0], 1), obs=y)
+
+
+@pytest.mark.parametrize("model", [every_second, first_rows, twice])
+def test_rows_without_one_value_each_are_refused_and_a_field_is_the_remedy(model):
+    with pytest.raises(ValueError, match=r'so there is no field by row; add numpyro.deterministic\("f"'):
+        Conditioned.of(model, X, Y)
+
+    def mended(x, y=None):
+        model(x, y)
+        numpyro.deterministic("f", x[:, 0])
+
+    data = Conditioned.of(mended, X, Y)
+    np.testing.assert_allclose(data.field({"b": B}), X[:, 0])
+    with pytest.raises(ValueError, match="none has a mean"):
+        data.mean({"b": B})
+
+
+def test_a_field_of_another_length_than_the_data_is_refused():
+    def known(x, y=None):
+        numpyro.deterministic("f", slopes()[0] * x[:4, 0])
+        if y is not None:
+            numpyro.factor("fit", dist.Normal(0, 1).log_prob(y))
+
+    with pytest.raises(ValueError, match='no site "f" with a value per row'):
+        Conditioned.of(known, X, Y)
