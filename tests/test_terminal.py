@@ -99,6 +99,18 @@ def test_progress_is_drawn_only_where_somebody_looks(terminal, quiet, shown):
 # --- what the data determine ---------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("quiet", [False, True])
+def test_what_is_known_before_the_first_stage_is_printed_then_and_is_no_markup(quiet, capsys):
+    with Stages(quiet=quiet) as progress:
+        progress.say(["[bold] has 3 levels", "nothing held out"])
+        said = capsys.readouterr().out
+        with progress("posterior"):
+            pass
+        progress.say([])
+    assert said == ("" if quiet else "· [bold] has 3 levels\n· nothing held out\n\n")
+    assert capsys.readouterr().out == ""
+
+
 def sloppy_tree(labels, conflicting, loo=True):
     """Groups directions and parameters of random directions; a flow with leave-one-out scores."""
     rng = np.random.default_rng(0)

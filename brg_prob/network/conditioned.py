@@ -28,7 +28,7 @@ from brg_prob.network.labels import AxisNames
 from brg_prob.network.reader import read_at, unobserved
 from brg_prob.network.reading import Reading
 from brg_prob.network.terms import log_prob, scaled, summed_by_row
-from brg_prob.network.trace import FIELD, Model, ModelSites, Trace, observed_mean
+from brg_prob.network.trace import FIELD, Model, ModelSites, Trace
 
 Values = Mapping[str, Any]
 """Site → value of one draw."""
@@ -298,18 +298,13 @@ class Conditioned:
 
     def mean(self, values: Values) -> Array:
         """Return the mean of what is observed by row, E[y|θ], whether or not there is a site "f"."""
-        return self._shown(self._mean_of(self.trace(values)))
+        return self._shown(self.reading.layout.mean(self.trace(values), rows=self.x.shape[0]))
 
     def field_of(self, trace: Trace) -> Array:
         """Return the field of a trace; see :meth:`field`."""
-        return self._shown(trace[FIELD]["value"] if self.sites.has_field else self._mean_of(trace))
-
-    def _mean_of(self, trace: Trace) -> Array:
-        """Return the mean of what is observed, row by row."""
-        layout = self.reading.layout
-        if layout is None:
-            return observed_mean(trace, self.reading.order or None, rows=self.x.shape[0])
-        return layout.field({name: trace[name]["fn"] for name in layout.sites})
+        if self.sites.has_field:
+            return self._shown(trace[FIELD]["value"])
+        return self._shown(self.reading.layout.mean(trace, rows=self.x.shape[0]))
 
     def _shown(self, found: Array) -> Array:
         """Return the rows that are shown; where a series is conditioned on there are none."""

@@ -10,31 +10,39 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import NDArray
-from numpyro.distributions import Distribution
 
 from brg_prob.network.centre import centre
 from brg_prob.network.rows import SiteRows
-from brg_prob.network.trace import ModelSites, NoField, Trace
+from brg_prob.network.trace import ModelSites, NoField, Trace, observed_mean
 
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Where the value of each row stands.
+    """Where the value of each row stands among the means of the observed sites.
 
     Attributes
     ----------
+    order
+        Observed sites as the columns of y that they observe stand in it; those of constants come last.
+    first
+        First row that is observed, whether or not it is missing.
     sites
-        Observed sites that have these values; empty where not every row has one.
+        Those whose means are joined where they do not have the rows in order; empty if they lack one.
     places
-        (m,) or (m, o): place of each row's and column's value in those of the sites, raveled and joined.
+        (m,) or (m, o): place of each row's and column's mean in those of the sites, raveled and joined.
+        None: every site has the rows in order along its first axis, or none of its own.
     """
 
-    sites: tuple[str, ...]
-    places: NDArray[np.intp]
+    order: tuple[str, ...]
+    first: int = 0
+    sites: tuple[str, ...] = ()
+    places: NDArray[np.intp] | None = None
 
-    def field(self, laws: Mapping[str, Distribution]) -> Array:
-        """Return the means by row, (m,) or (m, o), from each site's law; NoField if there are none."""
-        means = [centre(laws[name]) for name in self.sites]
+    def mean(self, trace: Trace, *, rows: int) -> Array:
+        """Return the mean of what is observed by row, (m,) or (m, o); NoField if there is none."""
+        if self.places is None:
+            return observed_mean(trace, self.order or None, rows=rows)
+        means = [centre(trace[name]["fn"]) for name in self.sites]
         found = [jnp.ravel(mean) for mean in means if mean is not None]
         if not found:
             raise NoField("not every row has one observation of its own, so none has a mean")
@@ -42,26 +50,23 @@ class Layout:
 
 
 def layout_of(
-    rows: Mapping[str, SiteRows], order: Sequence[str], means: Mapping[str, tuple[int, ...]], *, n: int
-) -> Layout | None:
-    """Return where the mean of each row stands among the means of the observed sites.
+    rows: Mapping[str, SiteRows], means: Mapping[str, tuple[int, ...]], *, first: int, n: int
+) -> Layout:
+    """Return where the mean of each row stands.
 
     Parameters
     ----------
     rows
         Observed site → whose row is whose.
-    order
-        The sites in the order in which their means are joined.
     means
         Site → shape of its mean, without those that have none; that of a category has further axes.
-    n
-        Number of rows.
+    first, n
+        First row that is observed, and number of rows.
 
     Returns
     -------
-    Layout or None
-        Of the m rows from the first observed one on. None: every site has these in order along its first
-        axis, or none of its own.
+    Layout
+        Of the m rows from the first observed one on.
 
     Raises
     ------
@@ -71,15 +76,13 @@ def layout_of(
     Examples
     --------
     >>> transposed = SiteRows(np.array([[0, 1, 2]] * 2), np.array([[0] * 3, [1] * 3]), *[np.empty(0)] * 4)
-    >>> layout_of({"y": transposed}, ["y"], {"y": (2, 3)}, n=3).places.tolist()
+    >>> layout_of({"y": transposed}, {"y": (2, 3)}, first=0, n=3).places.tolist()
     [[0, 3], [1, 4], [2, 5]]
     """
+    order = tuple(sorted(rows, key=lambda name: _first_column(rows[name])))
     found = {name: rows[name] for name in order if name in means and np.any(rows[name].entries >= 0)}
-    entries = [site.entries for site in found.values()]
-    first = min((int(own[own >= 0].min()) for own in entries), default=0)
-    in_order = all(_in_order(own, range(first, n)) for own in entries)
-    if in_order and all(_columns_in_order(site.columns) for site in found.values()):
-        return None
+    if all(_in_order(site, range(first, n)) for site in found.values()):
+        return Layout(order, first)
     try:
         each = [_expanded(site, means[name]) for name, site in found.items()]
         own_rows, own_columns = (np.concatenate(parts) for parts in zip(*each, strict=True))
@@ -96,23 +99,26 @@ def layout_of(
             f"not every row has one value of its own at {names}, so there is no field by row; add "
             'numpyro.deterministic("f", ...) with a value for each row'
         ) from None
-    return Layout(tuple(found), places[:, 0] if columns.size == 1 else places)
+    return Layout(order, first, tuple(found), places[:, 0] if columns.size == 1 else places)
 
 
-def _in_order(entries: NDArray[np.intp], expected: range) -> bool:
-    """Return whether the first axis counts these rows; a single law stands for all."""
+def _first_column(site: SiteRows) -> float:
+    """Return the first column of y that a site observes; infinity for none."""
+    own = site.columns[site.columns >= 0]
+    return float(own.min()) if own.size else np.inf
+
+
+def _in_order(site: SiteRows, expected: range) -> bool:
+    """Return whether the first axis counts these rows, and the others the columns; one law stands for all."""
+    entries, columns = site.entries, site.columns
     if not entries.ndim:
         return True
     if len(entries) != len(expected):
         return False
     counted = np.asarray(expected).reshape(-1, *([1] * (entries.ndim - 1)))
-    return bool(np.all((entries == counted) | (entries < 0)))
-
-
-def _columns_in_order(columns: NDArray[np.intp]) -> bool:
-    """Return whether the entries of a row stand as the columns do that they are made of."""
-    by_row = columns.reshape(len(columns), -1) if columns.ndim > 1 else columns.reshape(-1, 1)
-    return bool(np.all((np.diff(by_row, axis=1) >= 0) | (by_row[:, 1:] < 0) | (by_row[:, :-1] < 0)))
+    across = columns.reshape(len(columns), -1)
+    rising = (np.diff(across, axis=1) >= 0) | (across[:, 1:] < 0) | (across[:, :-1] < 0)
+    return bool(np.all((entries == counted) | (entries < 0)) and np.all(rising))
 
 
 def _expanded(site: SiteRows, mean: tuple[int, ...]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -130,40 +136,46 @@ def field_by_row(
     trace: Trace,
     sites: ModelSites,
     rows: Mapping[str, SiteRows],
-    order: Sequence[str],
     batches: Mapping[str, tuple[int, ...]],
-    span: range,
-) -> tuple[ModelSites, Layout | None]:
+    owners: Sequence[NDArray[np.intp]],
+    *,
+    n: int,
+) -> tuple[ModelSites, Layout]:
     """Return the sites with the shape of their field as it is by row, and its layout.
 
     Parameters
     ----------
     batches
         Observed site → batch shape with a law for each entry.
-    span
-        Rows from the first observed one on.
+    owners
+        Rows of the terms of all sites and factors.
+    n
+        Number of rows.
 
     Raises
     ------
     NoField
-        The field has no value for each of these rows.
+        The field has no value for each row from the first observed one on.
     """
     means = {}
-    for name in order:
+    for name in rows:
         law = trace[name]["fn"]
         if (mean := centre(law)) is not None:
             means[name] = batches[name] + mean.shape[len(law.batch_shape) :]
+    each = [*owners, *(site.entries for site in rows.values())]
+    observed = np.concatenate([np.empty(0, int), *map(np.ravel, each)])
+    first = int(observed[observed >= 0].min(initial=n)) % n  # none at all: from 0 on
     try:
-        layout = layout_of(rows, order, means, n=span.stop)
+        layout = layout_of(rows, means, first=first, n=n)
     except NoField:
         if not sites.has_field:
             raise
-        layout = Layout((), np.empty(0, int))
-    if layout is not None and not sites.has_field:
+        layout = Layout(tuple(rows), first, (), np.empty(0, int))
+    if layout.places is not None and not sites.has_field:
         sites = dataclasses.replace(sites, field_shape=layout.places.shape)
-    if sites.field_shape[:1] not in ((span.stop,), (len(span),)):
+    if sites.field_shape[:1] not in ((n,), (n - first,)):
         raise NoField(
-            f"the field has shape {sites.field_shape} for {span.stop} rows; add "
+            f"the field has shape {sites.field_shape} for {n} rows; add "
             'numpyro.deterministic("f", ...) with a value for each row'
         )
     return sites, layout

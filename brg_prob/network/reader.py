@@ -6,7 +6,7 @@ T/n of the likelihood.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -26,7 +26,7 @@ from brg_prob.network.handlers import (
     is_separable,
     terms_present,
 )
-from brg_prob.network.layout import field_by_row
+from brg_prob.network.layout import Layout, field_by_row
 from brg_prob.network.reading import Reading
 from brg_prob.network.refusals import (
     refuse_discrete,
@@ -72,7 +72,7 @@ def unobserved(network: Model, x: Array, likelihood_factors: tuple[str, ...] | N
         subsampled=(),
         likelihood_factors=tuple(likelihood_factors or ()),
         values={},
-        order=tuple(site.name for site in sites.observed),
+        layout=Layout(tuple(site.name for site in sites.observed)),
         point={name: trace[name]["value"] for name in sites.latent_names},
     )
 
@@ -157,10 +157,8 @@ def _assembled(
         taken[name] = AsObserved(there.shape, False, there[..., None])  # the value of a factor is empty
         _mark(active, by_row[name], there)
         _mark(unmasked, by_row[name], there)
-    order = tuple(sorted(rows.sites, key=lambda name: _column(rows.sites[name])))
-    first = _first_row([*(found.entries for found in rows.sites.values()), *by_row.values()])
-    batches = {name: taken[name].batch for name in order}
-    sites, layout = field_by_row(trace, sites, rows.sites, order, batches, range(first, n))
+    batches = {name: taken[name].batch for name in rows.sites}
+    sites, layout = field_by_row(trace, sites, rows.sites, batches, [*by_row.values()], n=n)
     alone = [name for name in factors if name not in by_row]
     if joint or alone or not by_row:  # rows are not told apart: those with a target count
         active = unmasked = ~missing.all(axis=1)
@@ -178,23 +176,10 @@ def _assembled(
         subsampled=subsampled,
         likelihood_factors=factors,
         values={name: _as_given(trace[name]["value"], there) for name, there in present.items()},
-        order=order,
-        point=point,
         layout=layout,
-        first=first,
+        point=point,
         constant=tuple(name for name, found in rows.sites.items() if np.all(found.entries == NONE)),
     )
-
-
-def _first_row(owners: Sequence[np.ndarray]) -> int:
-    """Return the first row that something belongs to."""
-    return min((int(own[own >= 0].min()) for own in owners if np.any(own >= 0)), default=0)
-
-
-def _column(found: SiteRows) -> float:
-    """Return the first column of y that a site observes; infinity for none."""
-    own = found.columns[found.columns >= 0]
-    return float(own.min()) if own.size else np.inf
 
 
 def _as_given(value: Any, present: np.ndarray) -> np.ndarray:

@@ -47,14 +47,10 @@ class Reading:
         Factors of the likelihood.
     values
         Observed site → its value, NaN where missing.
-    order
-        Observed sites as the columns of y that they observe stand in it; those of constants come last.
+    layout
+        Where the mean of each row stands among those of the observed sites.
     point
         Latent site → its value at the draw of the prior where the model was read.
-    layout
-        Where the mean of each row stands among the observed sites' means, if not in order.
-    first
-        First row that is observed, whether or not it is missing.
     constant
         Observed sites whose value is given beside the targets.
     """
@@ -72,10 +68,8 @@ class Reading:
     subsampled: tuple[str, ...]
     likelihood_factors: tuple[str, ...]
     values: Mapping[str, np.ndarray]
-    order: tuple[str, ...]
+    layout: Layout
     point: Mapping[str, Any]
-    layout: Layout | None = None
-    first: int = 0
     constant: tuple[str, ...] = ()
 
     @property
@@ -96,7 +90,7 @@ class Reading:
     def leading(self) -> int:
         """Number of first rows that are only conditioned on, as in a series: the field has none for them."""
         lacking = self.missing.shape[0] - self.sites.field_shape[0] if self.sites.field_shape else 0
-        return lacking if lacking == self.first else 0
+        return lacking if lacking == self.layout.first else 0
 
     @cached_property
     def no_leave_one_out(self) -> str:

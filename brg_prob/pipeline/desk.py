@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -44,6 +44,11 @@ class Desk:
         """Tell a progress bar how many stages there are."""
         if hasattr(self._progress, "expect"):
             self._progress.expect(stages + 2)  # loading came before, the report comes after
+
+    def say(self, sentences: Iterable[str]) -> None:
+        """Show what is known before the first stage."""
+        if hasattr(self._progress, "say"):
+            self._progress.say(sentences)
 
     def __call__(
         self, name: str, compute: Callable[[], xr.DataTree], *depends: Any, branch: str = ""

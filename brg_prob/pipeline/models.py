@@ -155,13 +155,13 @@ def run_model(
     factors = getattr(engine, "likelihood_factors", None)
     conditioned = _named(given.conditioned(network, factors), record)
     found = rehearse(conditioned, engine, draws=options["draws"], held_out=given.held_out, scheme=scheme)
+    desk.say(notes := _notes(record, conditioned, found))
     depends = (engine, keys["fit"], options)
     posterior = desk(
         "posterior",
         lambda: fit(conditioned, *data[:2], engine=engine, key=keys["fit"], held_out=data[2], **options),
         *depends,
     )
-    tempered = [f"diffusion cannot be done: {found.no_diffusion}"] if found.no_diffusion else []
     scheme, remark = _possible(scheme, engine, found)
     sampled = Sampled(conditioned, posterior, engine, scheme, scales, keys["flow"], depends)
     tempers = isinstance(scheme, Diffusion) and not isinstance(engine, Given)
@@ -187,7 +187,7 @@ def run_model(
     tree = with_branches(tree, shown)
     tree.attrs.update(attributes(conditioned.network, engine, posterior, source, judgement.tolerance))
     tree.attrs.update(
-        notes=json.dumps([*record.said, *conditioned.reading.notes, *tempered]),
+        notes=json.dumps(notes),
         shift_tolerance=judgement.shift,
         verdict=combine_verdicts([first["checks"].attrs["verdict"]]),
         seconds=json.dumps(desk.seconds),
@@ -206,6 +206,12 @@ def _named(conditioned: Conditioned, record: Record) -> Conditioned:
     columns = {at: name for at, name in enumerate(record.inputs) if name in stacked}
     levels = {at: record.levels[name] for at, name in enumerate(record.inputs) if name in record.levels}
     return dataclasses.replace(conditioned, axis_names=axis_names(conditioned, columns, levels))
+
+
+def _notes(record: Record, conditioned: Conditioned, found: Rehearsed) -> list[str]:
+    """Return what was done to the data, what was read of the model, and what cannot be done, as sentences."""
+    cannot = [f"diffusion cannot be done: {found.no_diffusion}"] if found.no_diffusion else []
+    return [*record.said, *conditioned.reading.notes, *cannot]
 
 
 def _possible(scheme: Scheme | None, engine: Engine, found: Rehearsed) -> tuple[Scheme, str]:

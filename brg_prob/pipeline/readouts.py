@@ -59,6 +59,7 @@ def run_readout(
         )
     keys = dict(zip(("fit", "flow", SECOND, "prior"), jax.random.split(key, 4), strict=True))
     desk.expect(3 + (second is not None) + bool(tune))
+    desk.say(record.said)
     network, tuning = _tuned(network, x, y, desk) if tune else (network, None)
     if infinite_width:
         network = limit_of(network, x if held_out is None else np.concatenate([x, held_out[0]]))

@@ -12,7 +12,8 @@ from rich.text import Text
 
 from brg_prob.comparison import LEVEL, QUANTITIES, Comparison, headline, leads, short, value_error
 from brg_prob.comparison.pairs import Theory
-from brg_prob.terminal.run import COLOURS, WIDEST
+from brg_prob.terminal.progress import WIDEST
+from brg_prob.terminal.run import COLOURS
 
 _SHORT = {
     "mean field": "mean",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -10,6 +10,10 @@ from typing import Self
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+WIDEST = 100
+"""Columns of a terminal that are used."""
 
 
 class Stages:
@@ -19,6 +23,7 @@ class Stages:
     """
 
     def __init__(self, *, quiet: bool = False, console: Console | None = None) -> None:
+        self._quiet = quiet
         console = console or Console(stderr=True)
         columns = (
             SpinnerColumn(),
@@ -48,6 +53,17 @@ class Stages:
         self._bar.update(self._task, description=escape(stage))
         yield
         self._bar.advance(self._task)
+
+    def say(self, sentences: Iterable[str]) -> None:
+        """Print on stdout what is known before anything is computed, above the bar."""
+        if self._quiet or not (found := list(sentences)):
+            return
+        self._bar.stop()  # it would take over stdout
+        out = Console(highlight=False, width=min(Console().width, WIDEST))
+        for sentence in found:
+            out.print(Text(f"· {sentence}"))
+        out.print()
+        self._bar.start()
 
     def expect(self, stages: int) -> None:
         """Say how many stages there are in all."""

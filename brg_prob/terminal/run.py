@@ -13,17 +13,17 @@ from rich.table import Table
 from rich.text import Text
 
 from brg_prob.summary import branches, data_sentence, deciding_columns, verdict_sentence
+from brg_prob.terminal.progress import WIDEST
 from brg_prob.terminal.sloppiness import sloppiness_blocks
 from brg_prob.wording import deviation
 
 COLOURS = {"consistent": "green", "inconsistent": "red", "undetermined": "yellow"}
-WIDEST = 100
 NOTHING = "–"
 """In place of a number that is not there."""
 
 
 def print_result(run: Any, folder: Path, console: Console | None = None) -> None:
-    """Print what was made of data and model, the scales, the checks, the verdict, and where the report lies.
+    """Print the scales, the checks, the verdict, and where the report lies.
 
     Parameters
     ----------
@@ -35,10 +35,6 @@ def print_result(run: Any, folder: Path, console: Console | None = None) -> None
         Default: stdout, at most 100 columns wide.
     """
     console = console or Console(highlight=False, width=min(Console().width, WIDEST))
-    for note in run.summary.get("notes", []):
-        console.print(Text(f"· {note}"))
-    if run.summary.get("notes"):
-        console.print()
     for branch in branches(run.tree):
         console.print(_scale_table(branch))
         console.print()

@@ -77,7 +77,9 @@ def test_a_mixture_inside_a_scan_is_asked_for_a_field_and_read_with_one():
 
         scan(step, 0.0, y, length=x.shape[0])
 
-    with pytest.raises(ValueError, match=r'no site "f" with a value per row and its observation \'y\' has no mean; add') as caught:
+    with pytest.raises(
+        ValueError, match=r'no site "f" with a value per row and its observation \'y\' has no mean; add'
+    ) as caught:
         Conditioned.of(partial(series, field=False), X, Y)
     assert "\n" not in str(caught.value)
     past = 0.8 * np.concatenate([[0.0], Y[:-1]])

@@ -230,7 +230,7 @@ def test_the_field_of_several_sites_stands_in_the_order_of_the_targets():
         numpyro.sample("v", dist.Normal(2 * w, 1.0), obs=None if y is None else y[:, 0])
 
     data = Conditioned.of(crossed, X, np.stack([Y, -Y], axis=1))
-    assert data.reading.order == ("v", "u", "error")
+    assert data.reading.layout.order == ("v", "u", "error")
     expected = np.column_stack([np.full(N, 1.6), 0.8 * X[:, 0], np.full(N, 2.4)])
     np.testing.assert_allclose(data.field({"w": 0.8}), expected)
 
