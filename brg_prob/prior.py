@@ -21,6 +21,8 @@ from brg_prob.results import build_tree, key_to_json
 
 # Number of array elements that one batch of draws may hold at once (256 MB in float64).
 _BATCH_ELEMENTS = 2**25
+_AFFORDABLE_ELEMENTS = 2**29
+_FEWEST_DRAWS = 200
 
 Parts = tuple[Callable[[Array], Any], Callable[[Any], dict[str, Array]]]
 """The random numbers of a key, and what one draw is made of them."""
@@ -94,6 +96,18 @@ def sample_prior(
         },
         attrs={"key": key_to_json(key), "draws": draws, "independent": 1},
     )
+
+
+def affordable_draws(network: Any, x: Any, most: int) -> int:
+    """Return a number of draws of the prior's field that takes seconds, at least 200 and at most so many.
+
+    Every draw of a network with hidden layers makes its features anew, n · P numbers.
+    """
+    if not isinstance(network, LinearReadout):
+        return most
+    x = jnp.asarray(x)
+    features = jax.eval_shape(lambda key: network.features(x, network.sample_hidden(key)), jax.random.key(0))
+    return min(most, max(_FEWEST_DRAWS, _AFFORDABLE_ELEMENTS // max(1, math.prod(features.shape))))
 
 
 def prior_fields(

@@ -15,7 +15,7 @@ from jax import Array
 
 from brg_prob.network import Conditioned, Covariance, LinearReadout, NoField
 from brg_prob.posterior.model_tree import site_values
-from brg_prob.prior import prior_fields, sample_prior
+from brg_prob.prior import affordable_draws, prior_fields, sample_prior
 from brg_prob.results import field_variable
 from brg_prob.series import annual_cycle
 from brg_prob.transform import Standardisation
@@ -116,7 +116,8 @@ def recorded(
     inputs = np.concatenate(x)
     if conditioned is None:
         targets, after = _readout_rows(posterior, held)
-        before = _flat(_values(sample_prior(network, inputs, key=key, draws=_PRIOR_DRAWS), "prior/f"))
+        draws = affordable_draws(network, inputs, _PRIOR_DRAWS)
+        before = _flat(_values(sample_prior(network, inputs, key=key, draws=draws), "prior/f"))
         mean, spread = _prior_moments(network, inputs, before)
         shown_as = "field"
     else:

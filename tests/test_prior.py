@@ -14,7 +14,7 @@ from scipy.integrate import quad
 
 from brg_prob.correlators import power_spectrum, two_point
 from brg_prob.network import LinearReadout, isotropic_prior
-from brg_prob.prior import sample_prior
+from brg_prob.prior import affordable_draws, sample_prior
 from models.cosnet import CosNet
 
 X = jnp.array([[-1.0], [0.3], [1.2]])
@@ -168,6 +168,14 @@ def test_bad_arguments_are_refused():
         sample_prior(Relu(), X[:, 0], key=jax.random.key(0))
     with pytest.raises(ValueError, match="at least 1"):
         sample_prior(Relu(), X, key=jax.random.key(0), draws=0)
+
+
+def test_as_many_draws_as_take_seconds():
+    cosnet = CosNet(width=1000, cutoff=3.0)
+    found = [affordable_draws(cosnet, np.zeros((n, 1)), 2000) for n in (100, 1100, 10_000)]
+    assert found == [2000, 2**29 // 1_100_000, 200]
+    assert affordable_draws(cosnet, np.zeros((10_000, 1)), 100) == 100
+    assert affordable_draws(lambda x, y=None: None, np.zeros((10_000, 1)), 2000) == 2000
 
 
 def test_memory_is_bounded_for_wide_networks():

@@ -26,10 +26,11 @@ from brg_prob.observables.units import (
     values_of,
     with_output,
 )
-from brg_prob.prior import sample_prior
+from brg_prob.prior import affordable_draws, sample_prior
 from brg_prob.transform import Standardisation
 
 STATES = ("prior", "posterior")
+_PRIOR_DRAWS = 2000
 _FEWEST = 5  # draws without which there is no fourth cumulant
 _EXACT_POINTS = 2048  # the exact covariance is an array (n, n)
 
@@ -46,7 +47,7 @@ def field_theory(
     metric: FisherMetric,
     *,
     key: Array,
-    draws: int = 2000,
+    draws: int | None = None,
     preparation: Standardisation | None = None,
     units: Mapping[str, str] | None = None,
 ) -> xr.Dataset:
@@ -61,7 +62,8 @@ def field_theory(
     metric
         The Fisher metric at the posterior's inputs and hidden layers.
     key, draws
-        Of the prior's draws.
+        Of the prior's draws. None: 2000, or fewer (at least 200) where inputs × features are so many that
+        these would take minutes.
     preparation
         What was done to the record; fields are given in its units before that.
     units
@@ -80,6 +82,7 @@ def field_theory(
         than five draws of either the estimates are left out.
     """
     x = values_of(posterior, "constant_data/inputs")
+    draws = affordable_draws(network, x, _PRIOR_DRAWS) if draws is None else draws
     after = first_output(values_of(posterior, "posterior/f"), 3)
     total, factor = after.shape[0] * after.shape[1], field_factor(preparation)
     variables: dict[str, Any] = {}
