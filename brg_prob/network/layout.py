@@ -157,11 +157,13 @@ def field_by_row(
     NoField
         The field has no value for each row from the first observed one on.
     """
-    means = {}
-    for name in rows:
-        law = trace[name]["fn"]
-        if (mean := centre(law)) is not None:
-            means[name] = batches[name] + mean.shape[len(law.batch_shape) :]
+    whole = dict(trace) | {
+        name: dict(site) | {"fn": site["fn"].expand(batches[name])}
+        for name, site in trace.items()
+        if name in batches and site["fn"].batch_shape != batches[name]
+    }
+    centres = {name: centre(whole[name]["fn"]) for name in rows}
+    means = {name: np.shape(mean) for name, mean in centres.items() if mean is not None}
     each = [*owners, *(site.entries for site in rows.values())]
     observed = np.concatenate([np.empty(0, int), *map(np.ravel, each)])
     first = int(observed[observed >= 0].min(initial=n)) % n  # none at all: from 0 on
@@ -171,8 +173,8 @@ def field_by_row(
         if not sites.has_field:
             raise
         layout = Layout(tuple(rows), first, (), np.empty(0, int))
-    if layout.places is not None and not sites.has_field:
-        sites = dataclasses.replace(sites, field_shape=layout.places.shape)
+    if not sites.has_field:
+        sites = dataclasses.replace(sites, field_shape=tuple(np.shape(layout.mean(whole, rows=n))))
     if sites.field_shape[:1] not in ((n,), (n - first,)):
         raise NoField(
             f"the field has shape {sites.field_shape} for {n} rows; add "

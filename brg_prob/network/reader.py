@@ -85,17 +85,17 @@ def read_at(
     plates = _Subsampled(network)
     column = np.ndim(y) == 2 and np.shape(y)[1] == 1
     targets, trace = observed_trace(WholePlates(plates), x, filled, column=column, key=jax.random.key(0))
-    targets, whole = whole_numbers(trace, targets)
+    given, (targets, whole) = targets, whole_numbers(trace, targets)
     sites = sites_of(trace, rows=x.shape[0])
     refuse_names(sites)
     refuse_discrete(sites)
     refuse_unknown(likelihood_factors, sites)
     held = HeldParams(WholePlates(network), sites.params)
+    batches = {site.name: _batch(site.distribution, site.shape) for site in sites.observed}
+    taken = {name: AsObserved(batch, whole[name]) for name, batch in batches.items()}
+    if any(whole.values()) and not _runs(Observing(held, taken), x, targets):  # a carry that is real, say
+        targets, taken = given, {name: AsObserved(batch, False) for name, batch in batches.items()}
     other = _other_draw(held, x, targets, trace)
-    taken = {
-        site.name: AsObserved(_batch(site.distribution, site.shape), whole[site.name])
-        for site in sites.observed
-    }
     point = {name: trace[name]["value"] for name in sites.latent_names}
     points = (point, {name: other[name]["value"] for name in sites.latent_names})
     try:
@@ -338,6 +338,15 @@ class _Subsampled(Messenger):
         """Note a plate that is smaller than its size."""
         if msg["type"] == "plate" and msg["args"][1] not in (None, msg["args"][0]):
             self.seen[msg["name"]] = None
+
+
+def _runs(model: Model, x: Array, y: Array) -> bool:
+    """Return whether a model runs on such targets, nothing computed."""
+    try:
+        jax.eval_shape(lambda key: (run_trace(model, x, y, key=key), key)[1], jax.random.key(0))
+    except Exception:  # the model's own code may raise anything
+        return False
+    return True
 
 
 def _without_target(model: Model, x: Array) -> set[str] | None:

@@ -22,7 +22,7 @@ SLOPE, SHIFT = -0.5, 0.2
 """The second column's η is SLOPE·η + SHIFT."""
 
 PAST = 0.5
-"""Weight of the row before in a series."""
+"""Weight of the row before in a series, whose tanh enters so that no series runs away."""
 
 KEPT = np.array([True, False, True, True, False, True])
 WEIGHTS = np.linspace(0.5, 1.5, N)
@@ -48,6 +48,7 @@ KINDS = ("scalar", "vector", "group", "rows")
 HYPERS = ("none", "HalfNormal", "Gamma", "LogNormal", "Dirichlet")
 DETERMINISTIC = ("none", "f", "f column", "mu")
 MISSING = ("none", "entries", "row")
+_INDICES = ("Categorical", "OrderedLogistic")
 _SERIES, _TWO = ("lag", "scan"), ("two columns", "nested", "two sites")
 
 
@@ -101,7 +102,7 @@ class Spec:
 def drawn(rng: np.random.Generator, family: str) -> Spec:
     """Return a model that makes sense, its choices drawn at random."""
     pick = lambda among: str(rng.choice(among))  # noqa: E731
-    shape = pick(_admitted(family))
+    shape = pick(admitted(family))
     spec = Spec(
         family,
         shape,
@@ -118,12 +119,14 @@ def drawn(rng: np.random.Generator, family: str) -> Spec:
     return sensible(spec)
 
 
-def _admitted(family: str) -> tuple[str, ...]:
+def admitted(family: str) -> tuple[str, ...]:
     """Return the shapes to choose from; what only few families may have is twice among them."""
     if FAMILIES[family].width > 1:
-        return ("flat",)
+        return ("flat", "scalar")
     few = (*_SERIES, "log")
-    return (*SHAPES, *few) if FAMILIES[family].real else tuple(s for s in SHAPES if s not in few)
+    if family in _INDICES:  # a real row before is no index
+        return tuple(s for s in SHAPES if s not in few)
+    return (*SHAPES, *few) if FAMILIES[family].real else SHAPES
 
 
 def sensible(spec: Spec) -> Spec:
@@ -191,11 +194,11 @@ def _observe(spec: Spec, eta: Array, s: Any, y: Array | None) -> None:
     law, site = FAMILIES[spec.family].law, spec.name.rpartition("/")[2]
     if spec.shape == "lag":
         assert y is not None
-        numpyro.sample(site, law(eta[1:] + PAST * y[:-1], s), obs=y[1:])
+        numpyro.sample(site, law(eta[1:] + PAST * jnp.tanh(y[:-1]), s), obs=y[1:])
     elif spec.shape == "scan":
 
         def step(past: Array, now: tuple[Array, Array | None]) -> tuple[Array, None]:
-            value = numpyro.sample(site, law(now[0] + PAST * past, s), obs=now[1])
+            value = numpyro.sample(site, law(now[0] + PAST * jnp.tanh(past), s), obs=now[1])
             return value, None
 
         scan(step, 0.0, (eta, y), length=N)

@@ -104,7 +104,7 @@ class Reference:
         """Return η of row i and column k, given the targets before it."""
         eta = self.centre(values, i)
         if self.spec.shape in ("lag", "scan"):
-            eta += PAST * float(y[i - 1, 0]) if i else 0.0
+            eta += PAST * float(np.tanh(y[i - 1, 0])) if i else 0.0
         return SLOPE * eta + SHIFT if k else eta
 
     def counts(self, i: int, k: int) -> bool:

@@ -5,6 +5,8 @@ import re
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from brg_prob.network import Conditioned
 from exams.generated import FAMILIES, LIMITS, outcome, specs
@@ -20,19 +22,44 @@ from exams.generated.models import (
     SHAPES,
     TARGETS,
     Spec,
+    admitted,
     build,
     sensible,
 )
 from exams.generated.reference import Reference
 
-SAMPLE = specs(3, len(FAMILIES))
-MEASURED = ("StudentT",)
+CHOICES = {
+    "family": tuple(FAMILIES),
+    "shape": SHAPES,
+    "target": TARGETS,
+    "plate": PLATES,
+    "name": NAMES,
+    "latent": LATENTS,
+    "kind": KINDS,
+    "hyper": HYPERS,
+    "deterministic": DETERMINISTIC,
+    "missing": MISSING,
+}
+MODELS = st.sampled_from(tuple(FAMILIES)).flatmap(
+    lambda family: st.builds(
+        Spec,
+        **{
+            field: st.sampled_from(among)
+            for field, among in (CHOICES | {"family": (family,), "shape": admitted(family)}).items()
+        },
+    ).map(sensible)
+)
 
 
-@pytest.mark.parametrize("spec", SAMPLE, ids=str)
-def test_a_model_is_read_as_a_loop_over_its_rows_says_or_is_refused_in_a_line(spec):
-    drawn = SAMPLE.index(spec) % 5 == 0
-    assert outcome(spec, 3, metric=spec.family in MEASURED, tree=drawn).startswith(("ok", "refused: "))
+@settings(max_examples=24, deadline=None, derandomize=True)
+@given(spec=MODELS, drawn=st.integers(0, 4))
+def test_a_model_is_read_as_a_loop_over_its_rows_says_or_is_refused_in_a_line(spec, drawn):
+    said = outcome(spec, 3, metric=False, tree=drawn == 4)
+    assert said.startswith(("ok", "refused: ")), said
+
+
+def test_the_metric_of_a_model_is_that_of_a_loop_over_its_rows():
+    assert outcome(Spec("StudentT", plate="rows"), 3, metric=True, tree=False) == "ok"
 
 
 def test_hardly_any_model_is_refused():
@@ -45,20 +72,9 @@ def test_hardly_any_model_is_refused():
 def test_every_choice_is_made_by_some_of_the_models():
     """And what does not go together is never together."""
     many = specs(1, 200)
-    choices = (
-        tuple(FAMILIES),
-        SHAPES,
-        TARGETS,
-        PLATES,
-        NAMES,
-        LATENTS,
-        KINDS,
-        HYPERS,
-        DETERMINISTIC,
-        MISSING,
-    )
-    for field, among in zip(dataclasses.fields(Spec), choices, strict=True):
-        assert {getattr(spec, field.name) for spec in many} == set(among)
+    assert [field.name for field in dataclasses.fields(Spec)] == list(CHOICES)
+    for field, among in CHOICES.items():
+        assert {getattr(spec, field) for spec in many} == set(among)
     assert all(sensible(spec) == spec for spec in many)
 
 

@@ -7,6 +7,7 @@ import numpyro
 import numpyro.distributions as dist
 import pytest
 from numpyro import handlers
+from numpyro.contrib.control_flow import scan
 from scipy import stats
 
 from brg_prob.network import Conditioned
@@ -196,3 +197,23 @@ def test_the_field_stands_in_the_order_of_the_rows():
     data, found = by_row(model, Y)
     np.testing.assert_allclose(found["y"], stats.norm.logpdf(Y, 0.5 * X[:, 0]), rtol=1e-12)
     np.testing.assert_allclose(jax.jit(data.field)(B), 0.5 * X[:, 0], rtol=1e-12)
+
+
+def test_counts_whose_scan_carries_a_real_number_stay_real():
+    def model(x, y=None):
+        b = sample("b", dist.Normal(0, 1))
+
+        def step(past, now):
+            law = dist.Poisson(jnp.exp(b + 0.1 * past))
+            now = sample("y", law, obs=now)
+            return now, None
+
+        scan(step, 0.0, y)
+
+    counts = np.array([0.0, 2.0, 1.0, 0.0, 3.0, 1.0])
+    data = Conditioned.of(model, X, counts)
+    right = stats.poisson.logpmf(counts, np.exp(0.5 + 0.1 * np.array([0, *counts[:-1]])))
+    found = jax.jit(data.log_likelihood)({"b": 0.5})["y"]
+    np.testing.assert_allclose(found, right, rtol=1e-12)
+    with pytest.raises(ValueError, match="takes whole numbers, but y has 0.5"):
+        Conditioned.of(model, X, counts + 0.5)

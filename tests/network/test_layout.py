@@ -59,6 +59,11 @@ def one_of_many(x, y=None):
     sample("y", dist.Normal(b[0] * x[:, 0], 1), obs=y)
 
 
+def one_law_of_both(x, y=None):
+    """One law of two columns stands for all rows."""
+    sample("y", dist.Normal(slopes(), 1).to_event(1), obs=y)
+
+
 CATEGORIES = np.array([0, 1, 1, 0, 1, 0])
 
 
@@ -71,6 +76,7 @@ CATEGORIES = np.array([0, 1, 1, 0, 1, 0])
         (columns_swapped, BOTH, IN_TWO_COLUMNS),
         (backwards, CATEGORIES, jax.nn.softmax(IN_TWO_COLUMNS, axis=1)),
         (one_of_many, Y, IN_TWO_COLUMNS[:, 0]),
+        (one_law_of_both, BOTH, np.broadcast_to(B, (N, 2))),
     ],
 )
 def test_the_field_is_the_mean_at_each_row(model, y, right):
