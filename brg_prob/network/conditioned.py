@@ -27,7 +27,7 @@ from brg_prob.network.handlers import HeldParams, Observing, Tempered, WholePlat
 from brg_prob.network.labels import AxisNames
 from brg_prob.network.reader import read_at, unobserved
 from brg_prob.network.reading import Reading
-from brg_prob.network.terms import log_prob, scaled, summed_by_row
+from brg_prob.network.terms import log_prob, sample_of, scaled, summed_by_row
 from brg_prob.network.trace import FIELD, Model, ModelSites, Trace
 
 Values = Mapping[str, Any]
@@ -319,6 +319,11 @@ class Conditioned:
         """Return the distribution of each observed site given its parents; missing entries are masked."""
         trace = self.trace(values)
         return {site.name: trace[site.name]["fn"] for site in self.sites.observed}
+
+    def predictive(self, values: Values, key: Array) -> dict[str, Array]:
+        """Return a draw of each observed site given its parents."""
+        laws = self.distributions(values).items()
+        return {name: sample_of(law, jax.random.fold_in(key, at)) for at, (name, law) in enumerate(laws)}
 
     def log_likelihood(self, values: Values) -> dict[str, Array]:
         """Return log p(y_i|θ) of each observed site (and factor of the likelihood).

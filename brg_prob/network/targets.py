@@ -24,6 +24,7 @@ from brg_prob.network.trace import Model, Trace, UnfitSite, is_factor, run_trace
 
 _INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib"))
 _OURS = Path(__file__).resolve().parents[1]
+_FAR = 8  # beyond what a truncation to whole numbers hides, as log(y) of equal targets
 
 
 def targets_and_missing(y: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -222,13 +223,13 @@ def _equal_leaves(one: Any, other: Any) -> bool:
 def moves(filled: np.ndarray) -> tuple[np.ndarray, ...]:
     """Return targets of the same shape and type, moved in three ways.
 
-    To the largest value of their column, to its smallest, and beyond the largest: an entry that is coarsened
-    (clipped, rounded, counted as above or below) changes in one of them, and so does a sum over rows.
+    To the largest value of their column, to its smallest, and far beyond the largest: an entry that is
+    coarsened (clipped, rounded, counted as above or below) changes in one of them, and so does a sum of rows.
     """
     low, high = filled.min(axis=0, keepdims=True), filled.max(axis=0, keepdims=True)
     whole = np.all(filled == np.round(filled), axis=0, keepdims=True)
     spread = np.where(high > low, high - low, np.abs(high) + 1)
-    beyond = high + np.where(whole, np.maximum(np.round(spread), 1), spread)
+    beyond = high + _FAR * np.where(whole, np.maximum(np.round(spread), 1), spread)
     full = np.ones_like(filled)
     return tuple((full * end).astype(filled.dtype) for end in (high, low, beyond))
 

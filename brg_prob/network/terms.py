@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import NDArray
+from numpyro.distributions import Distribution
 
+from brg_prob.network.centre import bare
 from brg_prob.network.rows import NONE
 
 
@@ -21,6 +24,19 @@ def log_prob(site: Mapping[str, Any]) -> Array:
 def scaled(site: Mapping[str, Any]) -> Array:
     """Return the log density of a site with the scale that the model gives it."""
     return log_prob(site) if site["scale"] is None else site["scale"] * log_prob(site)
+
+
+def sample_of(law: Distribution, key: Array) -> Array:
+    """Return a draw of a law; of a compound one that NumPyro's scan has stacked, step by step.
+
+    The parts of such a law (the gate and the counts of a zero-inflated one) do not know that they are many.
+    """
+    try:
+        return jnp.asarray(law.sample(key))
+    except ValueError:
+        keys = jax.random.split(key, law.batch_shape[0])
+        found = jax.vmap(lambda one, key: jnp.asarray(one.sample(key)))(bare(law), keys)
+        return found[:, 0]  # each step believes that it is all of them
 
 
 def summed_by_row(terms: Array, rows: NDArray[np.intp], *, n: int) -> Array:

@@ -249,11 +249,7 @@ def _one_draw(
             },
         }
         if predictive is not None:
-            key = jax.random.fold_in(predictive, number)
-            found["predictive"] = {
-                name: distribution.sample(jax.random.fold_in(key, at))
-                for at, (name, distribution) in enumerate(conditioned.distributions(values).items())
-            }
+            found["predictive"] = conditioned.predictive(values, jax.random.fold_in(predictive, number))
         return found
 
     return at

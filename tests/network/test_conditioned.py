@@ -1,11 +1,14 @@
 """Any NumPyro model with its data: plates, masks, factors, missing rows, several sites, refusals."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
+from numpyro.contrib.control_flow import scan
 from numpyro.infer.util import log_density
 from scipy import stats
 
@@ -160,3 +163,32 @@ def test_latent_variables_per_row_say_nothing_of_other_rows():
     with pytest.raises(ValueError, match=r"site 'u' has shape \(6,\), an entry per row.*--held-out none"):
         Conditioned.of(per_row, X, np.zeros(6)).at(X[:2], np.zeros(2))
     assert Conditioned.of(counts, X, COUNTS).at(X[:3], COUNTS[:3]).n == 3
+
+
+def test_a_draw_of_what_a_scan_observes_has_the_law_of_each_step():
+    """Also of a compound law, whose parts do not know that NumPyro's scan has stacked them."""
+    means, counts = np.array([0.5, 2.0, 6.0]), np.array([1.0, 0.0, 4.0])
+
+    def model(x, y=None, gate=0.0):
+        scale = numpyro.sample("scale", dist.LogNormal(0, 1))
+
+        def step(carry, now):
+            mean, value = now
+            law = dist.ZeroInflatedPoisson(gate, scale * mean) if gate else dist.Normal(scale * mean, 1)
+            numpyro.sample("y", law, obs=value)
+            return carry, None
+
+        scan(step, 0.0, (jnp.asarray(means), y))
+        numpyro.deterministic("f", scale * means)
+
+    for gate, mean, sd in (
+        (0.0, 2 * means, np.ones(3)),
+        (0.25, 1.5 * means, np.sqrt(1.5 * means * (1 + 0.25 * 2 * means))),
+    ):
+        data = Conditioned.of(functools.partial(model, gate=gate), np.zeros((3, 1)), counts)
+        keys = jax.random.split(jax.random.key(0), 4000)
+        draws = jax.jit(jax.vmap(lambda key, data=data: data.predictive({"scale": 2.0}, key)["y"]))(keys)
+        assert draws.shape == (4000, 3)
+        np.testing.assert_allclose(draws.mean(axis=0), mean, atol=5 * sd.max() / np.sqrt(4000))
+        np.testing.assert_allclose(draws.std(axis=0), sd, rtol=0.1)
+        assert np.abs(np.corrcoef(draws.T) - np.eye(3)).max() < 5 / np.sqrt(4000)

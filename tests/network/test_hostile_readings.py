@@ -215,5 +215,5 @@ def test_counts_whose_scan_carries_a_real_number_stay_real():
     right = stats.poisson.logpmf(counts, np.exp(0.5 + 0.1 * np.array([0, *counts[:-1]])))
     found = jax.jit(data.log_likelihood)({"b": 0.5})["y"]
     np.testing.assert_allclose(found, right, rtol=1e-12)
-    with pytest.raises(ValueError, match="takes whole numbers, but y has 0.5"):
+    with pytest.raises(ValueError, match=r"takes whole numbers, but y has 0\.5"):
         Conditioned.of(model, X, counts + 0.5)
