@@ -12,13 +12,13 @@ DEMO_OUT     ?= runs/demo
 DEMO_COMMAND ?= $(BIN)/brg-prob run models/cosnet.py --data data/soi_monthly.csv --tune --out $(DEMO_OUT)
 
 # Two processes on two cores, each with a spinning BLAS of two threads, are several times slower than one each.
-tests unit slow: export OPENBLAS_NUM_THREADS = 1
+tests unit slow more: export OPENBLAS_NUM_THREADS = 1
 # The two processes share what they compile, and a file with its fixtures belongs to one of them. Nearly all time
 # is compilation of programs that run for milliseconds: they are compiled with little optimisation.
-tests unit slow: export XLA_FLAGS := --xla_backend_optimization_level=0 $(XLA_FLAGS)
-tests unit slow: export JAX_COMPILATION_CACHE_DIR = $(abspath $(VENV))/.jax-cache
-tests unit slow: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
-tests unit slow: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
+tests unit slow more: export XLA_FLAGS := --xla_backend_optimization_level=0 $(XLA_FLAGS)
+tests unit slow more: export JAX_COMPILATION_CACHE_DIR = $(abspath $(VENV))/.jax-cache
+tests unit slow more: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
+tests unit slow more: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
 
 PIP := $(PYTHON) -m pip --disable-pip-version-check --no-input -qq
 
@@ -28,7 +28,7 @@ SOUND := $(shell grep -qsx 'command = .* -m venv.* $(abspath $(VENV))' $(VENV)/p
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint format format-check types imports unit slow tests doctest docs picture exam bench constraints clean distclean
+.PHONY: help demo test lint format format-check types imports unit slow tests doctest docs picture exam more bench constraints clean distclean
 
 help:
 	@sed -n 's/^## \([a-z-]*\): */  make \1	/p' $(MAKEFILE_LIST) | expand -t 22
@@ -90,8 +90,12 @@ picture: $(VENV)/.test
 	$(PYTHON) docs/report_picture.py $(DEMO_OUT) docs/figures/report.png
 
 ## exam: large runs against answers known from elsewhere, an hour or more; writes docs/exams
-exam: $(VENV)/.test
+exam: $(VENV)/.test more
 	$(PYTHON) -m exams
+
+## more: more of the same as some tests; part of exam
+more: $(VENV)/.test
+	$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile -m exam
 
 ## bench: the benchmarks
 bench: $(VENV)/.bench

@@ -14,8 +14,11 @@ from brg_prob.network import isotropic_prior
 jax.config.update("jax_enable_x64", True)
 
 
-def pytest_collection_modifyitems(items):
-    """Put files with slow tests first, so that at the end no process waits long for another."""
+def pytest_collection_modifyitems(config, items):
+    """Leave the exams to ``-m exam``; put slow files first, so that no process waits at the end."""
+    if config.option.markexpr != "exam":
+        config.hook.pytest_deselected(items=[item for item in items if "exam" in item.keywords])
+        items[:] = [item for item in items if "exam" not in item.keywords]
     slow = {item.path for item in items if "slow" in item.keywords}
     items.sort(key=lambda item: item.path not in slow)
 

@@ -1,4 +1,4 @@
-"""Models of the kinds that people write: each is read and rehearsed; a dozen run whole.
+"""Models of the kinds that people write: each is read and rehearsed; a few run whole, more in the exam.
 
 They are held against plain NumPyro, closed forms and quadrature.
 """
@@ -78,20 +78,19 @@ def ran(name, engine, **options):
 # --- every kind ----------------------------------------------------------------------------------
 
 
-WHOLE = {
-    "meta_analysis": Laplace(),
-    "two_outcomes": Laplace(),
+FEW = {"meta_analysis": Laplace(), "two_outcomes": Laplace(), "censored": SAMPLED, "gp_marginal": SAMPLED}
+MORE = {
     "bayesian_network": Laplace(),
     "ordinal": Laplace(),
     "recapture": SAMPLED,
     "subsampled_logistic": SAMPLED,
-    "censored": SAMPLED,
-    "gp_marginal": SAMPLED,
     "autoregression": Laplace(),
     "eight_schools": Laplace(),
     "robust": Laplace(),
     "errors_in_variables": Laplace(),
 }
+WHOLE = FEW | MORE
+RUN = [*FEW, *(pytest.param(name, marks=pytest.mark.exam) for name in MORE)]
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -105,13 +104,13 @@ def test_every_kind_is_read_and_rehearsed(name):
     assert conditioned.latent_by_row == kind.by_row
     assert (bool(reading.joint), bool(reading.mixed)) == (kind.joint, kind.mixed)
     assert reading.notes == kind.notes
-    if name not in WHOLE:  # those are rehearsed when they run
+    if name not in FEW:  # those are rehearsed when they run
         found = rehearse(conditioned, NUTS(), draws=DRAWS)
         assert (found.no_metric == "") == kind.metric
         assert found.no_transport == ""
 
 
-# --- a dozen, whole ------------------------------------------------------------------------------
+# --- a few, whole --------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +118,7 @@ def runs():
     return {}
 
 
-@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("name", RUN)
 def test_a_run_has_numpyros_likelihood_its_rows_and_a_report(name, runs, tmp_path):
     kind = KINDS[name]
     run = runs[name] = ran(name, WHOLE[name])
@@ -231,7 +230,9 @@ RIGHT = {
 }
 
 
-@pytest.mark.parametrize("name", RIGHT)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.exam] * (name in MORE)) for name in RIGHT]
+)
 def test_the_posterior_is_the_right_one_and_not_the_prior(name, runs):
     run = runs[name] if name in runs else ran(name, WHOLE[name])
     right, prior = RIGHT[name]()

@@ -370,6 +370,7 @@ def test_row_codes_tell_apart_rows_of_any_number():
         numpyro.sample(
             "y", dist.Normal(w, 1.0), obs=None if y is None else y.reshape(-1)[:6].reshape(3, 2).sum(1)
         )
+        numpyro.deterministic("f", w * x[:, 0])
 
     assert Conditioned.of(permuted, X, Y).reading.term_rows["y"].tolist() == shift.tolist()
     data = Conditioned.of(summed, X, Y)
