@@ -17,15 +17,12 @@ are comments, unless their first cell is ``#N/A`` or another of a spreadsheet's 
 from brg_prob.tables.calendar import Calendar
 from brg_prob.tables.names import TableError
 from brg_prob.tables.readers import FORMATS
-from brg_prob.tables.table import Regression, Table, read_table, refuse_constant, regression
+from brg_prob.tables.table import Table, read_table
 
 __all__ = [
     "FORMATS",
     "Calendar",
-    "Regression",
     "Table",
     "TableError",
     "read_table",
-    "refuse_constant",
-    "regression",
 ]

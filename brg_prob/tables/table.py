@@ -1,4 +1,4 @@
-"""Tables, and the regression problem taken from one."""
+"""Tables of named columns, read from files as people have them."""
 
 from __future__ import annotations
 
@@ -73,16 +73,6 @@ class Table:
         return f"{name} [{self.units[name]}]" if name in self.units else name
 
 
-@dataclass(frozen=True)
-class Regression:
-    """Inputs and targets taken from a table: x (n, d), y (n,) or (n, o), and their names."""
-
-    x: np.ndarray
-    y: np.ndarray
-    inputs: tuple[str, ...]
-    targets: tuple[str, ...]
-
-
 def read_table(
     path: str | Path,
     *,
@@ -155,72 +145,6 @@ def read_table(
         notes=(*contents.notes, *_sentences(read), *notes),
         missing={column: int(np.isnan(found.values).sum()) for column, found in read.items()},
     )
-
-
-def regression(
-    table: Table, *, inputs: Sequence[str] | None = None, targets: Sequence[str] | None = None
-) -> Regression:
-    """Split a table into inputs and targets and check that a regression on them makes sense.
-
-    Parameters
-    ----------
-    table
-        From :func:`read_table`.
-    inputs
-        Names of the input columns; default all that are not targets, in the order of the file.
-    targets
-        Names of the target columns; default the column ``y`` if there is one, else the last column that is no
-        input.
-
-    Returns
-    -------
-    Regression
-        x (n, d), y (n,) for one target and (n, o) for several.
-
-    Raises
-    ------
-    TableError
-        Unknown column, a column both input and target, no input left.
-    """
-    name = repr(table.path)
-    rest = [column for column in table.columns if column not in (inputs or ())]
-    if targets is None:
-        targets = ["y"] if "y" in rest else rest[-1:]
-    if inputs is None:
-        inputs = [column for column in table.columns if column not in targets]
-    for column in (*inputs, *targets):
-        known(column, table.columns, name)
-        if [*inputs, *targets].count(column) > 1 and not {*inputs} & {*targets}:
-            raise TableError(f"column {column!r} of {name} is given twice: name it once")
-    both = sorted(set(inputs) & set(targets))
-    if both:
-        raise TableError(f"column {both[0]!r} of {name} is both input and target: choose one")
-    if not inputs or not targets:
-        missing, columns = ("input" if not inputs else "target"), ", ".join(map(repr, table.columns))
-        raise TableError(f"{name} leaves no {missing} column (columns: {columns}): give at least two columns")
-    x, y = (
-        np.column_stack([table.columns[column].astype(np.float64) for column in names])
-        for names in (inputs, targets)
-    )
-    return Regression(x, y[:, 0] if len(targets) == 1 else y, tuple(inputs), tuple(targets))
-
-
-def refuse_constant(taken: Regression, path: str) -> None:
-    """Raise TableError if a target is constant: a readout then has nothing to learn.
-
-    Parameters
-    ----------
-    taken
-        From :func:`regression`.
-    path
-        The table's path, for the message.
-    """
-    for column, values in zip(taken.targets, np.atleast_2d(taken.y.T), strict=True):
-        present = values[np.isfinite(values)]
-        if present.size and present.min() == present.max():
-            raise TableError(
-                f"target {column!r} of {path!r} is constant ({present[0]:g}): there is nothing to learn"
-            )
 
 
 def _read_bytes(path: str | Path, name: str) -> bytes:
