@@ -31,6 +31,9 @@ _HOMES = {
     "Shell": "flow",
     "bind": "network",
     "check_correspondence": "correspondence",
+    "ClosedForm": "correspondence",
+    "ExactRG": "correspondence",
+    "SampledAnew": "correspondence",
     "compare": "comparison",
     "coarse_grain": "flow",
     "critical_scale": "flow",
@@ -51,7 +54,14 @@ _HOMES = {
 
 if TYPE_CHECKING:
     from brg_prob.comparison import compare
-    from brg_prob.correspondence import Checks, check_correspondence, erg_prediction
+    from brg_prob.correspondence import (
+        Checks,
+        ClosedForm,
+        ExactRG,
+        SampledAnew,
+        check_correspondence,
+        erg_prediction,
+    )
     from brg_prob.flow import (
         Diffusion,
         Flow,
@@ -76,15 +86,18 @@ __all__ = [
     "SVI",
     "Binding",
     "Checks",
+    "ClosedForm",
     "Diffusion",
     "Ensemble",
     "Exact",
+    "ExactRG",
     "FisherMetric",
     "Flow",
     "Given",
     "GradientFlow",
     "Laplace",
     "Run",
+    "SampledAnew",
     "SgdExact",
     "Shell",
     "bind",

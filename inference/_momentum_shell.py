@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 from scipy import stats
 
-from brg_prob.correspondence import check_correspondence, erg_prediction
+from brg_prob.correspondence import ExactRG, check_correspondence, erg_prediction
 from brg_prob.correspondence.checks import Demands, variance_check
 from brg_prob.correspondence.survey import survey
 from brg_prob.erg import FreeTheory, momentum_cutoff
@@ -95,7 +95,7 @@ def measure_lattice(box: Box, draws: int, key: Array) -> dict[str, Any]:
     cutoffs = fisher_cutoffs(scales)
     shelled = coarse_grain(network, posterior, metric, scheme=Shell(), scales=cutoffs, key=shell_key)
     flows = {"diffusion": diffused, "shell": shelled}
-    checks = {name: check_correspondence(flow, theory) for name, flow in flows.items()}
+    checks = {name: check_correspondence(flow, ExactRG(theory)) for name, flow in flows.items()}
     return {
         "setting": str(box),
         "dim": box.dim,
@@ -295,7 +295,7 @@ def measure_propagators(box: Box, width: int, draws: int, key: Array) -> dict[st
 
     scales = default_scales(float(len(x)), 6)
     flow = coarse_grain(network, posterior, metric, scheme=Diffusion(), scales=scales, key=flow_key)
-    checks = check_correspondence(flow, theory, finite_size=finite_size)
+    checks = check_correspondence(flow, ExactRG(theory, finite_size=finite_size))
     names = ("momentum", "measured", "se", "predicted", "finite_size")
     found = {name: np.asarray(checks.tree["theory"][name].values) for name in names}
     named = ("propagator", "finite width", "finite width mean")

@@ -1,11 +1,18 @@
-"""Where flow and prediction meet: the test of BRG = ERG, which can fail (T9, T18)."""
+"""Where flow and prediction meet: hypotheses, each of which can fail (T6, T9, T10, T18)."""
 
+from brg_prob.correspondence.closed_form import CLOSED_FORM, ClosedPosterior
 from brg_prob.correspondence.convergence import convergence_check, leave_one_out_check, with_convergence
-from brg_prob.correspondence.correspondence import check_correspondence
+from brg_prob.correspondence.hypotheses import (
+    ClosedForm,
+    ExactRG,
+    Hypothesis,
+    SampledAnew,
+    check_correspondence,
+    first_that_applies,
+)
 from brg_prob.correspondence.predictions import erg_prediction
 from brg_prob.correspondence.result import Check, Checks
 from brg_prob.correspondence.sampled_anew import SHIFT_TOLERANCE, check_against_tempering
-from brg_prob.correspondence.tempering import CLOSED_FORM, Tempered, check_tempering
 from brg_prob.correspondence.two_sample import TwoSample, energy_distance
 
 __all__ = [
@@ -13,14 +20,18 @@ __all__ = [
     "SHIFT_TOLERANCE",
     "Check",
     "Checks",
-    "Tempered",
+    "ClosedForm",
+    "ClosedPosterior",
+    "ExactRG",
+    "Hypothesis",
+    "SampledAnew",
     "TwoSample",
     "check_against_tempering",
     "check_correspondence",
-    "check_tempering",
     "convergence_check",
     "energy_distance",
     "erg_prediction",
+    "first_that_applies",
     "leave_one_out_check",
     "with_convergence",
 ]

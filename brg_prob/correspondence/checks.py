@@ -14,7 +14,7 @@ from brg_prob.correspondence.spectrum import data_spectrum, spectrum_test
 from brg_prob.correspondence.statistics import holm, judge
 from brg_prob.correspondence.survey import Draws, Survey
 from brg_prob.correspondence.waves import momentum_modes
-from brg_prob.flow import Diffusion, Flow
+from brg_prob.flow import Diffusion, Flowed
 from brg_prob.spectra import equispaced_grid
 
 
@@ -30,11 +30,14 @@ class Demands:
         Probability of rejecting a true hypothesis in any check that makes the verdict.
     family
         Number of such checks with a statistical test; they share the level.
+    controls
+        Whether wrong predictions are tested as well, which must be rejected.
     """
 
     tolerance: float
     level: float
     family: int = 1
+    controls: bool = False
 
     def level_for(self, role: Role) -> float:
         """Return the level of one check."""
@@ -176,7 +179,7 @@ def fisher_pairs(samples: Survey, eigenvalues: np.ndarray) -> tuple[np.ndarray, 
     return predicted, measured
 
 
-def fisher_check(flow: Flow, samples: Survey, demands: Demands) -> Check:
+def fisher_check(flow: Flowed, samples: Survey, demands: Demands) -> Check:
     """Eigenvalues of the Fisher metric against λ(p) = G0(p)/(L^d σ²): no chance involved.
 
     On the lattice they agree to rounding, that of the inputs included, or not at all: points
@@ -185,14 +188,12 @@ def fisher_check(flow: Flow, samples: Survey, demands: Demands) -> Check:
     is the limit N, n ≫ N_modes, and the finite network's distance from it is held against
     the tolerance.
     """
-    eigenvalues = np.asarray(flow.metric.eigenvalues)
+    eigenvalues = flow.eigenvalues
     predicted, measured = fisher_pairs(samples, eigenvalues)
     exact = not samples.prediction.random_momenta and samples.modes.unresolved == 0
     # the error of a symmetric eigenvalue problem is absolute: a small multiple of ε times the largest
     largest = float(np.max(predicted))
-    rounding = max(
-        16 * np.finfo(eigenvalues.dtype).eps * np.sqrt(flow.x.shape[0]) * largest, float(flow.metric.floor)
-    )
+    rounding = max(16 * np.finfo(eigenvalues.dtype).eps * np.sqrt(flow.x.shape[0]) * largest, flow.floor)
     known = ~np.isnan(measured)
     relative = np.abs(measured[known] - predicted[known]) / predicted[known]
     grid = equispaced_grid(flow.x)
@@ -224,10 +225,10 @@ def fisher_check(flow: Flow, samples: Survey, demands: Demands) -> Check:
     )
 
 
-def data_check(flow: Flow, samples: Survey, demands: Demands, tuned: Sequence[str]) -> Check:
+def data_check(flow: Flowed, samples: Survey, demands: Demands, tuned: Sequence[str]) -> Check:
     """The data's own spectrum against the prior predictive law."""
     theory = samples.prediction.theory
-    data = data_spectrum(momentum_modes(flow.x, box=theory.box), np.asarray(flow.y, dtype=float))
+    data = data_spectrum(momentum_modes(flow.x, box=theory.box), flow.targets)
     found = spectrum_test(data, theory, level=demands.level, tuned=tuned)
     detectable = max(found.heavier, found.lighter) - 1
     verdict = judge(

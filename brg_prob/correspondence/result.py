@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -92,6 +93,13 @@ class Checks:
     checks: tuple[Check, ...]
     against: str = "the exact renormalization group"
 
+    def without(self, role: Role) -> Checks:
+        """Return the same without the checks of a role; the verdict stays."""
+        kept = [number for number, check in enumerate(self.checks) if check.role != role]
+        tree = self.tree.copy()
+        tree["checks"] = xr.DataTree(self.tree["checks"].to_dataset().isel(check=kept))
+        return dataclasses.replace(self, tree=tree, checks=tuple(self.checks[number] for number in kept))
+
     def rows(self) -> list[dict[str, Any]]:
         """Return one dict per check: name, hypothesis, statistic, p_value, …, role."""
         return [check.row() for check in self.checks]
@@ -142,6 +150,19 @@ def check_tree(checks: Sequence[Check], scales: Sequence[float], attrs: dict[str
         attrs=attrs,
         group_attrs={"checks": attrs},
     )
+
+
+def joined(found: Sequence[Checks], *, tolerance: float, level: float) -> Checks:
+    """Return the checks of several hypotheses of one flow as one, with the verdict of all."""
+    checks = tuple(check for one in found for check in one.checks)
+    verdict = overall(checks)
+    attrs = {"verdict": verdict, "tolerance": tolerance, "level": level}
+    tree = check_tree(checks, np.asarray(found[0].tree["checks"].to_dataset()["scale"]).tolist(), attrs)
+    for one in found:
+        for name, group in one.tree.children.items():
+            if name != "checks":
+                tree[name] = group
+    return Checks(tree, verdict, checks, " and ".join(one.against for one in found))
 
 
 def overall(checks: tuple[Check, ...]) -> Verdict:

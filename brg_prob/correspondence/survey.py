@@ -13,7 +13,7 @@ from brg_prob.correspondence.moments import Moments, moments
 from brg_prob.correspondence.predictions import ModePrediction
 from brg_prob.correspondence.statistics import Floats, whitener
 from brg_prob.correspondence.waves import MomentumModes, momentum_modes
-from brg_prob.flow import Flow
+from brg_prob.flow import Flowed
 
 FiniteSize = Callable[[float], Any]
 """``finite_size(scale)``: predicted covariance (n, n) of the field at the inputs, or (covariance, mean)."""
@@ -92,7 +92,7 @@ class Survey(Draws):
         return np.tile(self.prediction.mean_filter(self.modes.momentum, scale), self.copies) * self.data
 
 
-def survey(flow: Flow, prediction: erg.FreeTheory, finite_size: FiniteSize | None = None) -> Survey:
+def survey(flow: Flowed, prediction: erg.FreeTheory, finite_size: FiniteSize | None = None) -> Survey:
     """Project the draws of a flow at every scale; one scale is in memory at a time.
 
     Parameters
@@ -112,8 +112,8 @@ def survey(flow: Flow, prediction: erg.FreeTheory, finite_size: FiniteSize | Non
     modes = momentum_modes(flow.x, box=prediction.box, cutoff=prediction.cutoff)
     random_momenta = getattr(flow.network, "box", None) is None
     predicted = ModePrediction(prediction, flow.scheme, float(flow.initial_observations), random_momenta)
-    data = modes.coefficients(np.asarray(flow.y, dtype=float)[None])[0]
-    noise = draw_noise(flow)
+    data = modes.coefficients(flow.targets[None])[0]
+    noise = flow.draw_noise
     samples, finite = [], []
     for scale, field in zip(flow.scales, flow.fields(), strict=True):
         coefficients = modes.coefficients(field)
@@ -125,12 +125,7 @@ def survey(flow: Flow, prediction: erg.FreeTheory, finite_size: FiniteSize | Non
     return Survey(tuple(flow.scales), tuple(samples), modes, predicted, data, tuple(finite))
 
 
-def draw_noise(flow: Flow) -> Floats | None:
-    """Return σ of each draw, (S,), where it is sampled; None where it is given."""
-    return np.asarray(flow.start.noise, dtype=float) if flow.start.sampled_noise else None
-
-
-def _whitened(coefficients: np.ndarray, modes: MomentumModes, predicted: Any, flow: Flow) -> WhitenedScale:
+def _whitened(coefficients: np.ndarray, modes: MomentumModes, predicted: Any, flow: Flowed) -> WhitenedScale:
     """Return draws in coordinates that the finite-size prediction makes independent, outputs apart."""
     pair = predicted if isinstance(predicted, tuple) else (predicted, None)
     covariance = modes.projection @ np.asarray(pair[0], dtype=float) @ modes.projection.T

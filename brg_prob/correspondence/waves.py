@@ -60,12 +60,10 @@ def momentum_modes(x: ArrayLike, *, box: float, cutoff: float | None = None) -> 
     ValueError
         The inputs are no such grid, or do not fill the box.
     """
+    if misfit := grid_misfit(x, box=box):
+        raise ValueError(misfit)
     inputs = np.asarray(x, dtype=float)
     grid = _full_grid(inputs)
-    if not np.isclose(grid.box, box, rtol=1e-4):
-        raise ValueError(
-            f"the inputs fill a box of side {grid.box:g}, the prediction has box = {box:g}; use one box"
-        )
     dim = inputs.shape[1]
     limit = cutoff if cutoff is not None else np.sqrt(dim) * grid.cutoff
     momenta = np.asarray(spectra.lattice_momenta(dim, box, limit))
@@ -77,6 +75,20 @@ def momentum_modes(x: ArrayLike, *, box: float, cutoff: float | None = None) -> 
     return MomentumModes(cell * np.asarray(basis, dtype=float).T, size, cell, unresolved)
 
 
+def grid_misfit(x: ArrayLike, *, box: float | None) -> str | None:
+    """Return why inputs (n, d) have no momentum modes in a box (None: any), or None if they have."""
+    inputs = np.asarray(x, dtype=float)
+    grid = spectra.equispaced_grid(inputs)
+    if grid is None:
+        return (
+            f"x, of shape {inputs.shape}, is no full equispaced grid, which momentum modes need (T9); "
+            "resample the inputs onto one"
+        )
+    if box is not None and not np.isclose(grid.box, box, rtol=1e-4):
+        return f"the inputs fill a box of side {grid.box:g}, the prediction has box = {box:g}; use one box"
+    return None
+
+
 def equispaced_box(x: ArrayLike) -> float:
     """Return the side of the periodic box that a full grid of inputs (n, d) fills once."""
     return _full_grid(np.asarray(x, dtype=float)).box
@@ -84,10 +96,8 @@ def equispaced_box(x: ArrayLike) -> float:
 
 def _full_grid(inputs: Floats) -> spectra.Grid:
     """Return the grid of the inputs, or raise ValueError."""
+    if misfit := grid_misfit(inputs, box=None):
+        raise ValueError(misfit)
     grid = spectra.equispaced_grid(inputs)
-    if grid is None:
-        raise ValueError(
-            f"x, of shape {inputs.shape}, is no full equispaced grid, which momentum modes need (T9); "
-            "resample the inputs onto one"
-        )
+    assert grid is not None
     return grid

@@ -2,6 +2,7 @@
 
 from brg_prob.flow.diffusion import Diffusion, diffuse, transition
 from brg_prob.flow.flow import Flow, coarse_grain
+from brg_prob.flow.flowed import Flowed
 from brg_prob.flow.leave_one_out import LooScore, loo_at
 from brg_prob.flow.model_flow import ModelFlow
 from brg_prob.flow.prediction import Predictions, compare_scales, loo_of, predictions_along
@@ -13,6 +14,7 @@ from brg_prob.flow.tempering import Tempering
 __all__ = [
     "Diffusion",
     "Flow",
+    "Flowed",
     "LooScore",
     "ModelFlow",
     "Predictions",

@@ -20,6 +20,7 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 
@@ -93,6 +94,10 @@ class Diffusion:
                 z = diffuse(z, eigenvalues, at, stop, jax.random.fold_in(key, number))
             at = stop
             yield z
+
+    def equivalent_observations(self, scales: Sequence[float]) -> np.ndarray:
+        """Return T that each scale stands for: itself."""
+        return np.asarray(scales, dtype=float)
 
     def check_scales(self, scales: Sequence[float], start: float) -> tuple[float, ...]:
         """Return the scales as floats, or raise ValueError if they do not run towards the prior."""

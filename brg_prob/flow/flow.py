@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax import Array
+from numpy.typing import NDArray
 
 from brg_prob.flow.diffusion import Diffusion
 from brg_prob.flow.member import MemberFlow, Start, member_starts
@@ -20,7 +21,7 @@ from brg_prob.flow.scales import scale_index
 from brg_prob.flow.shell import Shell
 from brg_prob.flow.tempering import Tempering
 from brg_prob.geometry import FisherMetric, ModelMetric
-from brg_prob.network import LinearReadout, require
+from brg_prob.network import Hidden, LinearReadout, require
 from brg_prob.notebook import one_line, quantity, table_html
 from brg_prob.posterior.schema import posterior_tree, trained_tree
 from brg_prob.results import with_groups
@@ -86,6 +87,42 @@ class Flow:
     def noise(self) -> float:
         """σ in λ."""
         return self.metric.noise
+
+    @property
+    def targets(self) -> NDArray[np.float64]:
+        """Training targets, (n, o), on the host."""
+        return np.asarray(self.y, dtype=float)
+
+    @property
+    def draw_noise(self) -> NDArray[np.float64] | None:
+        """σ of each draw, (S,), where it is sampled; each draw flows with its own."""
+        return np.asarray(self.start.noise, dtype=float) if self.start.sampled_noise else None
+
+    @property
+    def eigenvalues(self) -> NDArray[np.floating[Any]]:
+        """λ, (r,), descending."""
+        return np.asarray(self.metric.eigenvalues)
+
+    @property
+    def floor(self) -> float:
+        """Level of round-off in λ."""
+        return float(self.metric.floor)
+
+    @property
+    def moving(self) -> tuple[str, ...]:
+        """The readout alone moves: hidden layers and σ are each draw's own."""
+        return ("readout",)
+
+    @property
+    def hidden(self) -> tuple[Hidden, ...]:
+        """Hidden layers of each member."""
+        found = self.metric.hidden
+        return found if len(found) == self.start.members else found[:1] * self.start.members
+
+    @property
+    def equivalent_observations(self) -> NDArray[np.float64]:
+        """T that each scale stands for; nan where it stands for none."""
+        return self.scheme.equivalent_observations(self.scales)
 
     @property
     def chains(self) -> int:

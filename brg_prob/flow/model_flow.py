@@ -7,6 +7,7 @@ exact for a linear-Gaussian model, an approximation elsewhere, whose error tempe
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,13 +18,14 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax import Array
+from numpy.typing import NDArray
 
 from brg_prob.flow.diffusion import Diffusion
 from brg_prob.flow.scales import scale_index
 from brg_prob.flow.shell import Shell
 from brg_prob.flow.tempering import Tempering, held_out_rows
 from brg_prob.geometry import ModelMetric
-from brg_prob.network import Conditioned
+from brg_prob.network import Conditioned, Hidden, LinearReadout
 from brg_prob.notebook import one_line
 from brg_prob.posterior.model_tree import KIND, data_of, model_tree, site_values, stored_sites
 from brg_prob.results import field_variable, key_to_json
@@ -89,6 +91,48 @@ class ModelFlow:
     def y(self) -> Array | None:
         """Training targets as the model takes them."""
         return self.conditioned.y
+
+    @property
+    def targets(self) -> NDArray[np.float64]:
+        """Training targets, (n, o), on the host; NaN where missing."""
+        given = np.asarray(self.conditioned.given, dtype=float)
+        return given.reshape(len(given), -1)
+
+    @property
+    def noise(self) -> float:
+        """σ of a linear readout; nan of any other model."""
+        return float(self.network.noise) if isinstance(self.network, LinearReadout) else math.nan
+
+    @property
+    def draw_noise(self) -> None:
+        """One metric serves all draws, whatever their σ."""
+        return None
+
+    @property
+    def eigenvalues(self) -> NDArray[np.floating[Any]]:
+        """λ, (r,), descending."""
+        return np.asarray(self.metric.eigenvalues)
+
+    @property
+    def floor(self) -> float:
+        """Level of round-off in λ."""
+        return float(self.metric.floor)
+
+    @property
+    def moving(self) -> tuple[str, ...]:
+        """Latent sites that move; those that the metric was not restricted to are each draw's own."""
+        return self.conditioned.names if isinstance(self.scheme, Tempering) else self.metric.sites
+
+    @property
+    def hidden(self) -> tuple[Hidden, ...]:
+        """({},) of a linear readout without hidden layers; of other models ()."""
+        bare = isinstance(self.network, LinearReadout) and not self.network.sample_hidden(self.key)
+        return ({},) if bare else ()
+
+    @property
+    def equivalent_observations(self) -> NDArray[np.float64]:
+        """T that each scale stands for; nan where it stands for none."""
+        return self.scheme.equivalent_observations(self.scales)
 
     @property
     def chains(self) -> int:

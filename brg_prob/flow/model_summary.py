@@ -51,19 +51,8 @@ def summarise(flow: ModelFlow) -> xr.DataTree:
     found, critical, status = _scored(flow, passing(), shell=shell, reference=reference)
     variables: dict[str, Any] = {name: np.stack(values) for name, values in moments.items()}
     variables |= found | _informations(flow)
-    variables["observations"] = _equivalent_observations(flow)
+    variables["observations"] = flow.equivalent_observations
     return _built(flow, variables, critical, status)
-
-
-def _equivalent_observations(flow: ModelFlow) -> np.ndarray:
-    """Return T of each scale: itself, 1/Λ_I in the eigenbasis (T8), nan for single coordinates."""
-    scales = np.asarray(flow.scales)
-    if not isinstance(flow.scheme, Shell):
-        return scales
-    if flow.scheme.basis == "parameter":
-        return np.full(scales.shape, np.nan)
-    with np.errstate(divide="ignore"):
-        return 1 / scales
 
 
 def _scored(

@@ -16,6 +16,7 @@ from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from brg_prob.batching import even_batch, map_batches
@@ -60,6 +61,14 @@ class Shell:
             value = getattr(self, name)
             if value not in allowed:
                 raise ValueError(f"{name} = {value!r} is unknown; use {allowed[0]!r} or {allowed[1]!r}")
+
+    def equivalent_observations(self, scales: Sequence[float]) -> np.ndarray:
+        """Return T that each cutoff stands for: 1/Λ_I in the eigenbasis (T8), nan in raw units."""
+        values = np.asarray(scales, dtype=float)
+        if self.basis == "parameter":
+            return np.full(values.shape, np.nan)
+        with np.errstate(divide="ignore"):
+            return np.asarray(1 / values)
 
     def check_scales(self, scales: Sequence[float], start: float) -> tuple[float, ...]:
         """Return the cutoffs as floats, or raise ValueError if they do not run towards the prior."""

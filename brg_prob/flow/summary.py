@@ -58,7 +58,7 @@ def summarise(flow: Flow) -> xr.DataTree:
     }
     variables |= {name: np.asarray(values) for name, values in scores.items()}
     variables |= _informations(flow)
-    variables["observations"] = _equivalent_observations(flow)
+    variables["observations"] = flow.equivalent_observations
     options = asdict(flow.scheme)
     return build_tree(
         {"flow": variables, "fisher": flow.metric.tree},
@@ -90,17 +90,6 @@ def summarise(flow: Flow) -> xr.DataTree:
             },
         },
     )
-
-
-def _equivalent_observations(flow: Flow) -> np.ndarray:
-    """Return T of each scale: itself, 1/Λ_I in the eigenbasis (T8), nan where raw units have none."""
-    scales = np.asarray(flow.scales)
-    if isinstance(flow.scheme, Diffusion):
-        return scales
-    if flow.scheme.basis == "parameter":
-        return np.full(scales.shape, np.nan)
-    with np.errstate(divide="ignore"):
-        return 1 / scales
 
 
 def _scores(flow: Flow, field: Array) -> Array | None:

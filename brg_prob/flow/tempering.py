@@ -41,6 +41,10 @@ class Tempering:
 
     coordinate: ClassVar[str] = "observations"
 
+    def equivalent_observations(self, scales: Sequence[float]) -> np.ndarray:
+        """Return T that each scale stands for: itself."""
+        return np.asarray(scales, dtype=float)
+
     def check_scales(self, scales: Sequence[float], start: float) -> tuple[float, ...]:
         """Return the scales as floats, or raise ValueError if they do not run towards the prior."""
         return Diffusion().check_scales(scales, start)

@@ -18,7 +18,7 @@ import jax
 import xarray as xr
 from jax import Array
 
-from brg_prob.correspondence import Checks, check_against_tempering, with_convergence
+from brg_prob.correspondence import ExactRG, Hypothesis, SampledAnew, check_correspondence, with_convergence
 from brg_prob.flow import Diffusion, Shell, Tempering, coarse_grain, default_scales, fisher_cutoffs
 from brg_prob.flow.model_flow import ModelFlow
 from brg_prob.geometry import ModelMetric
@@ -215,15 +215,14 @@ def _notes(record: Record, conditioned: Conditioned, found: Rehearsed) -> list[s
 
 
 def _possible(scheme: Scheme | None, engine: Engine, found: Rehearsed) -> tuple[Scheme, str]:
-    """Return the scheme, diffusion where it can be done, and why there is no other prediction."""
-    remark = "a general model states no exact renormalization group (capability FreeField)"
+    """Return the scheme, diffusion where it can be done, and what to add where nothing exact is predicted."""
     if scheme is None:
         if not found.no_diffusion:
-            return Diffusion(), remark
-        return Tempering(engine=engine), f"{remark}; {found.no_diffusion}, so it is tempered"
+            return Diffusion(), ""
+        return Tempering(engine=engine), f"; {found.no_diffusion}, so it is tempered"
     if isinstance(scheme, Tempering) and scheme.engine is None:
         scheme = dataclasses.replace(scheme, engine=engine)
-    return scheme, remark
+    return scheme, ""
 
 
 def with_branches(tree: xr.DataTree, other: xr.DataTree) -> xr.DataTree:
@@ -242,14 +241,21 @@ def _flowed(sampled: Sampled) -> tuple[Any, ...]:
 
 def _judged(sampled: Sampled, judgement: Judgement, remark: str, *, against: bool) -> xr.DataTree:
     """Return the groups of the first flow, of its checks, and what the data determine."""
-    demands = {"tolerance": judgement.shift, "level": judgement.level}
     tree = sampled.first.tree
-    found: Checks | None = None
+    exact = ExactRG()
+    if why_not := exact.applies(sampled.first):
+        tree["flow"].attrs["no_prediction"] = f"{why_not}{remark}"
+    hypotheses: list[Hypothesis] = [] if why_not else [exact]
     if against:
+        hypotheses.append(SampledAnew(sampled.truth, tolerance=judgement.shift))
+    found = None
+    if hypotheses:
         key = jax.random.fold_in(sampled.key, 3)
-        found = check_against_tempering(sampled.first, sampled.truth, key=key, **demands)
+        found = check_correspondence(
+            sampled.first, hypotheses, tolerance=judgement.tolerance, level=judgement.level, key=key
+        )
+    demands = {"tolerance": judgement.shift, "level": judgement.level}
     found = with_convergence(found, sampled.posterior, tree["flow"].to_dataset(), **demands)
-    tree["flow"].attrs["no_prediction"] = remark
     determined = sloppiness(sampled.metric, sampled.posterior)
     return with_groups(with_groups(tree, found.tree), determined)
 

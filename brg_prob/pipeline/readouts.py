@@ -14,8 +14,13 @@ import numpy as np
 import xarray as xr
 from jax import Array
 
-from brg_prob.correspondence import Checks, check_correspondence, check_tempering, erg_prediction
-from brg_prob.erg import FreeTheory
+from brg_prob.correspondence import (
+    ClosedForm,
+    ExactRG,
+    check_correspondence,
+    erg_prediction,
+    first_that_applies,
+)
 from brg_prob.flow import Diffusion, Flow, Shell, Tempering, coarse_grain, default_scales, fisher_cutoffs
 from brg_prob.geometry import FisherMetric, fisher_metric
 from brg_prob.observables import convergence_table, data_spectrum, field_theory, slides, trust
@@ -23,7 +28,6 @@ from brg_prob.pipeline.desk import Desk
 from brg_prob.pipeline.models import Judgement
 from brg_prob.pipeline.result import Run, Source, attributes, checks_of, described_model
 from brg_prob.posterior import Engine, fit
-from brg_prob.prediction import finite_size, tempered, with_running
 from brg_prob.record import Record, recorded
 from brg_prob.results import key_to_json, with_groups
 from brg_prob.summary import SECOND, combine_verdicts, summarise
@@ -195,11 +199,9 @@ def _shown(desk: Desk, first: _Branch, tree: xr.DataTree, record: Record, key: A
 
 def _spectrum_of_data(first: _Branch, named: dict[str, Any]) -> xr.Dataset | None:
     """Return the data's own spectrum beside the prior predictive law; None without a prediction."""
-    try:
-        prediction = erg_prediction(first.trained.network, first.flow.x)
-    except (TypeError, ValueError):
+    if ExactRG().applies(first.flow) is not None:
         return None
-    return data_spectrum(first.flow, prediction, **named)
+    return data_spectrum(first.flow, erg_prediction(first.trained.network, first.flow.x), **named)
 
 
 def _units(record: Record) -> dict[str, str]:
@@ -222,45 +224,18 @@ class _Judge:
     with_data: bool = True
 
     def __call__(self, flow: Flow) -> xr.DataTree:
-        """Return the groups of a flow and of its checks."""
+        """Return the groups of a flow and of its checks: of T9 where it applies, else of T10."""
         tree = flow.tree
-        try:
-            prediction = erg_prediction(self.network, flow.x)
-            checks = self._checks(flow, prediction)
-        except (TypeError, ValueError) as error:  # no free field, or inputs on which T9 says nothing
-            tree["flow"].attrs["no_prediction"] = str(error)
-            return self._tempered(flow, tree)
-        tree = with_groups(tree, checks.tree)
-        tree["theory"] = xr.DataTree(with_running(tree["theory"].to_dataset(), flow, prediction))
-        return tree
-
-    def _tempered(self, flow: Flow, tree: xr.DataTree) -> xr.DataTree:
-        """Return the groups with the checks of T10, which needs no field theory, where it applies."""
-        closed_form = tempered(self.network, flow)
-        if closed_form is None:
+        exact = ExactRG(finite_size="own", tuned=self.tuned and self.with_data, with_data=self.with_data)
+        hypothesis, why_not_exact = first_that_applies(flow, (exact, ClosedForm()))
+        if why_not_exact:
+            tree["flow"].attrs["no_prediction"] = why_not_exact
+        if hypothesis is None:
             return tree
-        found = check_tempering(
-            flow, closed_form, tolerance=self.tolerance, level=self.level, controls=self.controls
+        found = check_correspondence(
+            flow, hypothesis, tolerance=self.tolerance, level=self.level, controls=self.controls
         )
         return with_groups(tree, found.tree)
-
-    def _checks(self, flow: Flow, prediction: FreeTheory) -> Checks:
-        """Return the checks; those of the data alone are left out where another flow has them."""
-        found = check_correspondence(
-            flow,
-            prediction,
-            tolerance=self.tolerance,
-            level=self.level,
-            controls=self.controls,
-            finite_size=finite_size(self.network, flow),
-            tuned=self.tuned and self.with_data,
-        )
-        if self.with_data:
-            return found
-        kept = [number for number, check in enumerate(found.checks) if check.role != "data"]
-        tree = found.tree.copy()
-        tree["checks"] = xr.DataTree(found.tree["checks"].to_dataset().isel(check=kept))
-        return Checks(tree, found.verdict, tuple(found.checks[number] for number in kept))
 
 
 def _scales(scheme: Scheme, scales: int | Sequence[float], observations: float) -> tuple[float, ...]:

@@ -8,9 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from brg_prob.correspondence import check_correspondence, erg_prediction
-from brg_prob.correspondence.correspondence import overall
-from brg_prob.correspondence.result import Check
+from brg_prob.correspondence import ExactRG, check_correspondence, erg_prediction
+from brg_prob.correspondence.result import Check, overall
 from brg_prob.erg import FreeTheory
 from brg_prob.flow import Diffusion, Shell, coarse_grain, default_scales, fisher_cutoffs
 from brg_prob.geometry import fisher_metric
@@ -23,6 +22,10 @@ from models.cosnet import CosNet
 N, BOX = 100, 10.0
 X = np.arange(N)[:, None] * BOX / N
 SCALES = default_scales(float(N), 4)
+
+
+def exact(network, x, **options):
+    return ExactRG(erg_prediction(network, x), **options)
 
 
 def flow_of(network, *, scheme=None, draws=4000, seed=0, x=X, scales=SCALES):
@@ -65,22 +68,20 @@ def test_inputs_rounded_as_dates_are_move_the_fisher_spectrum_within_its_bound(d
     displaced = equispaced_grid(x).displacement
     assert displaced > 1e-14
     flow = flow_of(CosNet(box=BOX), x=x, scales=SCALES[:1])
-    found = by_name(check_correspondence(flow, erg_prediction(CosNet(box=BOX), x), controls=False))[
-        "Fisher spectrum"
-    ]
+    found = by_name(check_correspondence(flow, exact(CosNet(box=BOX), x), controls=False))["Fisher spectrum"]
     assert found.verdict == "consistent"
     assert found.statistic < found.smallest_detectable < 100 * found.statistic
     # a mass wrong by as much as shows beyond the bound is still found
     off = CosNet(box=BOX, mass=1.0 + 10 * found.smallest_detectable)
-    wrong = by_name(check_correspondence(flow, erg_prediction(off, x), controls=False))["Fisher spectrum"]
+    wrong = by_name(check_correspondence(flow, exact(off, x), controls=False))["Fisher spectrum"]
     assert wrong.verdict == "inconsistent"
 
 
 def test_a_lattice_cosnet_diffuses_along_the_exact_renormalization_group(lattice_flow):
     prediction = erg_prediction(CosNet(box=BOX), X)
-    check_correspondence(lattice_flow, prediction)
+    check_correspondence(lattice_flow, ExactRG(prediction))
     begin = time.perf_counter()
-    checks = check_correspondence(lattice_flow, prediction, controls=True)
+    checks = check_correspondence(lattice_flow, ExactRG(prediction), controls=True)
     assert time.perf_counter() - begin < 10
     assert checks.verdict == "consistent"
     assert checks.status.startswith("consistent in 3 checks")
@@ -94,7 +95,7 @@ def test_a_lattice_cosnet_diffuses_along_the_exact_renormalization_group(lattice
 
 
 def test_the_tree_holds_predicted_and_measured_by_scale_and_momentum(lattice_flow):
-    checks = check_correspondence(lattice_flow, erg_prediction(CosNet(box=BOX), X))
+    checks = check_correspondence(lattice_flow, exact(CosNet(box=BOX), X))
     theory, table = checks.tree["theory"].dataset, checks.tree["checks"].dataset
     assert theory["predicted"].dims == ("scale", "momentum")
     assert theory.sizes == {"scale": 4, "momentum": 63}
@@ -113,7 +114,7 @@ def test_the_tree_holds_predicted_and_measured_by_scale_and_momentum(lattice_flo
 @pytest.mark.parametrize("change", [{"mass": 1.1}, {"noise": 0.6}, {"amplitude": 1.1}])
 def test_a_wrong_prediction_is_inconsistent(lattice_flow, change):
     wrong = dataclasses.replace(erg_prediction(CosNet(box=BOX), X), **change)
-    checks = check_correspondence(lattice_flow, wrong)
+    checks = check_correspondence(lattice_flow, ExactRG(wrong))
     assert checks.verdict == "inconsistent"
     assert by_name(checks)["propagator"].verdict == "inconsistent"
     assert by_name(checks)["Fisher spectrum"].verdict == "inconsistent"
@@ -130,7 +131,7 @@ def test_a_wrong_prediction_is_inconsistent(lattice_flow, change):
 )
 def test_information_shells_are_momentum_shells(scheme):
     flow = flow_of(CosNet(box=BOX), scheme=scheme, scales=(100.0, 20.0, 3.0))
-    checks = check_correspondence(flow, erg_prediction(CosNet(box=BOX), X), controls=True)
+    checks = check_correspondence(flow, exact(CosNet(box=BOX), X), controls=True)
     found = by_name(checks)
     assert all(c.verdict == "inconsistent" for c in checks.checks if c.role == "control")
     # a drop leaves a few modes at the last scale, too few for 5 %
@@ -140,13 +141,13 @@ def test_information_shells_are_momentum_shells(scheme):
 
 def test_a_shell_that_keeps_the_sloppy_modes_is_inconsistent():
     flow = flow_of(CosNet(box=BOX), scheme=Shell(keep="sloppy"))
-    assert check_correspondence(flow, erg_prediction(CosNet(box=BOX), X)).verdict == "inconsistent"
+    assert check_correspondence(flow, exact(CosNet(box=BOX), X)).verdict == "inconsistent"
 
 
 @pytest.mark.slow
 def test_several_outputs_are_independent_copies():
     network = CosNet(box=BOX, outputs=3)
-    checks = check_correspondence(flow_of(network), erg_prediction(network, X))
+    checks = check_correspondence(flow_of(network), exact(network, X))
     assert checks.verdict == "consistent"
     assert by_name(checks)["propagator"].detail.startswith("189 modes")
     assert checks.tree["theory"]["mean_measured"].sizes == {"scale": 4, "momentum": 63, "output": 3}
@@ -160,10 +161,10 @@ def test_draws_with_their_own_noise_are_tested_exactly():
     network = dataclasses.replace(network, cutoff=5.0)
     flow = flow_of(network, x=x, scales=scales)
     assert np.std(np.log(flow.start.noise)) > 0.1
-    checks = check_correspondence(flow, erg_prediction(network, x))
+    checks = check_correspondence(flow, exact(network, x))
     assert checks.verdict == "consistent"
     start = dataclasses.replace(flow.start, sampled_noise=False)
-    ignoring = check_correspondence(dataclasses.replace(flow, start=start), erg_prediction(network, x))
+    ignoring = check_correspondence(dataclasses.replace(flow, start=start), exact(network, x))
     assert ignoring.verdict == "inconsistent"
 
 
@@ -172,7 +173,7 @@ def test_a_flow_in_two_dimensions():
     x = np.stack(np.meshgrid(np.arange(14.0), np.arange(14.0), indexing="ij"), axis=-1).reshape(-1, 2)
     network = CosNet(dim=2, box=14.0, cutoff=2.5, mass=0.5)
     flow = flow_of(network, x=x, scales=(196.0, 10.0))
-    assert check_correspondence(flow, erg_prediction(network, x)).verdict == "consistent"
+    assert check_correspondence(flow, exact(network, x)).verdict == "consistent"
 
 
 def ridge_prediction(flow):
@@ -192,14 +193,14 @@ def ridge_prediction(flow):
 def test_random_momenta_follow_the_finite_width_prediction_not_the_continuum(width):
     network = CosNet(width=width)
     flow = flow_of(network, draws=2000)
-    checks = check_correspondence(flow, erg_prediction(network, X), finite_size=ridge_prediction(flow))
+    checks = check_correspondence(flow, exact(network, X, finite_size=ridge_prediction(flow)))
     found = by_name(checks)
     assert found["propagator"].verdict == "inconsistent"
     assert found["finite width"].verdict == found["finite width mean"].verdict == "consistent"
     beside = checks.tree["theory"].dataset
     assert np.abs(beside["measured"] / beside["finite_size"] - 1).max() < 0.2
     at = ridge_prediction(flow)
-    doubled = check_correspondence(flow, erg_prediction(network, X), finite_size=lambda t: at(2 * t))
+    doubled = check_correspondence(flow, exact(network, X, finite_size=lambda t: at(2 * t)))
     assert by_name(doubled)["finite width"].verdict == "inconsistent"
 
 
@@ -222,8 +223,8 @@ def test_a_relu_network_held_against_the_free_scalar_is_rejected():
         def readout_prior(self, hidden):
             return isotropic_prior(self.width, 1, variance=1 / self.width)
 
-    theory = FreeTheory(dim=1, box=BOX, cutoff=20.0, noise=0.5, mass=1.0)
-    rejected = [check_correspondence(flow_of(Relu(), draws=2000, seed=s), theory).verdict for s in range(3)]
+    held = ExactRG(FreeTheory(dim=1, box=BOX, cutoff=20.0, noise=0.5, mass=1.0))
+    rejected = [check_correspondence(flow_of(Relu(), draws=2000, seed=s), held).verdict for s in range(3)]
     assert rejected == ["inconsistent"] * 3
 
 
@@ -231,20 +232,20 @@ def test_a_relu_network_held_against_the_free_scalar_is_rejected():
 def test_chains_are_tested_at_their_effective_sample_size(lattice_flow):
     start = dataclasses.replace(lattice_flow.start, independent=False, chains=4)
     flow = dataclasses.replace(lattice_flow, start=start, scales=lattice_flow.scales[:1])
-    checks = check_correspondence(flow, erg_prediction(CosNet(box=BOX), X))
+    checks = check_correspondence(flow, exact(CosNet(box=BOX), X))
     found = by_name(checks)["propagator"]
     assert found.verdict == "consistent"
     assert "4 chains of 1000 draws" in found.detail
     # draws stuck together in runs of ten: fewer effective ones, and said so
     stuck = dataclasses.replace(start, field=jnp.repeat(start.field[::10], 10, axis=0))
-    checks = check_correspondence(dataclasses.replace(flow, start=stuck), erg_prediction(CosNet(box=BOX), X))
+    checks = check_correspondence(dataclasses.replace(flow, start=stuck), exact(CosNet(box=BOX), X))
     assert checks.verdict == "undetermined"
     assert "do not suffice" in checks.status
 
 
 def test_too_few_draws_are_undetermined(lattice_flow):
     flow = dataclasses.replace(lattice_flow, start=first_draws(lattice_flow.start, 300))
-    checks = check_correspondence(flow, erg_prediction(CosNet(box=BOX), X))
+    checks = check_correspondence(flow, exact(CosNet(box=BOX), X))
     assert checks.verdict == "undetermined"
     assert not any(check.verdict == "inconsistent" for check in checks.checks)
 
@@ -277,12 +278,12 @@ def test_the_overall_verdict_needs_its_controls():
 )
 def test_options_out_of_range_are_refused(lattice_flow, options, message):
     with pytest.raises(ValueError, match=message):
-        check_correspondence(lattice_flow, erg_prediction(CosNet(box=BOX), X), **options)
+        check_correspondence(lattice_flow, exact(CosNet(box=BOX), X), **options)
 
 
 def test_inputs_that_do_not_fill_the_box_are_refused(lattice_flow):
     with pytest.raises(ValueError, match="fill a box of side 10, the prediction has box = 20"):
-        check_correspondence(lattice_flow, erg_prediction(CosNet(box=20.0), X))
+        check_correspondence(lattice_flow, exact(CosNet(box=20.0), X))
 
 
 def test_a_prediction_needs_a_free_field_and_a_grid():
@@ -311,7 +312,7 @@ def test_a_free_field_that_names_no_spectrum_can_still_change_its_mass():
 
 
 def test_a_data_spectrum_tuned_on_its_own_data_is_calibrated_by_bootstrap(lattice_flow):
-    checks = check_correspondence(lattice_flow, erg_prediction(CosNet(box=BOX), X), tuned=("mass", "noise"))
+    checks = check_correspondence(lattice_flow, exact(CosNet(box=BOX), X, tuned=("mass", "noise")))
     found = by_name(checks)["data spectrum"]
     assert "tuned on these data" in found.detail
     assert 0 < found.p_value <= 1 and found.verdict in ("undetermined", "inconsistent")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from brg_prob.correspondence import check_correspondence, erg_prediction
+from brg_prob.correspondence import ExactRG, check_correspondence, erg_prediction
 from brg_prob.flow import Diffusion, Shell, coarse_grain, default_scales
 from brg_prob.geometry import fisher_metric, whitened_features
 from brg_prob.geometry.spectrum import diagonal_information, features_of
@@ -171,7 +171,7 @@ def rejections(network, free, x, seeds):
         metric = fisher_metric(network, x, at=posterior)
         scales = default_scales(float(len(x)), 4)
         flow = coarse_grain(network, posterior, metric, scheme=Diffusion(), scales=scales, key=flow_key)
-        checks = check_correspondence(flow, prediction)
+        checks = check_correspondence(flow, ExactRG(prediction))
         propagator += checks.checks[0].name == "propagator" and checks.checks[0].verdict == "inconsistent"
         verdict += checks.verdict == "inconsistent"
     return propagator, verdict

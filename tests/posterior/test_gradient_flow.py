@@ -10,6 +10,7 @@ from scipy.linalg import expm
 
 from brg_prob import (
     Exact,
+    ExactRG,
     GradientFlow,
     Shell,
     check_correspondence,
@@ -214,7 +215,7 @@ def test_a_trained_ensemble_is_held_to_be_no_posterior():
             flow = coarse_grain(
                 network, posterior, metric, scheme=scheme, scales=scales, key=jax.random.key(4)
             )
-            verdict = check_correspondence(flow, erg_prediction(network, x)).verdict
+            verdict = check_correspondence(flow, ExactRG(erg_prediction(network, x))).verdict
             verdicts.setdefault(posterior.attrs["engine"], set()).add(verdict)
     assert verdicts == {"exact": {"consistent"}, "gradient_flow": {"inconsistent"}}
 

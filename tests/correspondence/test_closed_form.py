@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from brg_prob import Shell, coarse_grain, fisher_metric, fit, infinite_width
-from brg_prob.correspondence import Tempered, check_tempering
+from brg_prob import Diffusion, Shell, coarse_grain, fisher_metric, fit, infinite_width
+from brg_prob.correspondence import ClosedForm, ClosedPosterior, check_correspondence
 from brg_prob.posterior import gaussian_posterior
-from brg_prob.prediction import tempered
 from models.mlp import Mlp
 
 N, NOISE, SCALES = 12, 0.4, (12.0, 3.0, 0.0)
@@ -24,7 +23,7 @@ EPSILON = float(np.finfo(float).eps)
 
 
 def closed_form(kernel=KERNEL, noise=NOISE):
-    return Tempered.of(kernel, MEAN, Y, noise, EPSILON)
+    return ClosedPosterior.of(kernel, MEAN, Y, noise, EPSILON)
 
 
 @lru_cache
@@ -47,6 +46,7 @@ class Drawn:
     scales: tuple = SCALES
     chains: int = 1
     independent: bool = True
+    scheme: Diffusion = Diffusion()
 
     def fields(self):
         rng = np.random.default_rng(self.seed)
@@ -67,31 +67,31 @@ def test_closed_form_is_the_posterior(scale):
 
 def test_p_values_are_uniform_and_a_detectable_deviation_is_detected():
     """120 seeds: uniform under the hypothesis; at the smallest detectable deviation .8 are rejected."""
-    law = closed_form()
-    found = [check_tempering(Drawn(seed), law).checks for seed in range(120)]
+    law = ClosedForm(closed_form())
+    found = [check_correspondence(Drawn(seed), law).checks for seed in range(120)]
     for number in (0, 1):
         p_values = np.stack([checks[number].scale_p_values for checks in found]).ravel()
         assert stats.kstest(p_values, "uniform").pvalue > 1e-3
     size = found[0][0].smallest_detectable
-    inflated = [check_tempering(Drawn(seed, inflated=1 + size), law).checks[0] for seed in range(120)]
+    inflated = [check_correspondence(Drawn(seed, inflated=1 + size), law).checks[0] for seed in range(120)]
     # the deviation found by one scale with probability .8 is found by three with more
     rejected = sum(check.verdict == "inconsistent" for check in inflated)
     assert stats.binom.sf(rejected, 120, 0.8) < 0.999
     shift = found[0][1].smallest_detectable
-    moved = [check_tempering(Drawn(seed, shifted=shift), law).checks[1] for seed in range(120)]
+    moved = [check_correspondence(Drawn(seed, shifted=shift), law).checks[1] for seed in range(120)]
     assert stats.binom.sf(sum(check.verdict == "inconsistent" for check in moved), 120, 0.8) < 0.999
-    few = check_tempering(Drawn(0, draws=100), law)
+    few = check_correspondence(Drawn(0, draws=100), law)
     assert few.verdict == "undetermined"
 
 
 def test_wrong_theories_and_the_control_are_rejected():
     drawn = Drawn(1, draws=2000)
-    checks = check_tempering(drawn, closed_form(), controls=True)
+    checks = check_correspondence(drawn, ClosedForm(closed_form()), controls=True)
     assert checks.verdict == "consistent"
     assert [(check.role, check.verdict) for check in checks.checks][2] == ("control", "inconsistent")
     assert set(checks.tree.children) == {"checks"}
     for wrong in (closed_form(noise=1.1 * NOISE), closed_form(kernel=1.1 * KERNEL)):
-        rejected = check_tempering(drawn, wrong)
+        rejected = check_correspondence(drawn, ClosedForm(wrong))
         assert rejected.verdict == "inconsistent"
         assert "differs from the closed-form posterior" in rejected.status
 
@@ -124,18 +124,23 @@ def test_networks_are_held_against_their_own_kernel(trained, finite):
     """At finite width ΦC0Φᵀ of the layers drawn, at infinite width the kernel; not one for the other."""
     limit = infinite_width(NETWORK, X)
     flows = {"finite": finite, "limit": trained(limit)}
-    laws = {"finite": tempered(NETWORK, flows["finite"]), "limit": tempered(limit, flows["limit"])}
-    for name, flow in flows.items():
-        assert check_tempering(flow, laws[name], tolerance=0.1).verdict == "consistent"
-    assert check_tempering(flows["finite"], laws["limit"]).verdict == "inconsistent"
+    for flow in flows.values():
+        assert check_correspondence(flow, ClosedForm(), tolerance=0.1).verdict == "consistent"
+    other = ClosedPosterior.of_network(flows["limit"])
+    assert check_correspondence(flows["finite"], ClosedForm(other)).verdict == "inconsistent"
 
 
-def test_where_the_closed_form_does_not_hold_there_is_none(finite):
+def test_where_the_closed_form_does_not_hold_it_says_why(finite):
     flow = finite
     start = flow.start
-    assert tempered(NETWORK, flow) is not None
+    assert ClosedForm().applies(flow) is None
     several = np.array(start.member)
     several[0] = 1
-    assert tempered(NETWORK, replace(flow, start=replace(start, member=several))) is None
-    assert tempered(NETWORK, replace(flow, start=replace(start, sampled_noise=True))) is None
-    assert tempered(NETWORK, replace(flow, scheme=Shell())) is None
+    for other, why in (
+        (replace(flow, start=replace(start, member=several)), "several members"),
+        (replace(flow, start=replace(start, sampled_noise=True)), "σ differs from draw to draw"),
+        (replace(flow, scheme=Shell()), "a shell is the posterior at no T"),
+    ):
+        assert why in ClosedForm().applies(other)
+        with pytest.raises(ValueError, match=f"ClosedForm does not apply: .*{why}"):
+            check_correspondence(other, ClosedForm())

@@ -1,4 +1,4 @@
-""":func:`check_correspondence`: is this Bayesian renormalization the exact one? (T9, T18)."""
+"""Is this Bayesian renormalization the exact one of a free field? (T9, T18)."""
 
 from __future__ import annotations
 
@@ -21,19 +21,17 @@ from brg_prob.correspondence.checks import (
 )
 from brg_prob.correspondence.result import Check, Checks, check_table, overall
 from brg_prob.correspondence.spectrum import TUNABLE
-from brg_prob.correspondence.survey import FiniteSize, Survey, draw_noise, survey
+from brg_prob.correspondence.survey import FiniteSize, Survey, survey
 from brg_prob.erg import FreeTheory
-from brg_prob.flow import Flow
+from brg_prob.flow import Flowed
 from brg_prob.results import build_tree
 
 
-def check_correspondence(
-    flow: Flow,
+def check_free_field(
+    flow: Flowed,
     prediction: FreeTheory,
     *,
-    tolerance: float = 0.05,
-    level: float = 0.05,
-    controls: bool = False,
+    demands: Demands,
     finite_size: FiniteSize | None = None,
     tuned: bool | Sequence[str] = False,
 ) -> Checks:
@@ -45,15 +43,9 @@ def check_correspondence(
         From :func:`brg_prob.coarse_grain`, on a full grid of equispaced inputs.
     prediction
         From :func:`brg_prob.erg_prediction`: T9's formulas, which know nothing of the flow.
-    tolerance
-        Largest deviation that may go unseen: relative for variances and eigenvalues, in
-        standard deviations of a draw for means.
-    level
-        Probability of an inconsistent verdict when the hypothesis holds: shared by the checks
-        that make the verdict, and by the scales of each (Holm).
-    controls
-        Also hold the draws against a wrong mass, a wrong map and a reversed shell. One that is
-        not rejected makes the verdict undetermined.
+    demands
+        Tolerance, relative for variances and eigenvalues, in standard deviations of a draw for means;
+        level; and whether the draws are also held against a wrong mass, a wrong map and a reversed shell.
     finite_size
         ``finite_size(scale)`` returns the covariance (n, n) of the field at the inputs for this
         very network, or (covariance, mean), e.g. T10 with ΦC0Φᵀ for K. Shown beside the
@@ -76,41 +68,37 @@ def check_correspondence(
     Raises
     ------
     ValueError
-        Tolerance or level out of range, inputs that are no full grid of the prediction's box,
-        an unknown name in ``tuned``.
+        Inputs that are no full grid of the prediction's box, an unknown name in ``tuned``.
 
     Notes
     -----
     Independent draws: exact χ² laws. Chains: laws simulated at the observed effective sample
     size. Cost: one (S, n) × (n, R) product per scale.
     """
-    for name, value in (("tolerance", tolerance), ("level", level)):
-        if not 0 < value < 1:
-            raise ValueError(f"{name} = {value} must lie between 0 and 1, e.g. 0.05")
     names = (TUNABLE if tuned else ()) if isinstance(tuned, bool) else tuple(tuned)
-    if draw_noise(flow) is not None:
+    if flow.draw_noise is not None:
         prediction = dataclasses.replace(prediction, noise=float(flow.noise))
     samples = survey(flow, prediction, finite_size)
     family = 2 + (1 + samples.finite[0].has_mean if samples.finite else 0)
-    demands = Demands(tolerance, level, family)
+    demands = dataclasses.replace(demands, family=family)
     checks = [
         variance_check(samples, demands),
         mean_check(samples, demands),
         fisher_check(flow, samples, demands),
         *(finite_size_checks(samples, demands) if samples.finite else []),
         data_check(flow, samples, demands, names),
-        *(control_checks(samples, demands) if controls else []),
+        *(control_checks(samples, demands) if demands.controls else []),
     ]
     verdict = overall(tuple(checks))
-    attrs = {"verdict": verdict, "tolerance": tolerance, "level": level}
+    attrs = {"verdict": verdict, "tolerance": demands.tolerance, "level": demands.level}
     tree = _tree(_theory(flow, samples), checks, samples, attrs)
     return Checks(tree, verdict, tuple(checks))
 
 
-def _theory(flow: Flow, samples: Survey) -> dict[str, np.ndarray]:
+def _theory(flow: Flowed, samples: Survey) -> dict[str, np.ndarray]:
     """Return predicted and measured moments by scale and plane wave."""
     shape = (samples.copies, -1)
-    fisher = fisher_pairs(samples, np.asarray(flow.metric.eigenvalues))
+    fisher = fisher_pairs(samples, flow.eigenvalues)
     columns: dict[str, list[np.ndarray]] = {}
 
     def add(name: str, value: np.ndarray) -> None:
@@ -161,3 +149,46 @@ def _tree(
         attrs=attrs,
         group_attrs={"checks": attrs},
     )
+
+
+def with_running(found: Checks, flow: Flowed, prediction: FreeTheory) -> Checks:
+    """Return the checks with the momentum cutoff of each scale and, for a diffusion, the running mass (T9).
+
+    Every mode measures the mass of the data, 1/G_T(p) − 1/G0(p) = M_T²; their mean, weighted by
+    the null hypothesis' errors, is shown as m_T² = m² G0(0)/G_T(0).
+    """
+    tree = found.tree.copy()
+    tree["theory"] = xr.DataTree(_running(tree["theory"].to_dataset(), flow, prediction))
+    return dataclasses.replace(found, tree=tree)
+
+
+def _running(theory: xr.Dataset, flow: Flowed, prediction: FreeTheory) -> xr.Dataset:
+    """Return the group ``theory`` with momentum cutoff and running mass."""
+    observations = flow.equivalent_observations
+    cutoff = [prediction.shell_cutoff(float(t)) if np.isfinite(t) else np.nan for t in observations]
+    theory = theory.assign(momentum_cutoff=("scale", np.asarray(cutoff)))
+    if flow.scheme.coordinate != "observations":
+        return theory
+    bare = prediction.mass**2
+    predicted, measured, error = (
+        np.asarray(theory[name].values, float) for name in ("predicted", "measured", "se")
+    )
+    g0 = np.asarray(prediction.g0(theory["momentum"].values), dtype=float)
+    use = (g0 > 0) & np.all(predicted > 0, axis=0) & np.all(measured > 0, axis=0)
+    relative = error[:, use] / measured[:, use]
+    # 1/s of a sample variance s is biased upwards by its relative variance
+    data_mass = (1 - relative**2) / measured[:, use] - 1 / g0[use]
+    weight = (predicted[:, use] / relative) ** 2
+    total = weight.sum(axis=1)
+    unit = bare * float(
+        prediction.amplitude**2 * prediction.spectrum(np.zeros(()), prediction.mass, prediction.dim)
+    )
+    running = {
+        "": np.asarray([float(prediction.running_mass(t)) ** 2 for t in observations]),
+        "_measured": bare + unit * (weight * data_mass).sum(axis=1) / total,
+        "_se": unit / np.sqrt(total),
+    }
+    theory = theory.assign(
+        {f"running_mass_squared{part}": ("scale", value) for part, value in running.items()}
+    )
+    return theory.assign_attrs(mass_squared=bare)
