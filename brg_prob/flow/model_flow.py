@@ -276,6 +276,7 @@ class ModelFlow:
         assert isinstance(self.scheme, Shell)
         shell, directions = self.scheme, self.metric.directions
         fresh = jnp.zeros_like(z) if shell.action == "drop" else jax.random.normal(self.key, z.shape, z.dtype)
+        fresh = jnp.where(self.metric.covered, fresh, z)  # what is held fixed never moves
         for kept, kept_rest in self.kept():
             if shell.basis == "parameter":
                 yield jnp.where(kept[None, :], z, fresh)
@@ -292,7 +293,7 @@ class ModelFlow:
         if self.scheme.basis == "parameter":
             yield from ((self.scheme.kept(self.metric.diagonal, cutoff), True) for cutoff in self.scales)
             return
-        count, size = self.metric.eigenvalues.size, self.metric.diagonal.size
+        count, size = self.metric.eigenvalues.size, int(self.metric.covered.sum())
         # what the modes do not span counts as λ = 0, and moves as a whole (also in a reversed shell)
         information = jnp.concatenate([self.metric.eigenvalues, jnp.zeros(size - count)])
         for cutoff in self.scales:

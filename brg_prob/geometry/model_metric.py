@@ -96,6 +96,12 @@ class ModelMetric:
         """Names of the D coordinates: the site, and its indices (or columns) unless it is a scalar."""
         return coordinate_labels(self.coordinates.shapes, self.conditioned.axis_names)
 
+    @cached_property
+    def covered(self) -> Array:
+        """Which coordinates belong to the metric's sites, (D,); the others are held fixed."""
+        covered = _kept(self.coordinates.shapes, self.sites)
+        return jnp.zeros(self.coordinates.dimension, bool).at[covered].set(True)
+
     @property
     def tree(self) -> dict[str, Any]:
         """The arrays of the group ``fisher``: eigenvalue (mode), direction (mode, parameter), diagonal."""

@@ -1,0 +1,88 @@
+"""One path: a network is held against what it states, whatever engine drew its posterior."""
+
+import jax
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+from numpyro import handlers
+
+import brg_prob
+from brg_prob import ClosedForm, ExactRG, Laplace, Shell, coarse_grain, erg_prediction, fisher_metric, fit
+from models.cosnet import CosNet
+
+BOX, N = 10.0, 32
+X = np.arange(N)[:, None] * (BOX / N)
+LATTICE = CosNet(box=BOX, cutoff=4.0, mass=1.0, noise=0.3)
+Y = np.asarray(handlers.trace(handlers.seed(LATTICE, jax.random.key(3))).get_trace(X)["y"]["value"])
+SCALES = (float(N), 8.0, 1.0)
+
+
+def flowed(network, engine, scheme=None, scales=SCALES, draws=4000):
+    posterior = fit(network, X, Y, engine=engine, key=jax.random.key(0), draws=draws)
+    metric = fisher_metric(network, X, at=posterior, y=Y)
+    return coarse_grain(network, posterior, metric, scheme=scheme, scales=scales, key=jax.random.key(1))
+
+
+@pytest.fixture(scope="module")
+def by_laplace():
+    return flowed(LATTICE, Laplace())
+
+
+def test_a_cosnet_by_laplace_is_held_against_the_exact_renormalization_group(by_laplace):
+    found = brg_prob.check_correspondence(by_laplace, controls=True)
+    assert found.verdict == "consistent"
+    assert {"propagator", "Fisher spectrum", "tempered mean"} <= {check.name for check in found.checks}
+    assert {"theory", "checks"} <= set(found.tree.children)
+    wrong = ExactRG(erg_prediction(CosNet(box=BOX, cutoff=4.0, mass=1.1, noise=0.3), X))
+    assert brg_prob.check_correspondence(by_laplace, wrong).verdict == "inconsistent"
+
+
+def test_its_shells_are_momentum_shells(by_laplace):
+    flow = coarse_grain(
+        LATTICE,
+        by_laplace.start,
+        by_laplace.metric,
+        scheme=Shell(),
+        scales=(1 / N, 0.5),
+        key=jax.random.key(2),
+    )
+    assert brg_prob.check_correspondence(flow, ExactRG()).verdict == "consistent"
+    assert "a shell is the posterior at no T" in ClosedForm().applies(flow)
+
+
+def test_what_moves_beside_the_readout_is_said_and_the_metric_of_the_readout_alone_is_the_remedy():
+    flow = flowed(CosNet(width=40, cutoff=4.0, mass=1.0, noise=0.3), Laplace(), draws=50)
+    assert "holds given w, b, which here move with the draws" in ExactRG().applies(flow)
+    assert "holds given w, b" in ClosedForm().applies(flow)
+    with pytest.raises(ValueError, match="no hypothesis applies to this flow: the exact .* w, b"):
+        brg_prob.check_correspondence(flow)
+
+
+def test_a_model_that_states_nothing_is_told_what_would_state_it():
+    def line(x, y=None):
+        numpyro.sample("y", dist.Normal(numpyro.sample("b", dist.Normal(0, 1)) * x[:, 0], 1), obs=y)
+
+    flow = flowed(line, Laplace(), draws=50)
+    assert "line states no exact renormalization group (capability FreeField" in ExactRG().applies(flow)
+    assert "not linear" in ClosedForm().applies(flow)
+
+
+def test_a_run_by_any_engine_has_the_checks_of_what_its_network_states():
+    run = brg_prob.run(
+        LATTICE, X, Y, key=jax.random.key(0), engine=Laplace(), draws=2000, scales=2, second=None
+    )
+    names = [check["name"] for check in run.summary["checks"]]
+    assert names[:3] == ["propagator", "trained mean", "Fisher spectrum"]
+    assert names[-3:-1] == ["diffusion = tempering", "convergence"]
+    assert run.summary["no_prediction"] is None
+    assert "theory" in run.tree.children
+
+
+def test_a_mistake_inside_a_hypothesis_is_no_reason_to_leave_it_out(monkeypatch):
+    def broken(*args, **options):
+        raise ValueError("a mistake of the program")
+
+    monkeypatch.setattr("brg_prob.correspondence.hypotheses.check_free_field", broken)
+    with pytest.raises(ValueError, match="a mistake of the program"):
+        brg_prob.run(LATTICE, X, Y, key=jax.random.key(0), draws=200, scales=2, second=None)
