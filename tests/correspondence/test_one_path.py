@@ -55,7 +55,7 @@ def test_what_moves_beside_the_readout_is_said_and_the_metric_of_the_readout_alo
     flow = flowed(CosNet(width=40, cutoff=4.0, mass=1.0, noise=0.3), Laplace(), draws=50)
     assert "holds given w, b, which here move with the draws" in ExactRG().applies(flow)
     assert "holds given w, b" in ClosedForm().applies(flow)
-    with pytest.raises(ValueError, match="no hypothesis applies to this flow: the exact .* w, b"):
+    with pytest.raises(ValueError, match=r"no hypothesis applies to this flow: the exact .* w, b"):
         brg_prob.check_correspondence(flow)
 
 
