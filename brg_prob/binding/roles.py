@@ -150,7 +150,7 @@ def roles_of(
     left = [name for name in rest if name not in named.values()]
     stack = signature.stack
     if stack is None and left and all(columns.kinds.get(name) in _NUMBERS for name in left):
-        stack = _first_array(signature, (*observed, *options, *named))
+        stack = _first_array(signature, (*observed, *options, *named, *columns.unusable))
         if stack is not None and named and wanted is None and not _MATRIX.fullmatch(stack):
             stack = None
     if stack is None and left and (wanted is not None or signature.variadic):
