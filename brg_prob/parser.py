@@ -76,8 +76,9 @@ def _add_data(group: Any) -> None:
     )
     group.add_argument(
         "--target",
-        metavar="COL",
-        help="column to learn (default: the one named like the observed argument, else y, else the last)",
+        metavar="COL,…",
+        help="column to learn, or several (default: the one named like the observed argument, else y, else "
+        "the last)",
     )
     group.add_argument(
         "--inputs",

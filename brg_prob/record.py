@@ -128,9 +128,8 @@ def recorded(
 
     def restored(values: np.ndarray, ndim: int) -> np.ndarray:
         """Return the first output in the record's own units."""
-        if prepare is None or prepare.single:  # of one target; a field of categories has more outputs
-            values = _first_output(values, ndim)
-        return _first_output(values if prepare is None else prepare.inverse(inputs, values), ndim)
+        first = _first_output(values, ndim)
+        return first if prepare is None else prepare.first.inverse(inputs, first)
 
     factor = 1.0 if prepare is None else float(np.ravel(prepare.inverse_scale(1.0))[0])
     shown = inputs if prepare is None else prepare.inverse_inputs(inputs)

@@ -8,6 +8,7 @@ circle (T9). What is taken off is fitted on the training targets only and kept h
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -226,6 +227,12 @@ class Standardisation:
                 f"{values} does not describe a standardisation: equal lengths and positive scales are needed"
             )
         return made
+
+    @property
+    def first(self) -> Standardisation:
+        """That of the first target alone, for fields (..., n); a field may have more outputs than it."""
+        parts = {name: getattr(self, name)[:1] for name in ("slope", "intercept", "scale")}
+        return dataclasses.replace(self, single=True, **parts)
 
     def _line(self, internal_x: np.ndarray) -> np.ndarray:
         return np.asarray(self.intercept) + np.asarray(self.slope) * internal_x[:, :1]  # (n, o)

@@ -150,9 +150,11 @@ def _kept_rows(
     bad = int(np.sum(~np.logical_and.reduce([*finite.values(), everywhere])))
     if bad and not drop:
         first = next(name for name in columns.values if name in finite and not finite[name].all())
+        stay = not readout and all(finite[name].all() for name in inputs)
+        what = "the targets that are missing out of the likelihood, their rows kept" if stay else "them out"
         raise UsageError(
             f"{columns.source} has {bad} of {len(everywhere)} rows with missing or infinite values (first in "
-            f"{first!r}): pass --drop-missing (drop_missing=True) to leave them out"
+            f"{first!r}): pass --drop-missing (drop_missing=True) to leave {what}"
         )
     needed = (*inputs, *targets) if readout else tuple(inputs)
     kept: NDArray[np.bool_] = np.logical_and.reduce([*(finite[name] for name in needed), everywhere])

@@ -150,7 +150,7 @@ def roles_of(
     left = [name for name in rest if name not in named.values()]
     stack = signature.stack
     if stack is None and left and all(columns.kinds.get(name) in _NUMBERS for name in left):
-        stack = _first_array(signature, (*observed, *options, *named))
+        stack = _first_array(signature, (*observed, *options, *named, *columns.unusable))
         if stack is not None and named and wanted is None and not _MATRIX.fullmatch(stack):
             stack = None
     if stack is None and left and (wanted is not None or signature.variadic):
@@ -205,6 +205,8 @@ def _names(given: str | Sequence[str]) -> tuple[str, ...]:
 def _check_names(columns: Columns, inputs: Sequence[str], targets: Sequence[str]) -> None:
     """Refuse a name that is no column, one given twice, and one that is both input and target."""
     for name in (*inputs, *targets):
+        if name in columns.unusable:
+            raise UsageError(columns.unusable[name])
         if name not in columns.values:
             known = columns.listed
             role = "input" if name in inputs else "target"
@@ -278,7 +280,8 @@ def _unclear(signature: Signature, options: Mapping[str, Any], target: str = "")
             f"one {target!r} or 'y'"
         )
     return (
-        f"which column does {signature.name!r} observe? {how} the default None; name it in --target, or call "
+        f"which column does {signature.name!r} observe? {how} the default None; name it in --target "
+        "(several: COL,COL), or call "
         "the argument y"
     )
 
@@ -333,6 +336,8 @@ def _require(columns: Columns, signature: Signature, given: set[str], wanted: Se
     for argument in signature.arguments:
         if not argument.required or argument.name in given:
             continue
+        if argument.name in columns.unusable:
+            raise UsageError(columns.unusable[argument.name])
         if argument.name == signature.stack:
             raise UsageError(
                 f"no column of {columns.source} is left for the inputs {argument.name} of {signature.name!r};"

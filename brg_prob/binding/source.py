@@ -33,6 +33,8 @@ class Columns:
         What was done when it was read.
     passed_over
         Columns of the file that were not asked for, or cannot be used.
+    unusable
+        Name of a column that cannot be used → why, and the remedy: said if it is asked for.
     """
 
     values: dict[str, NDArray[Any]]
@@ -41,6 +43,7 @@ class Columns:
     source: str = "the table"
     notes: tuple[str, ...] = ()
     passed_over: tuple[str, ...] = ()
+    unusable: dict[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of rows n."""
@@ -71,8 +74,8 @@ def columns_of(table: Any) -> Columns:
     Raises
     ------
     UsageError
-        One line: no table, no column, no row, a column of another length, of more than one dimension, of
-        times or of what is no number.
+        One line: no table, no column, no row, two columns of one name, a column of another length, of more
+        than one dimension or of what is no number.
 
     Examples
     --------
@@ -86,15 +89,25 @@ def columns_of(table: Any) -> Columns:
             {name: table.kinds.get(name, "number") for name in table.columns},
             dict(table.levels),
             repr(table.path),
-            tuple(table.notes),
+            (*table.notes, *_left_out(table)),
             tuple(table.passed_over),
         )
     if not isinstance(table, Mapping) and not (hasattr(table, "items") and hasattr(table, "columns")):
         raise UsageError(
             f"a {type(table).__name__} is no table; give a mapping of names to columns, or a data frame"
         )
-    found = {str(name): _column(str(name), column) for name, column in table.items()}
+    found, unusable = {}, {}
+    for key, column in table.items():
+        name = str(key)
+        if name in found or name in unusable:
+            raise UsageError(f"the table has two columns {name!r}; rename one")
+        try:
+            found[name] = _column(name, column)
+        except _UnusableError as reason:
+            unusable[name] = str(reason)
     if not found:
+        if unusable:
+            raise UsageError(next(iter(unusable.values())))
         raise UsageError("the table has no column; give one for each input and the target")
     lengths = {name: len(values) for name, (values, _, _) in found.items()}
     first, length = next(iter(lengths.items()))
@@ -109,8 +122,24 @@ def columns_of(table: Any) -> Columns:
         {name: values for name, (values, _, _) in found.items()},
         {name: kind for name, (_, kind, _) in found.items()},
         {name: levels for name, (_, _, levels) in found.items() if levels},
-        notes=tuple(_coded(name, levels) for name, (_, kind, levels) in found.items() if kind == "category"),
+        notes=(
+            *(_coded(name, levels) for name, (_, kind, levels) in found.items() if kind == "category"),
+            *(f"left out: {reason}" for reason in unusable.values()),
+        ),
+        passed_over=tuple(unusable),
+        unusable=unusable,
     )
+
+
+class _UnusableError(UsageError):
+    """A column that is refused only if it is asked for."""
+
+
+def _left_out(table: Any) -> list[str]:
+    """Return that rows were left out when a table was read: what follows a gap follows what was before."""
+    count = int(getattr(table, "dropped", 0))
+    rows = "1 row with missing values was" if count == 1 else f"{count} rows with missing values were"
+    return [f"{rows} left out when the table was read; of a series, the gaps are closed"] if count else []
 
 
 def _coded(name: str, levels: tuple[str, ...]) -> str:
@@ -126,17 +155,21 @@ def _column(name: str, column: Any) -> tuple[NDArray[Any], str, tuple[str, ...]]
     if categories is not None and hasattr(dtype, "ordered"):  # a categorical of pandas knows its own order
         codes = getattr(column, "cat", column).codes
         return _with_gaps(np.asarray(codes)), "category", tuple(str(level) for level in categories)
+    if np.ma.isMaskedArray(column):
+        column = np.ma.filled(np.ma.asarray(column, dtype=float), np.nan)
     array = np.asarray(column)
     if array.ndim != 1:
         raise UsageError(f"column {name!r} has shape {array.shape}; a column is 1-D")
     if array.dtype.kind == "b":
         return array.astype(np.int64), "boolean", ("False", "True")
+    if array.dtype.kind == "u" and array.size and array.max() > np.iinfo(np.int64).max:
+        raise UsageError(f"column {name!r} holds {array.max()}, too large a whole number; give floats")
     if array.dtype.kind in "iu":
         return array.astype(np.int64), "number", ()
     if array.dtype.kind == "f":
         return array.astype(np.float64), "number", ()
     if array.dtype.kind in "mM":
-        raise UsageError(_times(name, str(array.dtype)))
+        raise _UnusableError(_times(name, str(array.dtype)))
     if array.dtype.kind in "OUT":
         return _objects(name, array)
     raise UsageError(f"column {name!r} holds {array.dtype}, not numbers; encode it or leave it out")
@@ -159,7 +192,7 @@ def _objects(name: str, array: NDArray[Any]) -> tuple[NDArray[Any], str, tuple[s
         levels, codes = np.unique(np.array(known, dtype=str), return_inverse=True)
         return _placed(codes.astype(np.int64), missing), "category", tuple(levels.tolist())
     if any(hasattr(cell, "isoformat") for cell in known):
-        raise UsageError(_times(name, type(known[0]).__name__))
+        raise _UnusableError(_times(name, type(known[0]).__name__))
     odd = next(cell for cell in known if not isinstance(cell, str))
     raise UsageError(f"column {name!r} holds {str(odd)[:40]!r}, not numbers; encode it or leave it out")
 

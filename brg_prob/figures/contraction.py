@@ -134,13 +134,21 @@ def _message(table: xr.Dataset) -> str:
     value, names = _values(table, "contraction"), _names(table, 40)
     conflicts = np.flatnonzero(_values(table, "conflict") == 1)
     best, worst = int(value.argmax()), int(value.argmin())
-    text = f"Of {names[best]} the data left {_left(value[best])} of the prior variance" + (
-        f", of {names[worst]} {_left(value[worst])}" if value.size > 1 else ""
+    given = [f" given {parents}" if parents else "" for parents in _given(table)]
+    text = f"Of {names[best]}{given[best]} the data left {_left(value[best])} of the prior variance" + (
+        f", of {names[worst]}{given[worst]} {_left(value[worst])}" if value.size > 1 else ""
     )
     if conflicts.size == 0:
         return text
     listed = ", ".join(names[at] for at in conflicts[:3]) + (", …" if conflicts.size > 3 else "")
     return f"{text}; the data contradict the prior of {listed}"
+
+
+def _given(table: xr.Dataset) -> list[str]:
+    """Return the sites on which the prior of each parameter depends; empty texts for none."""
+    return (
+        [str(text) for text in table["given"].values] if "given" in table else [""] * table.sizes["parameter"]
+    )
 
 
 def _left(contraction: float) -> str:
@@ -155,6 +163,11 @@ def _caption(table: xr.Dataset) -> str:
         "standard error: 0 where nothing was learnt, 1 where all is known, negative where the posterior is "
         "wider. Right: posterior mean and standard deviation in units of the prior, which is the band."
     )
+    if parents := sorted({text for text in _given(table) if text}):
+        text += (
+            f" A parameter whose prior depends on others ({'; '.join(parents)}) is drawn given these: its "
+            "deviation from what they say of it, not what is left of its own variance."
+        )
     if int(table.attrs.get("at_full_weight", 1)):
         return (
             f"{text} Filled diamonds, in conflict with the prior: the mean lies farther out than the prior "

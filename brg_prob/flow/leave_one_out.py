@@ -34,7 +34,8 @@ class LooScore:
     pointwise
         The terms, (n,).
     pareto_k
-        Shape of the weights' tail for each observation, (n,); nan where all weights are equal.
+        Shape of the weights' tail for each observation, (n,); nan where all weights are equal, infinite
+        where a draw makes the observation impossible: its term is then nan.
     good_k
         Largest shape at which the estimate holds for this number of draws, min(1 − 1/log10 S, 0.7).
     observations
@@ -54,7 +55,7 @@ class LooScore:
     @property
     def worst_k(self) -> float:
         """Largest Pareto k; nan where no observation needed weights."""
-        return float(np.nanmax(self.pareto_k)) if np.isfinite(self.pareto_k).any() else math.nan
+        return float(np.nanmax(self.pareto_k)) if not np.isnan(self.pareto_k).all() else math.nan
 
     @property
     def bad(self) -> int:
@@ -109,7 +110,7 @@ def loo_at(
     Raises
     ------
     ValueError
-        Not (chain, draw, n); fewer than 25 draws; T negative; an undefined or zero likelihood.
+        Not (chain, draw, n); fewer than 25 draws; T negative.
 
     Examples
     --------
@@ -123,7 +124,8 @@ def loo_at(
     _refuse(logs, observations, total)
     power = observations / total
     if r_eff is None:
-        r_eff = _relative_efficiency(power * logs, independent=independent)
+        possible = logs[..., np.isfinite(logs).all(axis=(0, 1))]
+        r_eff = _relative_efficiency(power * possible, independent=independent)
     scores = [_left_out(logs[..., at], power, r_eff) for at in range(logs.shape[2])]
     pointwise, k = np.array(scores, dtype=float).T
     draws = logs.shape[0] * logs.shape[1]
@@ -158,18 +160,12 @@ def _refuse(logs: Floats, observations: float, total: int) -> None:
         raise ValueError(f"{draws} draws are too few for leave-one-out; at least {_FEWEST} are needed")
     if not observations >= 0 or not total >= 1:
         raise ValueError(f"T = {observations:g} of {total} observations; T >= 0 of at least 1 is needed")
-    if not np.isfinite(logs).all():
-        at = int(np.argwhere(~np.isfinite(logs))[0, 2])
-        raise ValueError(
-            f"the likelihood of observation {at} is zero or undefined for some draw, so it cannot be left "
-            "out; look at the draws first"
-        )
 
 
 def _relative_efficiency(logs: Floats, *, independent: bool) -> float:
     """Return effective draws per draw of the likelihoods p(y_i|θ)^{T/n}, averaged over a few observations."""
     chains, length, n = logs.shape
-    if independent or chains == 1 or length < 4:
+    if not n or independent or chains == 1 or length < 4:
         return 1.0
     probed = logs[..., np.unique(np.linspace(0, n - 1, min(n, _PROBED)).astype(int))]
     ratio = np.exp(probed - probed.max(axis=(0, 1)))
@@ -185,8 +181,13 @@ def _relative_efficiency(logs: Floats, *, independent: bool) -> float:
 
 
 def _left_out(logs: Floats, power: float, r_eff: float) -> tuple[float, float]:
-    """Return the log predictive density of one observation left out, and Pareto k; logs (chain, draw)."""
-    ratios = power * logs.ravel()
+    """Return the log predictive density of one observation left out, and Pareto k; logs (chain, draw).
+
+    A draw that makes the observation impossible would have all the weight without it: nan, and k = ∞.
+    """
+    if not np.all(np.isfinite(logs) | (power == 0) & (logs == -np.inf)):
+        return math.nan, math.inf
+    ratios = power * logs.ravel() if power else np.zeros(logs.size)
     tail = np.sort(ratios)[: max(5, ratios.size // 5)]
     if np.ptp(tail) <= 1e-12 * max(1.0, abs(float(tail[0]))):  # no tail to be smoothed
         weights, k = -ratios - logsumexp(-ratios), math.nan

@@ -56,6 +56,8 @@ def parameter_table(
         after Bonferroni; nan and 0 at T ≠ n. In the parameter's own unit: ``prior_median``, ``prior_width``,
         ``posterior_median``, ``posterior_width``, the width being half of the central 68.3 % interval, a
         standard deviation where the law is normal (nan for a site with fewer coordinates than entries).
+        ``given``: the sites on which the parameter's own prior depends, comma-separated; z, and with it its
+        contraction, is then its place in the prior given these (of an effect a ~ N(mu, tau): (a − mu)/tau).
         ``stiff_share``. With ``log_prior`` in the tree, T = n and at most 60 parameters also
         ``prior_sensitivity``, ``likelihood_sensitivity`` [Kallioinen et al., doi:10.1007/s11222-023-10366-5].
         Attributes: ``effective_parameters`` (Σ contraction), ``conflicts``, ``at_full_weight``, ``status``.
@@ -73,6 +75,7 @@ def parameter_table(
     full = seen is None or "n" not in posterior.attrs or float(seen) == float(posterior.attrs["n"])
     columns = contraction(z, independent=bool(posterior.attrs.get("independent", 0)), conflicts=full)
     columns |= _own_units(metric, values, kept.names)
+    columns["given"] = _parents(metric, values, kept.names)
     if stiff_share is not None:
         columns["stiff_share"] = np.asarray(stiff_share, dtype=float)
     if full and len(labels) <= _MOST_SENSITIVE:
@@ -198,6 +201,29 @@ def _own_units(metric: Any, values: dict[str, Any], names: list[str]) -> dict[st
             found.setdefault(f"{word}_median", []).append(middle if entries == width else unknown)
             found.setdefault(f"{word}_width", []).append((high - low) / 2 if entries == width else unknown)
     return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def _parents(metric: Any, values: dict[str, Any], names: list[str]) -> NDArray[np.str_]:
+    """Return the sites on which the prior of each parameter depends, (D,): those whose z moves its value."""
+    shapes = metric.coordinates.shapes
+    sizes = {name: math.prod(shape) for name, shape in shapes.items()}
+    chains, length = next(iter(values.values())).shape[:2]
+    probes = np.full((chains * length, sum(sizes.values())), 0.3)  # as many rows as elsewhere: one program
+    starts = dict(zip(sizes, np.cumsum([0, *sizes.values()])[:-1], strict=True))
+    moved = list(sizes)[: len(probes) - 1]
+    for row, name in enumerate(moved, start=1):
+        probes[row, starts[name] : starts[name] + sizes[name]] = -0.4
+    probed = metric.unwhiten(probes)
+    found: list[str] = []
+    for name in names:
+        value = np.asarray(probed[name])[: len(moved) + 1]
+        parents = [
+            other
+            for row, other in enumerate(moved, start=1)
+            if other != name and not np.allclose(value[row], value[0], rtol=1e-6, atol=0, equal_nan=True)
+        ]
+        found += [", ".join(parents)] * sizes[name]
+    return np.array(found, dtype=str)
 
 
 def _sensitivities(coordinates: Any, posterior: xr.DataTree, names: list[str]) -> dict[str, Floats]:

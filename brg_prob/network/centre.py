@@ -14,16 +14,28 @@ from numpyro.distributions import (
     ExpandedDistribution,
     HalfCauchy,
     Independent,
+    InverseGamma,
+    LeftTruncatedDistribution,
     Levy,
     MaskedDistribution,
     MultivariateStudentT,
     Pareto,
+    RightTruncatedDistribution,
     StudentT,
+    TwoSidedTruncatedDistribution,
 )
 
 _SYMMETRIC = Cauchy | StudentT | MultivariateStudentT
 """Median loc, which is the mean wherever there is one: at every number of degrees of freedom."""
-_HEAVY = HalfCauchy | Levy | Pareto
+_HEAVY = (
+    HalfCauchy
+    | InverseGamma
+    | LeftTruncatedDistribution
+    | Levy
+    | Pareto
+    | RightTruncatedDistribution
+    | (TwoSidedTruncatedDistribution)
+)
 """Whose mean is infinite at some of their parameters or at all."""
 
 
@@ -76,7 +88,11 @@ def _mean(law: Distribution) -> Array:
         raise NotImplementedError from error
     if not isinstance(inner, _HEAVY):
         return mean
-    return jnp.where(jnp.isfinite(mean), mean, jnp.broadcast_to(_median(inner), mean.shape))
+    try:
+        median = _median(inner)
+    except (ImportError, NotImplementedError):  # NumPyro lacks it, or a package that it needs for it
+        return mean
+    return jnp.where(jnp.isfinite(mean), mean, jnp.broadcast_to(median, mean.shape))
 
 
 def _median(law: Distribution) -> Array:

@@ -52,9 +52,8 @@ class Conditioned:
     x
         Inputs, (n, d).
     y
-        Targets as the model takes them, (n,) or (n, o): integers where only counts or categories are
-        observed; a missing entry holds another value of its column, which counts for nothing. None:
-        nothing is observed.
+        Targets as the model takes them, (n,) or (n, o); a missing entry holds another value of its
+        column, which counts for nothing. None: nothing is observed.
     reading
         What was read of the model at these data.
     first
@@ -104,8 +103,8 @@ class Conditioned:
         ...     numpyro.sample("y", dist.Bernoulli(logits=logit), obs=y)
         >>> data = Conditioned.of(coin, jnp.zeros((3, 1)), [1.0, 0.0, float("nan")])
         >>> pointwise = data.log_likelihood({"logit": 0.0})["y"]
-        >>> data.n, data.y.dtype.kind, [round(float(value), 3) for value in pointwise]
-        (2, 'i', [-0.693, -0.693, 0.0])
+        >>> data.n, [round(float(value), 3) for value in pointwise]
+        (2, [-0.693, -0.693, 0.0])
         """
         x = jnp.asarray(x)
         if isinstance(network, Conditioned):
@@ -174,11 +173,8 @@ class Conditioned:
     @property
     def observed_values(self) -> dict[str, np.ndarray]:
         """Value of each observed site at the rows that are shown, NaN where missing."""
-        rows = len(self.x)
-        return {
-            name: value[self.first :] if value.shape[:1] == (rows,) else value
-            for name, value in self.reading.values.items()
-        }
+        values = self.reading.values.items()
+        return {name: np.asarray(self._arranged(name, jnp.asarray(value))) for name, value in values}
 
     def with_inputs(self, x: Array) -> Conditioned:
         """Return the same model at other values of the same rows' inputs, (n, d); they may be traced."""
@@ -207,16 +203,22 @@ class Conditioned:
         both = Conditioned.of(
             self.network,
             np.concatenate([self.x, x.reshape(len(x), *self.x.shape[1:])]),
-            np.concatenate([ours, y.reshape(len(y), -1)]),
+            self._shaped(np.concatenate([ours, y.reshape(len(y), -1)])),
             likelihood_factors=self.likelihood_factors,
         )
         both = dataclasses.replace(both, first=len(self.x))
         self._refuse_changed(both)
         if self.reading.mixed:
             return both
-        alone = Conditioned.of(self.network, x, y, likelihood_factors=self.likelihood_factors)
+        alone = Conditioned.of(
+            self.network, x, self._shaped(y.reshape(len(y), -1)), likelihood_factors=self.likelihood_factors
+        )
         point = self.reading.point
         return alone if _agree(alone.terms_at(point), both.terms_at(point)) else both
+
+    def _shaped(self, y: np.ndarray) -> np.ndarray:
+        """Return targets (m, o) in the shape in which the model takes its own."""
+        return y[:, 0] if self.y is not None and self.y.ndim == 1 else y
 
     def _refuse_rows_of_their_own(self) -> None:
         """Raise ValueError where draws say nothing of other rows."""
@@ -322,8 +324,19 @@ class Conditioned:
 
     def predictive(self, values: Values, key: Array) -> dict[str, Array]:
         """Return a draw of each observed site given its parents."""
-        laws = self.distributions(values).items()
-        return {name: sample_of(law, jax.random.fold_in(key, at)) for at, (name, law) in enumerate(laws)}
+        trace = self.trace(values)
+        names = [site.name for site in self.sites.observed]
+        draws = [sample_of(trace[name], jax.random.fold_in(key, at)) for at, name in enumerate(names)]
+        return {name: self._arranged(name, draw) for name, draw in zip(names, draws, strict=True)}
+
+    def _arranged(self, name: str, value: Array) -> Array:
+        """Return a value of a site by the rows that are shown, where each entry belongs to one."""
+        places = self.reading.arranged.get(name)
+        if places is None:
+            return value[self.first :] if value.shape[:1] == self.x.shape[:1] else value
+        shown = places[self.first :]
+        taken = jnp.ravel(value)[np.maximum(shown, 0)]
+        return taken if np.all(shown >= 0) else jnp.where(shown >= 0, taken, jnp.nan)
 
     def log_likelihood(self, values: Values) -> dict[str, Array]:
         """Return log p(y_i|θ) of each observed site (and factor of the likelihood).

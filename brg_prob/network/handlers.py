@@ -79,12 +79,19 @@ class Observing(Messenger):
         if msg["type"] != "sample" or not msg["is_observed"] or msg["name"] not in self.taken:
             return
         taken = self.taken[msg["name"]]
+        msg["as_written"] = msg["fn"]
         if taken.whole:
             msg["value"] = jnp.asarray(msg["value"]).astype(int)
         if msg["fn"].batch_shape != taken.batch:
             msg["fn"] = msg["fn"].expand(taken.batch)
         if taken.present is not None:
             msg["fn"] = masked(msg["fn"], taken.present)
+
+    def postprocess_message(self, msg: Any) -> None:
+        """Mark the sites of a scan, which come by once more, stacked."""
+        if msg["type"] == "control_flow" and isinstance(msg["value"][1], tuple):
+            for site in getattr(msg["value"][1][0], "trace", {}).values():
+                site["scanned"] = True
 
 
 def masked(distribution: Distribution, present: np.ndarray) -> Distribution:

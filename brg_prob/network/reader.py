@@ -26,10 +26,11 @@ from brg_prob.network.handlers import (
     is_separable,
     terms_present,
 )
-from brg_prob.network.layout import Layout, field_by_row
+from brg_prob.network.layout import Layout, arrangement, field_by_row
 from brg_prob.network.reading import Reading
 from brg_prob.network.refusals import (
     refuse_discrete,
+    refuse_masks,
     refuse_names,
     refuse_sight_of_gaps,
     refuse_unknown,
@@ -85,7 +86,7 @@ def read_at(
     plates = _Subsampled(network)
     column = np.ndim(y) == 2 and np.shape(y)[1] == 1
     targets, trace = observed_trace(WholePlates(plates), x, filled, column=column, key=jax.random.key(0))
-    given, (targets, whole) = targets, whole_numbers(trace, targets)
+    whole = whole_numbers(trace)
     sites = sites_of(trace, rows=x.shape[0])
     refuse_names(sites)
     refuse_discrete(sites)
@@ -93,8 +94,6 @@ def read_at(
     held = HeldParams(WholePlates(network), sites.params)
     batches = {site.name: _batch(site.distribution, site.shape) for site in sites.observed}
     taken = {name: AsObserved(batch, whole[name]) for name, batch in batches.items()}
-    if any(whole.values()) and not _runs(Observing(held, taken), x, targets):  # a carry that is real, say
-        targets, taken = given, {name: AsObserved(batch, False) for name, batch in batches.items()}
     other = _other_draw(held, x, targets, trace)
     point = {name: trace[name]["value"] for name in sites.latent_names}
     points = (point, {name: other[name]["value"] for name in sites.latent_names})
@@ -116,6 +115,7 @@ def read_at(
     by_row = {name: _owned(name, found, x.shape[0]) for name, found in rows.sites.items()}
     by_row |= _factor_rows(rows, factors, missing)
     reading = _assembled(trace, sites, rows, by_row, taken, missing, factors, plates.names, point)
+    refuse_masks(trace, other, reading.observed)
     refuse_outside_support(trace, other, reading.taken)
     return targets, reading
 
@@ -148,7 +148,7 @@ def _assembled(
         counts = np.broadcast_to(counted(site.distribution), taken[site.name].batch)
         there = terms_present(site.distribution, present[site.name])
         owners = by_row[site.name]
-        some = present[site.name].reshape(*there.shape, -1).any(axis=-1) & ~there
+        some = _any_entry(present[site.name], there.ndim) & ~there
         _mark(incomplete, owners, some)
         _mark(active, owners, counts & there)
         _mark(unmasked, owners, there)
@@ -159,6 +159,7 @@ def _assembled(
         _mark(unmasked, by_row[name], there)
     batches = {name: taken[name].batch for name in rows.sites}
     sites, layout = field_by_row(trace, sites, rows.sites, batches, [*by_row.values()], n=n)
+    arranged = {name: arrangement(found, n) for name, found in rows.sites.items()}
     alone = [name for name in factors if name not in by_row]
     if joint or alone or not by_row:  # rows are not told apart: those with a target count
         active = unmasked = ~missing.all(axis=1)
@@ -178,8 +179,14 @@ def _assembled(
         values={name: _as_given(trace[name]["value"], there) for name, there in present.items()},
         layout=layout,
         point=point,
+        arranged={name: places for name, places in arranged.items() if places is not None},
         constant=tuple(name for name, found in rows.sites.items() if np.all(found.entries == NONE)),
     )
+
+
+def _any_entry(present: np.ndarray, batch: int) -> np.ndarray:
+    """Return which events have an entry that is there, of the batch shape."""
+    return np.asarray(present.any(axis=tuple(range(batch, present.ndim))))
 
 
 def _as_given(value: Any, present: np.ndarray) -> np.ndarray:
@@ -262,7 +269,7 @@ def _present(
     lacks = np.any(found.needs & np.moveaxis(missing[np.maximum(found.terms, 0)], -1, 0), axis=0)
     lacks &= found.terms >= 0
     present = ~(gone | lacks.reshape(lacks.shape + (1,) * (gone.ndim - lacks.ndim)))
-    counts = present.reshape(*found.terms.shape, -1).any(axis=-1)
+    counts = _any_entry(present, found.terms.ndim)
     if np.any(found.nan & counts):
         raise ValueError(
             f"{int(missing.sum())} target values are missing (NaN), and the likelihood of {name!r} at other "
@@ -338,15 +345,6 @@ class _Subsampled(Messenger):
         """Note a plate that is smaller than its size."""
         if msg["type"] == "plate" and msg["args"][1] not in (None, msg["args"][0]):
             self.seen[msg["name"]] = None
-
-
-def _runs(model: Model, x: Array, y: Array) -> bool:
-    """Return whether a model runs on such targets, nothing computed."""
-    try:
-        jax.eval_shape(lambda key: (run_trace(model, x, y, key=key), key)[1], jax.random.key(0))
-    except Exception:  # the model's own code may raise anything
-        return False
-    return True
 
 
 def _without_target(model: Model, x: Array) -> set[str] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -47,6 +47,9 @@ class Reading:
         Factors of the likelihood.
     values
         Observed site → its value, NaN where missing.
+    arranged
+        Observed site → where the entries of each row stand in its value, if not in order
+        (:func:`brg_prob.network.layout.arrangement`).
     layout
         Where the mean of each row stands among those of the observed sites.
     point
@@ -71,6 +74,7 @@ class Reading:
     layout: Layout
     point: Mapping[str, Any]
     constant: tuple[str, ...] = ()
+    arranged: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def by_row(self) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from brg_prob.network.handlers import counted
 from brg_prob.network.rows import NONE, Rows
-from brg_prob.network.trace import ModelSites
+from brg_prob.network.trace import ModelSites, Trace
 from brg_prob.results import stored_name
 
 
@@ -28,12 +29,30 @@ def refuse_unused(sites: ModelSites, rows: Rows, factors: tuple[str, ...]) -> No
             "the model observes nothing: no site has obs=y and no factor changes with y; add "
             "numpyro.sample('y', …, obs=y)"
         )
-    used = any(np.any(found.entries != NONE) or found.mixed for found in rows.sites.values())
+    used = any(
+        np.any(found.entries != NONE) or np.any(found.terms != NONE) or found.mixed
+        for found in rows.sites.values()
+    )
     if not used and not factors:
         names = ", ".join(repr(site.name) for site in sites.observed)
         raise ValueError(
             f"the target is not used: neither {names} nor a factor changes with y; pass it on (obs=y)"
         )
+
+
+def refuse_masks(first: Trace, second: Trace, observed: np.ndarray) -> None:
+    """Raise ValueError for a mask that follows the latent sites, or that leaves nothing."""
+    for name, site in first.items():
+        if site["type"] != "sample" or not site["is_observed"]:
+            continue
+        masks = [np.asarray(counted(trace[name]["fn"])) for trace in (first, second)]
+        if masks[0].shape != masks[1].shape or np.any(masks[0] != masks[1]):
+            raise ValueError(
+                f"site {name!r} is masked otherwise at another draw of the latent sites, so there is no one "
+                "number of observations; mask by the inputs, or weigh the terms (numpyro.factor)"
+            )
+    if not observed.any():
+        raise ValueError("no row counts: the model masks every one that has a target")
 
 
 def refuse_unknown(likelihood_factors: tuple[str, ...] | None, sites: ModelSites) -> None:

@@ -148,7 +148,8 @@ class _Seen:
         found = [(_changes(np.asarray(v), exact=True), _changes(np.asarray(t))) for v, t in draws]
         value, terms = (np.logical_or.reduce([pair[at] for pair in found]) for at in (0, 1))
         last = len(terms) - gaps
-        moved = [part[1:last].reshape(ends, -1, *part.shape[1:]).any(axis=0) for part in (value, terms)]
+        shape = (ends, (last - 1) // ends)
+        moved = [part[1:last].reshape(*shape, *part.shape[1:]).any(axis=0) for part in (value, terms)]
         nan = terms[last] if gaps else np.zeros(terms.shape[1:], bool)
         return cls(moved[0], moved[1], bool(terms[0].any()), nan)
 
@@ -170,10 +171,14 @@ def _site(seen: _Seen, codes: int, event: int) -> SiteRows:
     entries = _spelled(value[:codes], value[codes : 2 * codes])
     columns = _columns(value[2 * codes :])
     shape = entries.shape[: entries.ndim - event]
-    flat = entries.reshape(*shape, -1)
-    own = np.where((flat == flat[..., :1]).all(axis=-1), flat[..., 0], SEVERAL)
+    event_size = int(np.prod(entries.shape[len(shape) :], dtype=int))
+    flat = entries.reshape(*shape, event_size)
+    first = flat[..., 0] if flat.shape[-1] else np.full(shape, NONE)
+    own = np.where((flat == first[..., None]).all(axis=-1), first, SEVERAL)
     own = np.broadcast_to(own, terms.shape[1:])
-    observed = value[2 * codes :].reshape(-1, *shape, max(1, flat.shape[-1])).any(axis=-1)
+    # a constant is observed, such as a residual that is nought: its term tells whose it is
+    own = np.where(own == NONE, _spelled(terms[:codes], terms[codes : 2 * codes]), own)
+    observed = value[2 * codes :].reshape(len(value) - 2 * codes, *shape, event_size).any(axis=-1)
     needs = terms[2 * codes :] & ~np.broadcast_to(observed, terms[2 * codes :].shape)
     return SiteRows(entries, columns, own, _is_mixed(terms, own, codes), needs, seen.nan)
 

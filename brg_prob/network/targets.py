@@ -18,6 +18,7 @@ import jax.errors
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from numpyro.distributions import Distribution
 
 from brg_prob.network.handlers import AsObserved
 from brg_prob.network.trace import Model, Trace, UnfitSite, is_factor, run_trace
@@ -38,7 +39,7 @@ def targets_and_missing(y: Any) -> tuple[np.ndarray, np.ndarray]:
     ValueError
         No entry at all is there, or a column has none.
     """
-    host = np.asarray(y)
+    host = _numbers(y)
     host = host.reshape(host.shape[0], -1) if host.ndim != 2 else host
     missing = np.isnan(host) if host.dtype.kind == "f" else np.zeros(host.shape, bool)
     if missing.all():
@@ -48,6 +49,20 @@ def targets_and_missing(y: Any) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f"target {column} has no observation in {host.shape[0]} rows; leave it out")
     first = np.take_along_axis(host, np.argmin(missing, axis=0)[None], axis=0)
     return np.where(missing, first, host), missing
+
+
+def _numbers(y: Any) -> np.ndarray:
+    """Return targets as numbers: what is masked, or None, is missing; yes and no are 1 and 0."""
+    if np.ma.isMaskedArray(y):
+        return np.ma.filled(np.ma.asarray(y, dtype=float), np.nan)
+    host = np.asarray(y)
+    if host.dtype.kind in "iuf":
+        return host
+    try:
+        return host.astype(float)
+    except (TypeError, ValueError):
+        kind = "text" if host.dtype.kind in "US" else str(host.dtype)
+        raise ValueError(f"y is {kind}, not numbers; give numbers, NaN where missing") from None
 
 
 def observed_trace(
@@ -80,7 +95,7 @@ def observed_trace(
             continue
         complaint = _broadcast(trace, targets)
         if complaint is None:
-            most = max((np.size(site["value"]) for site in _observed(trace)), default=0)
+            most = max((_terms(site) for site in _likely(trace)), default=0)
             if most <= filled.size:
                 return targets, trace
             found.append((most, targets, trace))  # a target of another shape may not be blown up by the model
@@ -97,6 +112,16 @@ def _observed(trace: Trace) -> list[Any]:
     return [
         s for s in trace.values() if s["type"] == "sample" and s["is_observed"] and not is_factor(s["fn"])
     ]
+
+
+def _likely(trace: Trace) -> list[Any]:
+    """Return what can belong to the likelihood: the observed sites and the factors of a trace."""
+    return [site for site in trace.values() if site["type"] == "sample" and site["is_observed"]]
+
+
+def _terms(site: Any) -> int:
+    """Return how many numbers a site observes or adds to the likelihood, whichever are more."""
+    return int(max(np.size(site["value"]), np.prod(site["fn"].batch_shape, dtype=int)))
 
 
 def _candidates(filled: np.ndarray, *, column: bool) -> Iterator[Array]:
@@ -157,13 +182,15 @@ def _broadcast(trace: Trace, targets: Array) -> ValueError | None:
     return None
 
 
-def whole_numbers(trace: Trace, targets: Array) -> tuple[Array, dict[str, bool]]:
-    """Return targets as integers where only counts or categories are observed, and which sites take integers.
+def whole_numbers(trace: Trace) -> dict[str, bool]:
+    """Return which sites' values must be made integers, because their distribution takes no others.
+
+    Counts stay what they were given as: a model may compute with y, and what it makes of integers is cut off.
 
     Raises
     ------
     ValueError
-        A site takes whole numbers and has others, or values outside a support that depends on no latent site.
+        A site takes whole numbers and has others.
     """
     seen = [
         s for s in trace.values() if s["type"] == "sample" and s["is_observed"] and not is_factor(s["fn"])
@@ -171,18 +198,25 @@ def whole_numbers(trace: Trace, targets: Array) -> tuple[Array, dict[str, bool]]
     whole = {}
     for site in seen:
         support = site["fn"].support
-        whole[site["name"]] = discrete = bool(support is not None and support.is_discrete)
+        discrete = bool(support is not None and support.is_discrete)
         value = np.asarray(site["value"])
+        whole[site["name"]] = discrete and not _takes_real(site["fn"], value)
         off = value != np.round(value)
         if discrete and off.any():
             raise ValueError(
                 f"site {site['name']!r} takes whole numbers, but y has {value[off][0]:g}; "
                 "check the target, or give it unstandardised (--no-standardise --detrend none)"
             )
-    host = np.asarray(targets)
-    if seen and all(whole.values()) and np.all(host == np.round(host)):
-        return jnp.asarray(host.astype(int)), whole
-    return targets, whole
+    return whole
+
+
+def _takes_real(law: Distribution, value: np.ndarray) -> bool:
+    """Return whether a distribution has a density at whole numbers that are of real type."""
+    try:
+        jax.eval_shape(law.log_prob, jnp.asarray(value, float))
+    except TypeError:  # a category is an index
+        return False
+    return True
 
 
 def refuse_outside_support(first: Trace, second: Trace, taken: Mapping[str, AsObserved]) -> None:
@@ -221,17 +255,18 @@ def _equal_leaves(one: Any, other: Any) -> bool:
 
 
 def moves(filled: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return targets of the same shape and type, moved in three ways.
+    """Return targets of the same shape and type, moved in four ways.
 
-    To the largest value of their column, to its smallest, and far beyond the largest: an entry that is
-    coarsened (clipped, rounded, counted as above or below) changes in one of them, and so does a sum of rows.
+    To the largest value of their column, to its smallest, and far beyond both: an entry that is coarsened
+    (clipped, rounded, counted as above or below) changes in one of them, and so does a sum or an extreme of
+    rows.
     """
     low, high = filled.min(axis=0, keepdims=True), filled.max(axis=0, keepdims=True)
     whole = np.all(filled == np.round(filled), axis=0, keepdims=True)
     spread = np.where(high > low, high - low, np.abs(high) + 1)
-    beyond = high + _FAR * np.where(whole, np.maximum(np.round(spread), 1), spread)
+    far = _FAR * np.where(whole, np.maximum(np.round(spread), 1), spread)
     full = np.ones_like(filled)
-    return tuple((full * end).astype(filled.dtype) for end in (high, low, beyond))
+    return tuple((full * end).astype(filled.dtype) for end in (high, low, high + far, low - far))
 
 
 def bits(count: int) -> int:

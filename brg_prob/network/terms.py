@@ -10,9 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import NDArray
-from numpyro.distributions import Distribution
 
-from brg_prob.network.centre import bare
 from brg_prob.network.rows import NONE
 
 
@@ -26,17 +24,27 @@ def scaled(site: Mapping[str, Any]) -> Array:
     return log_prob(site) if site["scale"] is None else site["scale"] * log_prob(site)
 
 
-def sample_of(law: Distribution, key: Array) -> Array:
-    """Return a draw of a law; of a compound one that NumPyro's scan has stacked, step by step.
+def sample_of(site: Mapping[str, Any], key: Array) -> Array:
+    """Return a draw of what a site observes, of the shape of its value.
 
-    The parts of such a law (the gate and the counts of a zero-inflated one) do not know that they are many.
+    A law that NumPyro's scan has stacked is drawn from step by step: its parts do not know that they are
+    many, and would share one draw.
     """
-    try:
-        return jnp.asarray(law.sample(key))
-    except ValueError:
-        keys = jax.random.split(key, law.batch_shape[0])
-        found = jax.vmap(lambda one, key: jnp.asarray(one.sample(key)))(bare(law), keys)
-        return found[:, 0]  # each step believes that it is all of them
+    if not site.get("scanned"):
+        return jnp.asarray(site["fn"].sample(key))
+    shape = jnp.shape(site["value"])
+    keys = jax.random.split(key, shape[0])
+    found = jax.vmap(lambda one, key: jnp.asarray(one.sample(key)))(site["as_written"], keys)
+    # a step may believe that it is all of them, and draw for each: any one will do
+    for before in reversed(range(found.ndim - len(shape) + 1)):
+        one = (slice(None), *[0] * before, *[slice(None)] * (len(shape) - 1))
+        if (chosen := found[(*one, *[0] * (found.ndim - len(one)))]).shape == shape:
+            return chosen
+    law = type(site["as_written"]).__name__
+    raise ValueError(
+        f"site {site['name']!r} is observed in a scan by {law}, which cannot be drawn from step by step; "
+        "observe it outside the scan, or by another distribution"
+    )
 
 
 def summed_by_row(terms: Array, rows: NDArray[np.intp], *, n: int) -> Array:

@@ -228,7 +228,8 @@ def observed_mean(
             'add numpyro.deterministic("f", ...)'
         )
     if len(found) == 1:
-        return found[0]
+        wide = np.ndim(trace[names[0]]["value"]) > 2  # a row of several axes is one of several columns
+        return found[0].reshape(found[0].shape[0], -1) if wide else found[0]
     count = found[0].shape[0]
     return jnp.concatenate([one.reshape(count, -1) for one in found], axis=1)
 

@@ -20,12 +20,8 @@ def field_factor(preparation: Standardisation | None) -> float:
 
 def restored(preparation: Standardisation | None, x: ArrayLike, values: ArrayLike) -> Floats:
     """Return fields (..., n, o) at inputs (n, d) of a network in record units, first output (..., n)."""
-    fields = np.asarray(values, dtype=float)
-    if preparation is None:
-        return fields[..., 0]
-    if preparation.single:
-        return preparation.inverse(x, fields[..., 0])
-    return preparation.inverse(x, fields)[..., 0]
+    first = np.asarray(values, dtype=float)[..., 0]
+    return first if preparation is None else preparation.first.inverse(x, first)
 
 
 def restored_inputs(preparation: Standardisation | None, x: ArrayLike) -> Floats:

@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import xarray as xr
 from jax import Array
+from numpyro.distributions import OrderedLogistic
 
 from brg_prob.correspondence import ExactRG, Hypothesis, SampledAnew, check_correspondence, with_convergence
 from brg_prob.flow import Diffusion, Shell, Tempering, coarse_grain, default_scales, fisher_cutoffs
@@ -25,6 +26,7 @@ from brg_prob.geometry import ModelMetric
 from brg_prob.geometry.model_metric import coordinates_alone, model_metric, no_metric
 from brg_prob.geometry.sloppiness import sloppiness
 from brg_prob.network import Conditioned
+from brg_prob.network.centre import bare
 from brg_prob.network.columns import axis_names
 from brg_prob.observables import convergence_table, slides
 from brg_prob.pipeline.desk import Desk
@@ -154,6 +156,7 @@ def run_model(
     given = as_data(*data, missing=True)
     factors = getattr(engine, "likelihood_factors", None)
     conditioned = _named(given.conditioned(network, factors), record)
+    _refuse_alphabetical(conditioned, record)
     found = rehearse(conditioned, engine, draws=options["draws"], held_out=given.held_out, scheme=scheme)
     desk.say(notes := _notes(record, conditioned, found))
     depends = (engine, keys["fit"], options)
@@ -206,6 +209,20 @@ def _named(conditioned: Conditioned, record: Record) -> Conditioned:
     columns = {at: name for at, name in enumerate(record.inputs) if name in stacked}
     levels = {at: record.levels[name] for at, name in enumerate(record.inputs) if name in record.levels}
     return dataclasses.replace(conditioned, axis_names=axis_names(conditioned, columns, levels))
+
+
+def _refuse_alphabetical(conditioned: Conditioned, record: Record) -> None:
+    """Raise ValueError for labels, coded as they stand in the alphabet, whose order is observed."""
+    labels = record.levels.get(record.targets[0], ())
+    numbered = all(label[:1].isdigit() for label in labels)  # "1 low", "2 medium"
+    alphabetical = len(labels) > 2 and list(labels) == sorted(labels) and not numbered
+    for site in conditioned.sites.observed:
+        law = bare(site.distribution)
+        if alphabetical and isinstance(law, OrderedLogistic):
+            raise ValueError(
+                f"site {site.name!r} observes the order of {record.targets[0]!r}, whose labels are coded in "
+                f"that of the alphabet ({', '.join(labels[:4])}); give the numbers 0, 1, … in their own order"
+            )
 
 
 def _notes(record: Record, conditioned: Conditioned, found: Rehearsed) -> list[str]:

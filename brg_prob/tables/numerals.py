@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 _KINDS = re.compile(
     r"(?P<code>0\d+)"
@@ -19,6 +20,9 @@ _SHAPE = re.compile(r"[+-]?[\d.,]+(?:[eE][+-]?\d+)?", re.ASCII)
 _INFINITE = re.compile(r"[+-]?inf(?:inity)?", re.IGNORECASE)
 LONGEST = 60
 """Characters of the longest cell that is looked at for a unit or a date."""
+
+_ENOUGH = 3
+"""Different cells such as 1,120 that are taken for thousands where commas separate the columns."""
 
 _BEFORE_GAPS = frozenset("+-\u2212123456789")
 _GAPS = " '\u2019\u00a0\u2009\u202f"  # spaces and apostrophes between thousands
@@ -58,6 +62,8 @@ class Evidence:
         A cell that is a number in any of these ways.
     other
         A cell that is no number.
+    groups
+        How many different cells are such as 1,120.
     """
 
     point: str | None = None
@@ -69,6 +75,7 @@ class Evidence:
     code: str | None = None
     number: str | None = None
     other: str | None = None
+    groups: int = 0
 
 
 def evidence(cells: Iterable[str]) -> Evidence:
@@ -80,13 +87,16 @@ def evidence(cells: Iterable[str]) -> Evidence:
     >>> found.small, found.comma_group, found.comma
     ('801', '1,120', None)
     """
-    found: dict[str, str] = {}
+    found: dict[str, Any] = {}
+    groups: set[str] = set()
     for cell in cells:
         kind = _kind(cell)
+        if kind == "comma_group":
+            groups.add(cell)
         if kind not in found:
             found[kind] = cell
     numbers = [cell for kind, cell in found.items() if kind not in ("code", "other")]
-    return Evidence(**(found | {"number": numbers[0] if numbers else None}))
+    return Evidence(**(found | {"number": numbers[0] if numbers else None, "groups": len(groups)}))
 
 
 def _kind(cell: str) -> str:
@@ -158,6 +168,8 @@ def _mark_beside_groups(found: Evidence, separator: str, established: frozenset[
         return next(iter(established))
     # with a decimal comma, some would have one or two digits behind it; with thousands, none below 1000 has
     thousands = found.small is not None and found.large is None
+    if separator != ";" and not established and found.large is None and found.groups >= _ENOUGH:
+        return "."  # decimal commas would hardly all have three digits behind them
     if established or thousands == (separator == ";"):
         raise AmbiguousError(_two_readings(found.comma_group))
     return "." if thousands else ","

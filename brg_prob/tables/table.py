@@ -205,7 +205,7 @@ def _usable_rows(
         where = next(column for column, rows in usable.items() if not rows.all())
         raise TableError(
             f"{name} has {bad} of {len(kept)} rows with missing or infinite values (first in {where!r}): "
-            "pass --drop-missing to leave them out"
+            "pass --drop-missing (drop_missing=True) to leave them out"
         )
     return kept
 

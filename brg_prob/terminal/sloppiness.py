@@ -80,7 +80,8 @@ def _parameters(table: xr.Dataset) -> Group:
         places = np.union1d(first, kept)
     own = "prior_median" in table
     heads = ("prior", "posterior") if own else ("posterior z",)
-    out = Table(title="parameters", box=None, title_justify="left", title_style="bold", pad_edge=False)
+    title = "parameters, median ± half of the central 68 % interval" if own else "parameters"
+    out = Table(title=title, box=None, title_justify="left", title_style="bold", pad_edge=False)
     out.add_column("parameter", overflow="fold", min_width=9)
     for name in (*heads, "contraction", ""):
         out.add_column(name, justify="right", no_wrap=True)
@@ -94,7 +95,21 @@ def _parameters(table: xr.Dataset) -> Group:
         )
     rest = order.size - places.size
     text = str(table.attrs.get("status", "")) + (f"; {rest} parameters not shown" if rest else "")
-    return Group(out, Text(text))
+    return Group(out, *map(Text, [text, *_given(table)]))
+
+
+def _given(table: xr.Dataset) -> list[str]:
+    """Return a sentence on the parameters whose contraction is that given others; none without any."""
+    parents = [str(text) for text in table["given"].values] if "given" in table else []
+    sites = {
+        str(name).split("[")[0]: text for name, text in zip(table["parameter"].values, parents, strict=False)
+    }
+    said = [f"{site} given {text}" for site, text in sites.items() if text]
+    if not said:
+        return []
+    return [
+        f"λ, directions and contraction are those of {'; '.join(said)}: of its deviation, not of its variance"
+    ]
 
 
 def _left_out(flow: xr.Dataset) -> Table:
@@ -108,7 +123,7 @@ def _left_out(flow: xr.Dataset) -> Table:
         elpd, se, difference, dse, k = (float(row.get(key, math.nan)) for key in _LOO)
         out.add_row(
             _number(float(row[name])),
-            f"{elpd:.1f} ± {se:.1f}",
+            f"{elpd:.1f} ± {se:.1f}" if math.isfinite(elpd) else "–",
             f"{difference:.1f} ± {dse:.1f}" if dse > 0 else "–",
             Text(f"{k:.2f}" if math.isfinite(k) else "–", style="yellow" if row.get("bad_k", 0) else ""),
         )

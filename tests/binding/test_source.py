@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from brg_prob.binding import columns_of
+from brg_prob.network import bind
 from brg_prob.options import UsageError
 from brg_prob.tables import read_table
 
@@ -69,3 +70,36 @@ def test_what_is_no_table_is_refused_in_one_line(table, message):
     with pytest.raises(UsageError, match=message) as caught:
         columns_of(table)
     assert "\n" not in str(caught.value)
+
+
+def test_times_of_a_frame_are_refused_only_where_they_are_asked_for():
+    frame = pd.DataFrame(
+        {"date": pd.to_datetime(["2001-01-01", "2002-01-01"]), "a": [1.0, 2.0], "y": [3.0, 4.0]}
+    )
+    found = columns_of(frame)
+    assert list(found.values) == ["a", "y"]
+    assert any(note.startswith("left out: column 'date' holds times") for note in found.notes)
+
+    def model(a, y=None): ...
+
+    def dated(date, y=None): ...
+
+    assert bind(frame, model).x.tolist() == [[1.0], [2.0]]
+    for call in (lambda: bind(frame, dated), lambda: bind(frame, model, target="date")):
+        with pytest.raises(UsageError, match="column 'date' holds times"):
+            call()
+
+
+def test_two_columns_of_one_name_and_numbers_too_large_are_refused():
+    twice = pd.DataFrame([[1.0, 2.0], [3.0, 4.0]], columns=["a", "a"])
+    with pytest.raises(UsageError, match="two columns 'a'"):
+        columns_of(twice)
+    with pytest.raises(UsageError, match="two columns '1'"):
+        columns_of({1: [1.0], "1": [2.0]})
+    with pytest.raises(UsageError, match="9223372036854775809"):
+        columns_of({"a": np.array([2**63 + 1], np.uint64)})
+
+
+def test_what_is_masked_is_missing():
+    found = columns_of({"a": np.ma.masked_values([1.0, -999.0], -999.0)})
+    assert np.isnan(found.values["a"]).tolist() == [False, True]

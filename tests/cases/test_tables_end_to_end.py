@@ -195,6 +195,23 @@ def test_labels_come_back_in_all_that_a_run_writes(tmp_path, monkeypatch, capsys
     np.testing.assert_allclose(numbers["value"], Y)
 
 
+def test_labels_whose_order_is_observed_are_not_taken_alphabetically(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("net.py").write_text(
+        "import jax.numpy as jnp, numpyro, numpyro.distributions as dist\n"
+        "def model(x, y=None):\n"
+        "    b = numpyro.sample('b', dist.Normal(0, 1))\n"
+        "    cuts = jnp.array([-1.0, 1.0])\n"
+        "    numpyro.sample('y', dist.OrderedLogistic(b * x[:, 0], cuts), obs=y)\n",
+        encoding="utf-8",
+    )
+    words = ["low", "medium", "high"]
+    grades = [words[at % 3] for at in range(N)]
+    Path("table.csv").write_text("x,grade\n" + rows(X, grades), encoding="utf-8")
+    assert main(["run", "net.py", "--data", "table.csv"]) == 2
+    assert "coded in that of the alphabet (high, low, medium); give the numbers" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_columns_and_dates_keep_their_names_in_all_that_a_run_writes(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

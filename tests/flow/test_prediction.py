@@ -205,13 +205,33 @@ def test_a_shell_is_scored_on_held_out_data_only():
         (np.zeros((5, 5)), 1.0, "shape (5, 5)"),
         (np.zeros((2, 5, 3)), 1.0, "10 draws are too few"),
         (np.zeros((2, 50, 3)), -1.0, "T = -1 of 3"),
-        (np.full((2, 50, 3), -np.inf), 1.0, "observation 0 is zero or undefined"),
     ],
 )
 def test_what_cannot_be_scored_is_refused_in_a_line(logs, observations, message):
     with pytest.raises(ValueError, match=re.escape(message)) as error:
         loo_at(logs, observations=observations)
     assert "\n" not in str(error.value)
+
+
+def test_an_observation_that_a_draw_makes_impossible_cannot_be_left_out_and_the_others_can():
+    logs = np.random.default_rng(0).normal(-1, 0.1, (2, 50, 3))
+    whole = loo_at(logs, observations=3.0)
+    logs[1, 7, 2] = -np.inf
+    found = loo_at(logs, observations=3.0)
+    np.testing.assert_allclose(found.pointwise[:2], whole.pointwise[:2])
+    assert np.isnan([found.pointwise[2], found.elpd]).all()
+    assert (found.worst_k, found.reliable) == (np.inf, False)
+    assert loo_at(logs, observations=0.0).reliable  # under the prior nothing was learnt of it
+    spoilt = predictions_along([posterior(N, 1), impossible(posterior(N / 2, 2))])
+    assert np.isnan(spoilt.critical_scale_loo) or spoilt.critical_scale_loo == N
+    assert "cannot be relied on at 1 of 2 scales: Pareto k up to inf" in spoilt.status
+
+
+def impossible(tree):
+    """Return a posterior of which one draw makes the first row impossible."""
+    variable = next(iter(tree["log_likelihood"].data_vars))
+    tree["log_likelihood"][variable][0, 0, 0] = -np.inf
+    return tree
 
 
 def test_without_a_likelihood_the_groups_are_named():

@@ -24,6 +24,7 @@ from brg_prob.geometry.sloppiness import (
     sloppiness,
     stiff_share,
 )
+from brg_prob.posterior import Laplace, fit
 from brg_prob.results import build_tree
 
 N, NOISE, DRAWS = 20, 0.5, 4000
@@ -293,3 +294,18 @@ def test_directions_of_many_parameters_are_said_by_site():
     assert phrase(row, labels) == "90 % w + 10 % v (≈ 1000 parameters)"
     assert phrase([0.6, 0.0, -0.8], ["a", "b", "c"]) == "0.80·c − 0.60·a"
     assert phrase([0.5, 0.5, 0.5, 0.4, 0.3], list("abcde")).endswith(" + …")
+
+
+def test_a_parameter_whose_prior_depends_on_others_is_said_to_be_given_these():
+    def grouped(x, y=None):
+        mu = numpyro.sample("mu", dist.Normal(0, 1))
+        tau = numpyro.sample("tau", dist.HalfNormal(1))
+        with numpyro.plate("groups", 2):
+            a = numpyro.sample("a", dist.Normal(mu, tau))
+        numpyro.sample("y", dist.Normal(a[x[:, 0].astype(int)], 1.0), obs=y)
+
+    x, y = np.array([[0.0], [1.0], [0.0], [1.0]]), np.array([1.0, 2.0, 1.5, 2.5])
+    tree = fit(grouped, x, y, engine=Laplace(), key=jax.random.key(0), draws=50)
+    table = parameter_table(model_metric(grouped, x, y, at=tree), tree)
+    given = dict(zip(table["parameter"].values.tolist(), table["given"].values.tolist(), strict=True))
+    assert given == {"mu": "", "tau": "", "a[0]": "mu, tau", "a[1]": "mu, tau"}

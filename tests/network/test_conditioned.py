@@ -55,7 +55,6 @@ def test_subsampled_plates_run_whole_and_missing_rows_count_for_nothing(data, fo
     expected = np.where(kept, stats.poisson.logpmf(np.nan_to_num(COUNTS), np.exp(0.3 * X[:, 0])), 0)
     np.testing.assert_allclose(found[0], expected, rtol=1e-12)
     assert data.n == 5
-    assert data.y.dtype.kind == "i"
     np.testing.assert_allclose(found[1], np.exp(0.3 * X[:, 0]), rtol=1e-12)
 
 

@@ -217,3 +217,84 @@ def test_counts_whose_scan_carries_a_real_number_stay_real():
     np.testing.assert_allclose(found, right, rtol=1e-12)
     with pytest.raises(ValueError, match=r"takes whole numbers, but y has 0\.5"):
         Conditioned.of(model, X, counts + 0.5)
+
+
+def of_its_type(x, y=None):
+    """What is made in the type of y is cut off where that is made an integer."""
+    b = sample("b", dist.Normal(0, 1))
+    sample("y", dist.Poisson(jnp.full_like(y, jnp.exp(b))), obs=y)
+
+
+def test_counts_stay_real_if_they_were_given_so():
+    counts = np.array([0.0, 2.0, 1.0, 0.0, 3.0, 1.0])
+    data = Conditioned.of(of_its_type, X, counts)
+    np.testing.assert_allclose(
+        jax.jit(data.log_likelihood)(B)["y"], stats.poisson.logpmf(counts, np.exp(0.5)), rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("given", [Y, Y[:, None]], ids=["flat", "column"])
+def test_residuals_and_factors_by_row_are_not_blown_up_and_rows_can_be_held_out(given):
+    def factor(x, y=None):
+        f = numpyro.deterministic("f", x[:, 0] * sample("b", dist.Normal(0, 1)))
+        numpyro.factor("fit", dist.Normal(f, 1.0).log_prob(y))
+
+    def rest(x, y=None):
+        f = numpyro.deterministic("f", x[:, 0] * sample("b", dist.Normal(0, 1)))
+        sample("rest", dist.Normal((y - f)[::-1], 1.0), obs=jnp.zeros(x.shape[0]))
+
+    right = stats.norm.logpdf(Y, 0.5 * X[:, 0])
+    for model in (factor, rest):
+        data = Conditioned.of(model, X[:4], given[:4])
+        (found,) = jax.jit(data.log_likelihood)(B).values()
+        np.testing.assert_allclose(found, right[:4], rtol=1e-12)
+        (later,) = jax.jit(data.at(X[4:], Y[4:]).log_likelihood)(B).values()
+        np.testing.assert_allclose(later, right[4:], rtol=1e-12)
+
+
+def test_some_residuals_are_as_many_observations():
+    def model(x, y=None):
+        f = numpyro.deterministic("f", x[:, 0] * sample("b", dist.Normal(0, 1)))
+        sample("rest", dist.Normal((y - f)[jnp.array([0, 4])], 1.0), obs=jnp.zeros(2))
+
+    data = Conditioned.of(model, X, Y)
+    assert data.n == 2
+    right = np.where(np.isin(np.arange(6), [0, 4]), stats.norm.logpdf(Y, 0.5 * X[:, 0]), 0)
+    np.testing.assert_allclose(jax.jit(data.log_likelihood)(B)["rest"], right, rtol=1e-12)
+
+
+@pytest.mark.parametrize("y", [[0.0, 3, 2, 0, 1, 1], [2.0] * 6])
+def test_dependence_on_the_least_of_the_targets_is_seen(y):
+    def model(x, y=None):
+        sample("y", dist.Normal(sample("b", dist.Normal(0, 1)) + jnp.min(y), 1), obs=y)
+
+    assert Conditioned.of(model, X, np.array(y)).reading.mixed == ("y",)
+
+
+def test_a_mask_that_follows_the_latent_sites_or_leaves_nothing_is_refused():
+    def by_latent(x, y=None):
+        b = sample("b", dist.Normal(0, 1))
+        with handlers.mask(mask=b * x[:, 0] > 0):
+            sample("y", dist.Normal(b, 1.0).expand([len(x)]), obs=y)
+
+    def nothing(x, y=None):
+        with handlers.mask(mask=x[:, 0] > 1e9):
+            sample("y", dist.Normal(sample("b", dist.Normal(0, 1)), 1.0).expand([len(x)]), obs=y)
+
+    with pytest.raises(ValueError, match="'y' is masked otherwise at another draw"):
+        Conditioned.of(by_latent, X, Y)
+    with pytest.raises(ValueError, match="no row counts"):
+        Conditioned.of(nothing, X, Y)
+
+
+def test_what_stands_for_missing_and_for_yes_is_read():
+    masked = np.ma.masked_values([1.0, -999, 2, 3, 4, 5], -999)
+    for y in (masked, [1.0, None, 2, 3, 4, 5]):
+        assert Conditioned.of(flat, X, y).n == 5
+
+    def coin(x, y=None):
+        sample("y", dist.Bernoulli(logits=sample("b", dist.Normal(0, 1)) * x[:, 0]), obs=y)
+
+    assert Conditioned.of(coin, X, Y > 0).y.tolist() == (Y > 0).astype(float).tolist()
+    with pytest.raises(ValueError, match="y is text, not numbers"):
+        Conditioned.of(flat, X, list("abcdef"))

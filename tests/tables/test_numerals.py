@@ -14,6 +14,7 @@ FIXED = dict(deadline=None, suppress_health_check=[HealthCheck.function_scoped_f
 
 MEANT = {
     "thousands beside a smaller one": (["1,120", "801"], ",", [1120, 801], [PARTED]),
+    "thousands alone, many": (["1,120", "2,340", "15,003"], ",", [1120, 2340, 15003], [PARTED]),
     "two groups": (["1,120,300", "2,000"], ",", [1120300, 2000], [PARTED]),
     "thousands and a point": (["1,120.5", "0.25"], ",", [1120.5, 0.25], [PARTED]),
     "thousands beside a point": (["1,120", "0.5"], ",", [1120, 0.5], [PARTED]),
