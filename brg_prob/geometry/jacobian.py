@@ -21,6 +21,7 @@ from brg_prob.batching import even_batch
 from brg_prob.geometry.derivatives import no_forward_mode, no_reverse_mode, refusal
 from brg_prob.geometry.observation import embedded, unwrapped
 from brg_prob.network.conditioned import Conditioned
+from brg_prob.network.terms import is_compound, sample_of
 
 Product = Callable[[Array], Array]
 Expectation = Literal["auto", "closed", "monte_carlo"]
@@ -67,7 +68,11 @@ class ScoreJacobian:
         closed, simulated = [], []
         for number, site in enumerate(self.conditioned.sites.observed):
             fixed, moving, scale = here[site.name]["fn"], there[site.name]["fn"], here[site.name]["scale"]
-            rows = None if self.expectation == "monte_carlo" else embedded(fixed, moving, scale)
+            # the parts of a compound law do not know that a scan has stacked them: no closed form reads them
+            simulate = self.expectation == "monte_carlo" or (
+                here[site.name].get("scanned") and is_compound(fixed)
+            )
+            rows = None if simulate else embedded(fixed, moving, scale)
             if rows is not None:
                 closed.append(jnp.ravel(rows))
                 continue
@@ -76,9 +81,16 @@ class ScoreJacobian:
                     f"site {site.name!r}: {type(unwrapped(fixed)).__name__} has no expected information in "
                     "closed form here; use expectation='auto'"
                 )
-            y = jax.lax.stop_gradient(fixed.sample(jax.random.fold_in(self.key, number), (self.samples,)))
+            key = jax.random.fold_in(self.key, number)
+            if here[site.name].get("scanned"):
+                keys = jax.random.split(key, self.samples)
+                y = jax.vmap(lambda one, site=here[site.name]: sample_of(site, one))(keys)
+                density = jax.vmap(moving.log_prob)
+            else:
+                y, density = fixed.sample(key, (self.samples,)), moving.log_prob
             root = 1.0 if scale is None else jnp.sqrt(jnp.asarray(scale))
-            simulated.append((root * moving.log_prob(y)).reshape(self.samples, -1) / self.samples**0.5)
+            terms = root * density(jax.lax.stop_gradient(y))
+            simulated.append(terms.reshape(self.samples, -1) / self.samples**0.5)
         empty = jnp.zeros((0,), z.dtype)
         return Rows(
             jnp.concatenate([empty, *closed]) / n**0.5,

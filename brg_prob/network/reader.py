@@ -269,7 +269,7 @@ def _present(
     lacks = np.any(found.needs & np.moveaxis(missing[np.maximum(found.terms, 0)], -1, 0), axis=0)
     lacks &= found.terms >= 0
     present = ~(gone | lacks.reshape(lacks.shape + (1,) * (gone.ndim - lacks.ndim)))
-    counts = _any_entry(present, found.terms.ndim)
+    counts = _any_entry(present, found.terms.ndim) & ~_any_entry(gone, found.terms.ndim)
     if np.any(found.nan & counts):
         raise ValueError(
             f"{int(missing.sum())} target values are missing (NaN), and the likelihood of {name!r} at other "

@@ -161,7 +161,8 @@ def _changes(values: np.ndarray, *, exact: bool = False) -> np.ndarray:
     rounds = values.dtype.kind == "f" and not exact
     precision = _ROUND_OFF * float(np.finfo(values.dtype).eps) if rounds else 0.0
     with np.errstate(invalid="ignore"):
-        same = np.abs(other - base) <= precision * (np.abs(other) + np.abs(base))
+        near = np.abs(other - base) <= precision * (np.abs(other) + np.abs(base))
+        same = near & np.isfinite(other) & np.isfinite(base)  # the sum of infinities is as large as any
     return ~(same | (other == base) | (np.isnan(other) & np.isnan(base)))
 
 

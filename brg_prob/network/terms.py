@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import NDArray
+from numpyro.distributions import Distribution
 
+from brg_prob.network.centre import bare
 from brg_prob.network.rows import NONE
 
 
@@ -45,6 +47,12 @@ def sample_of(site: Mapping[str, Any], key: Array) -> Array:
         f"site {site['name']!r} is observed in a scan by {law}, which cannot be drawn from step by step; "
         "observe it outside the scan, or by another distribution"
     )
+
+
+def is_compound(law: Distribution) -> bool:
+    """Return whether a distribution is made of others, as a log-normal is."""
+    parts = vars(bare(law)).values()
+    return any(isinstance(part, Distribution) for part in parts)
 
 
 def summed_by_row(terms: Array, rows: NDArray[np.intp], *, n: int) -> Array:

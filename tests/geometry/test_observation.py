@@ -3,12 +3,15 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
 import numpyro.distributions as dist
 import pytest
 import scipy.special
 import scipy.stats
+from numpyro.contrib.control_flow import scan
 
 from brg_prob.geometry import observation_information
+from brg_prob.geometry.model_metric import model_metric
 from brg_prob.geometry.observation import embedded, family_of, unwrapped
 
 SAMPLES = 20_000
@@ -232,3 +235,24 @@ def test_a_family_without_closed_form_is_refused_by_name():
 
     with pytest.raises(ValueError, match="Tilted"):
         observation_information(Tilted(0.0, 1.0))
+
+
+def test_a_compound_law_that_a_scan_has_stacked_is_simulated_step_by_step():
+    """Against its closed form outside the scan."""
+    x, y = np.linspace(0, 1, 6)[:, None], np.linspace(0.5, 2, 6)
+
+    def scanned(x, y=None):
+        a = numpyro.sample("a", dist.Normal(0, 1))
+        numpyro.deterministic("f", a + x[:, 0])
+
+        def step(carry, now):
+            numpyro.sample("y", dist.LogNormal(a * now[0], 0.5), obs=now[1])
+            return carry, None
+
+        scan(step, 0.0, (x[:, 0], y))
+
+    metric = model_metric(scanned, x, y, at={"a": 0.3}, samples=400)
+    (found,), (error,) = np.asarray(metric.eigenvalues), np.asarray(metric.error)
+    right = np.mean(x[:, 0] ** 2) / 0.25
+    assert 0 < error < 0.1 * right
+    assert abs(found - right) < 5 * error
