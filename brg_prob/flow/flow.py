@@ -22,6 +22,7 @@ from brg_prob.flow.shell import Shell
 from brg_prob.flow.tempering import Tempering
 from brg_prob.geometry import FisherMetric, ModelMetric
 from brg_prob.network import Hidden, LinearReadout, require
+from brg_prob.network.identity import identity, refuse_another
 from brg_prob.notebook import one_line, quantity, table_html
 from brg_prob.posterior.schema import posterior_tree, trained_tree
 from brg_prob.results import with_groups
@@ -307,8 +308,11 @@ def coarse_grain(
     TypeError
         No linear readout.
     ValueError
-        Scales that do not run towards the prior, or a metric at other inputs.
+        Scales that do not run towards the prior; a posterior or metric of another network, of other hidden
+        layers, or at other inputs.
     """
+    refuse_another(network, str(posterior.attrs.get("network", "")), "the posterior")
+    refuse_another(network, identity(metric.network), "the metric")
     if isinstance(metric, ModelMetric):
         options: dict[str, Any] = {
             "scales": scales,
@@ -325,6 +329,11 @@ def coarse_grain(
             "closed-form posterior of a linear readout is exact at every T: use Diffusion()"
         )
     start = Start.of(posterior, metric.noise, held_out)
+    if metric.hidden_keys not in ("", str(posterior.attrs.get("hidden_keys", ""))):
+        raise ValueError(
+            "the metric was taken at the hidden layers of another posterior; take it at this one: "
+            "fisher_metric(network, x, at=posterior)"
+        )
     if metric.observations != start.data.n:
         raise ValueError(
             f"the metric was taken at {metric.observations} inputs, the posterior at {start.data.n}; "

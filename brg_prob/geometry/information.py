@@ -20,6 +20,7 @@ from jax import Array
 from brg_prob.geometry.model_metric import ModelMetric, model_metric
 from brg_prob.geometry.spectrum import ReadoutModes, diagonal_information, readout_modes
 from brg_prob.network import Hidden, LinearReadout, require
+from brg_prob.network.identity import refuse_another
 from brg_prob.notebook import one_line, quantity, table_html
 from brg_prob.results import key_from_json
 
@@ -50,6 +51,8 @@ class FisherMetric:
         A sentence: at which point, how many members, how many null directions.
     hidden
         Hidden layers of each member.
+    hidden_keys
+        What they were drawn again from, as a posterior has it; empty where they were given.
     """
 
     eigenvalues: Array
@@ -64,6 +67,7 @@ class FisherMetric:
     x: Array
     hidden: tuple[Hidden, ...]
     first: ReadoutModes
+    hidden_keys: str = ""
 
     @property
     def members(self) -> int:
@@ -194,6 +198,8 @@ def fisher_metric(
     Cost min(n, P)³ + n² P. "Empirical Fisher" with observed y is another thing and is
     never substituted.
     """
+    if isinstance(at, xr.DataTree):
+        refuse_another(network, str(at.attrs.get("network", "")), "the posterior")
     of_draws = isinstance(at, xr.DataTree) and at.attrs.get("kind") == "model"
     if of_draws or options or y is not None or not isinstance(network, LinearReadout):
         if noise is not None:
@@ -227,6 +233,7 @@ def fisher_metric(
         x=x,
         hidden=hidden,
         first=first,
+        hidden_keys=str(at.attrs.get("hidden_keys", "")) if isinstance(at, xr.DataTree) else "",
     )
 
 

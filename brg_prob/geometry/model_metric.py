@@ -81,6 +81,11 @@ class ModelMetric:
     _compiled: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
+    def network(self) -> Any:
+        """The model that it is the metric of."""
+        return self.conditioned.network
+
+    @property
     def transport(self) -> bool:
         """Whether the prior is exactly N(0, 1) in z; else diffusion has no meaning and tempering is left."""
         exact = isinstance(self.coordinates, StandardNormalCoordinates)

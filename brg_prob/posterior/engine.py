@@ -17,6 +17,7 @@ import xarray as xr
 from jax import Array
 
 from brg_prob.network import Conditioned, LinearReadout
+from brg_prob.network.identity import identity
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,8 @@ def fit(
         Groups posterior (f, dual, member, noise where sampled), log_likelihood,
         log_prior, observed_data, constant_data and, with held_out, predictions,
         predictions_constant_data, predictions_data. Attributes: engine, observations,
-        n, noise, independent, hidden_keys.
+        n, noise, independent, hidden_keys, and network, the digest of the network
+        (:func:`brg_prob.network.identity.identity`).
 
     Raises
     ------
@@ -173,4 +175,6 @@ def fit(
         raise ValueError(
             f"observations = {observations} is negative; T runs from 0 (the prior) to n = {total}"
         )
-    return engine.fit(network, data, key=key, draws=draws, observations=weight)
+    tree = engine.fit(network, data, key=key, draws=draws, observations=weight)
+    tree.attrs["network"] = identity(network.network if any_model else network)
+    return tree
