@@ -77,8 +77,7 @@ def _add_data(group: Any) -> None:
     group.add_argument(
         "--target",
         metavar="COL,…",
-        help="column to learn, or several (default: the one named like the observed argument, else y, else "
-        "the last)",
+        help="columns to learn (default: the one named like the observed argument, else y, else the last)",
     )
     group.add_argument(
         "--inputs",

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from brg_prob.arguments import ENGINES, SCHEMES, read_model_source
 from brg_prob.cli import main
-from brg_prob.tables import read_table, regression
+from brg_prob.network import bind
+from brg_prob.tables import read_table
 from brg_prob.tables.cells import MISSING
 from brg_prob.tables.names import has_controls
 from brg_prob.transform import Standardisation
@@ -226,7 +227,7 @@ def test_a_table_is_read_as_it_was_written_or_refused_in_one_line(table, kind, s
     assert list(read.columns) == [name for name, _ in columns]
     assert read.units == {name: unit for name, unit in columns if unit is not None}
     np.testing.assert_array_equal(np.column_stack(list(read.columns.values())), values[whole])
-    taken, _ = outcome(regression, read)  # what follows refuses in one line, too
+    taken, _ = outcome(bind, read, lambda x, y=None: None)  # what follows refuses in one line, too
     if taken is not None:
         outcome(Standardisation.fit, taken.x, taken.y)
 

@@ -44,7 +44,16 @@ from brg_prob.network.targets import (
     targets_and_missing,
     whole_numbers,
 )
-from brg_prob.network.trace import Model, ModelSites, Trace, UnfitSite, read_model, run_trace, sites_of
+from brg_prob.network.trace import (
+    Model,
+    ModelSites,
+    ObservedSite,
+    Trace,
+    UnfitSite,
+    read_model,
+    run_trace,
+    sites_of,
+)
 
 
 def unobserved(network: Model, x: Array, likelihood_factors: tuple[str, ...] | None) -> Reading:
@@ -133,10 +142,7 @@ def _assembled(
 ) -> Reading:
     """Return the reading from its parts; missing entries are masked here, or refused."""
     mixed = tuple(name for name, found in rows.sites.items() if found.mixed)
-    joined = {site.name: not is_separable(site.distribution) for site in sites.observed}
-    present = {
-        name: _present(name, found, missing, mixed, joint=joined[name]) for name, found in rows.sites.items()
-    }
+    present = {s.name: _present(s, rows.sites[s.name], missing, mixed) for s in sites.observed}
     taken = {
         name: AsObserved(one.batch, one.whole, present[name]) if not present[name].all() else one
         for name, one in taken.items()
@@ -240,10 +246,9 @@ def _factor_present(found: SiteRows, missing: np.ndarray) -> np.ndarray:
     return ~np.where(columns >= 0, own, missing[rows].any(axis=-1))
 
 
-def _present(
-    name: str, found: SiteRows, missing: np.ndarray, mixed: tuple[str, ...], *, joint: bool
-) -> np.ndarray:
+def _present(site: ObservedSite, found: SiteRows, missing: np.ndarray, mixed: tuple[str, ...]) -> np.ndarray:
     """Return which entries of a site's value are there, or refuse a missing one that another row needs."""
+    name, joint = site.name, not is_separable(site.distribution)
     if not missing.any():
         return np.ones(found.entries.shape, bool)
     if np.any((found.entries == SEVERAL) | (found.columns == SEVERAL)):

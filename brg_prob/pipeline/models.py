@@ -156,7 +156,6 @@ def run_model(
     given = as_data(*data, missing=True)
     factors = getattr(engine, "likelihood_factors", None)
     conditioned = _named(given.conditioned(network, factors), record)
-    _refuse_alphabetical(conditioned, record)
     found = rehearse(conditioned, engine, draws=options["draws"], held_out=given.held_out, scheme=scheme)
     desk.say(notes := _notes(record, conditioned, found))
     depends = (engine, keys["fit"], options)
@@ -201,7 +200,11 @@ def run_model(
 
 
 def _named(conditioned: Conditioned, record: Record) -> Conditioned:
-    """Return the model with the names of columns and levels along the axes of its latent sites."""
+    """Return the model with the names of columns and levels along the axes of its latent sites.
+
+    Raises ValueError where levels were coded in another order than that which is observed.
+    """
+    _refuse_alphabetical(conditioned, record)
     size = conditioned.x.shape[1]
     if not record.source or len(record.inputs) != size:
         return conditioned

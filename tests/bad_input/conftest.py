@@ -26,7 +26,7 @@ FILES = {
     "words.csv": "x,y\n" + rows(1, "calm", 2),
     "dates.csv": "when,y\n01/02/2020,1\n02/03/2020,2\n",
     "hidden dates.csv": "when,y\n2020-01-01,1\nlate,2\n2020-03-01,0\n",
-    "commas.csv": 'x,y\n0,"1,120"\n1,"2,340"\n2,"1,001"\n',
+    "commas.csv": 'x,y\n0,"1,120"\n1,"2,340"\n2,"1,120"\n',
     "prices.csv": "x,y\n" + rows("$3", "$4", "$5"),
     "percent.csv": "x,y\n" + rows("3 %", "4 %", "5 %"),
     "errors.csv": "x,y\n0,1\n#REF!,2\n2,4\n",
