@@ -145,11 +145,23 @@ def _facts(tree: xr.DataTree, summary: dict[str, Any]) -> list[tuple[str, str, s
         (
             f"T = {number(critical)}" if critical is not None else "none",
             "critical scale",
-            "coarser theories predict worse"
+            _beyond(tree, critical)
             if critical is not None
             else "no scale predicts as well, or no held-out data",
         ),
     ]
+
+
+def _beyond(tree: xr.DataTree, critical: float) -> str:
+    """Return what is known of the scales beyond the critical one: worse, not scored, or none left."""
+    flow = tree["flow"].to_dataset()
+    beyond = np.flatnonzero(np.isclose(flow["scale"].values, critical, rtol=1e-12))
+    following = int(beyond[-1]) + 1 if beyond.size else 0
+    if following >= flow.sizes["scale"]:
+        return "no scale predicts worse"
+    by = [name for name in ("score_difference", "loo_difference") if name in flow]
+    scored = any(np.isfinite(flow[name].values[following]) for name in by)
+    return "coarser theories predict worse" if scored else "coarser theories could not be scored"
 
 
 def _tolerated(summary: dict[str, Any]) -> str:

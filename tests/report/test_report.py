@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from brg_prob import figures
 from brg_prob.report import page as shared
@@ -230,3 +231,18 @@ def test_report_is_written_into_a_folder_or_to_a_file(tree, tmp_path):
 )
 def test_numbers_in_tables_are_short(value, said):
     assert shared.number(value) == said
+
+
+@pytest.mark.parametrize(
+    ("critical", "difference", "said"),
+    [
+        (4.0, [0.0, -0.1, -9.0], "coarser theories predict worse"),
+        (4.0, [0.0, -0.1, np.nan], "coarser theories could not be scored"),
+        (1.0, [0.0, -0.1, -0.1], "no scale predicts worse"),
+    ],
+)
+def test_the_card_of_the_critical_scale_claims_no_more_than_was_scored(critical, difference, said):
+    from brg_prob.report.html import _beyond
+
+    flow = xr.Dataset({"loo_difference": ("scale", difference)}, coords={"scale": [8.0, 4.0, 1.0]})
+    assert _beyond(xr.DataTree.from_dict({"flow": flow}), critical) == said
