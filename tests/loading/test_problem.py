@@ -146,7 +146,9 @@ def test_a_function_that_the_text_does_not_tell_is_bound_once_it_is_loaded(folde
     assert found.record.levels == {"species": SPECIES}
     words = ["net.py:model", "--data", "birds.csv", "--model.spred", "3"]
     assert "did you mean 'spread'?" in refused(capsys, *words)
-    (folder / "other.py").write_text("from net import penguins as model\n")
+    # a module of this test's own: another test's net.py may have been loaded before
+    (folder / "aviary_of_this_test.py").write_text(MODEL)
+    (folder / "other.py").write_text("from aviary_of_this_test import penguins as model\n")
     assert "'model' needs 'kinds'" in refused(capsys, "other.py", "--data", "birds.csv")
     Path("net.py").write_text(
         MODEL + "\nfrom numpyro import handlers\nmodel = handlers.block(penguins, hide=[])\n"
