@@ -196,7 +196,7 @@ def check_correspondence(
     Examples
     --------
     >>> from models.cosnet import CosNet
-    >>> import brg_prob
+    >>> import brg_prob, jax, jax.numpy as jnp
     >>> network, x = CosNet(box=10.0), jnp.arange(40)[:, None] / 4.0
     >>> posterior = brg_prob.fit(network, x, jnp.sin(x[:, 0]), key=jax.random.key(0), draws=50)
     >>> metric = brg_prob.fisher_metric(network, x)

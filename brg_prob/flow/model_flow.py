@@ -21,13 +21,14 @@ from jax import Array
 from numpy.typing import NDArray
 
 from brg_prob.flow.diffusion import Diffusion
+from brg_prob.flow.draws import by_chain, diverged, flattened, rebuilt, sites_alone
 from brg_prob.flow.scales import scale_index
 from brg_prob.flow.shell import Shell
 from brg_prob.flow.tempering import Tempering, held_out_rows
 from brg_prob.geometry import ModelMetric
 from brg_prob.network import Conditioned, Hidden, LinearReadout
 from brg_prob.notebook import one_line
-from brg_prob.posterior.model_tree import KIND, data_of, model_tree, site_values, stored_sites
+from brg_prob.posterior.model_tree import KIND, data_of, model_tree, site_values
 from brg_prob.results import field_variable, key_to_json
 from brg_prob.theory.tempered import GaussianTheory, TemperedTheory
 
@@ -147,12 +148,12 @@ class ModelFlow:
     @property
     def divergences(self) -> int:
         """Number of transitions that diverged where these draws come from; 0 for engines without any."""
-        return sum(_diverged(tree) for tree in self._own_draws)
+        return sum(diverged(tree) for tree in self._own_draws)
 
     def z(self) -> Iterator[Array]:
         """Yield the draws in standard-normal coordinates, (S, D), scale by scale."""
         if isinstance(self.scheme, Tempering):
-            yield from (self.metric.whiten(_flat(site_values(tree))) for tree in self._tempered)
+            yield from (self.metric.whiten(flattened(site_values(tree))) for tree in self._tempered)
             return
         z = self._start_z
         yield from self._shell(z) if isinstance(self.scheme, Shell) else self._diffused(z)
@@ -174,7 +175,7 @@ class ModelFlow:
             # where nothing has moved the posterior's own values are kept bit for bit
             same = np.array_equal(np.asarray(z), start)
             moved = {} if same else self.metric.unwhiten(z)
-            values = {name: _by_chain(v, self.chains) for name, v in moved.items()} or site_values(self.start)
+            values = {name: by_chain(v, self.chains) for name, v in moved.items()} or site_values(self.start)
             tagged = attrs | {"observations": observations}
             yield model_tree(self.conditioned, values, attrs=tagged, held_out=self._held_out)
 
@@ -231,14 +232,14 @@ class ModelFlow:
     @cached_property
     def _start_z(self) -> Array:
         """The posterior's draws in z, (S, D)."""
-        return self.metric.whiten(_flat(site_values(self.start)))
+        return self.metric.whiten(flattened(site_values(self.start)))
 
     @cached_property
     def _tempered(self) -> tuple[xr.DataTree, ...]:
         """Latent sites and statistics of the posterior at every scale; the rest is computed from them."""
         assert isinstance(self.scheme, Tempering)
         trees = self.scheme.posteriors(self.conditioned, self.start, self.scales, self.key)
-        return tuple(tree if tree is self.start else _sites_alone(tree) for tree in trees)
+        return tuple(tree if tree is self.start else sites_alone(tree) for tree in trees)
 
     @property
     def _own_draws(self) -> tuple[xr.DataTree, ...]:
@@ -248,10 +249,10 @@ class ModelFlow:
         return tuple(tree for tree in self._tempered if tree is not self.start) or (self.start,)
 
     def _whole(self, tree: xr.DataTree) -> xr.DataTree:
-        """Return the tree of what :func:`_sites_alone` kept, with field and likelihoods again."""
+        """Return the tree of what :func:`sites_alone` kept, with field and likelihoods again."""
         if tree is self.start:
             return tree
-        return _rebuilt(tree, self.conditioned, self._held_out)
+        return rebuilt(tree, self.conditioned, self._held_out)
 
     @cached_property
     def _held_out(self) -> Conditioned | None:
@@ -341,7 +342,7 @@ def model_flow(
     metric = _with_data(metric, posterior)
     values = scheme.check_scales(scales, float(posterior.attrs["observations"]))
     if held_out is not None:
-        posterior = _rebuilt(posterior, metric.conditioned, metric.conditioned.at(*held_out))
+        posterior = rebuilt(posterior, metric.conditioned, metric.conditioned.at(*held_out))
     return ModelFlow(network, metric, scheme, values, posterior, key, store_draws)
 
 
@@ -366,42 +367,3 @@ def _with_data(metric: ModelMetric, posterior: xr.DataTree) -> ModelMetric:
     if not own.reads(own.x, y):
         raise ValueError("the metric was taken with targets other than the posterior's; use the same y")
     return metric
-
-
-def _sites_alone(tree: xr.DataTree) -> xr.DataTree:
-    """Return a posterior's latent sites, its statistics and attributes: little beside all fields."""
-    kept = {"posterior": tree["posterior"].to_dataset()[list(stored_sites(tree))]}
-    if "sample_stats" in tree.children:
-        kept["sample_stats"] = tree["sample_stats"].to_dataset()
-    made = xr.DataTree.from_dict(kept)
-    made.attrs = dict(tree.attrs)
-    return made
-
-
-def _rebuilt(tree: xr.DataTree, conditioned: Conditioned, held_out: Conditioned | None) -> xr.DataTree:
-    """Return the whole tree of draws of the latent sites."""
-    stats = tree["sample_stats"].data_vars if "sample_stats" in tree.children else {}
-    return model_tree(
-        conditioned,
-        site_values(tree),
-        attrs={str(name): value for name, value in tree.attrs.items()},
-        held_out=held_out,
-        sample_stats={str(name): value.values for name, value in stats.items()},
-    )
-
-
-def _diverged(tree: xr.DataTree) -> int:
-    """Return the number of transitions that diverged."""
-    if "sample_stats" not in tree.children or "diverging" not in tree["sample_stats"].data_vars:
-        return 0
-    return int(np.sum(np.asarray(tree["sample_stats"]["diverging"].values)))
-
-
-def _flat(values: dict[str, np.ndarray]) -> dict[str, Array]:
-    """Return draws (chain, draw, …) as (S, …)."""
-    return {name: jnp.asarray(v.reshape(-1, *v.shape[2:])) for name, v in values.items()}
-
-
-def _by_chain(values: Array, chains: int) -> Array:
-    """Return draws (S, …) as (chain, draw, …)."""
-    return values.reshape(chains, -1, *values.shape[1:])

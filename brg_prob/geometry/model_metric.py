@@ -104,8 +104,8 @@ class ModelMetric:
     @cached_property
     def covered(self) -> Array:
         """Which coordinates belong to the metric's sites, (D,); the others are held fixed."""
-        covered = _kept(self.coordinates.shapes, self.sites)
-        return jnp.zeros(self.coordinates.dimension, bool).at[covered].set(True)
+        own = _kept(self.coordinates.shapes, self.sites)
+        return jnp.zeros(self.coordinates.dimension, bool).at[own].set(True)
 
     @property
     def tree(self) -> dict[str, Any]:
@@ -332,7 +332,9 @@ def _points(coordinates: Coordinates, at: Any, draws: int) -> tuple[Array, str]:
         return jnp.zeros((1, coordinates.dimension)), "at the prior median"
     if isinstance(at, xr.DataTree):
         stored = at["posterior"]
-        values = {name: _merged(np.asarray(stored[stored_name(name)].values)) for name in coordinates.names}
+        values = {
+            name: jnp.asarray(np.concatenate(stored[stored_name(name)].values)) for name in coordinates.names
+        }
         total = next(iter(values.values())).shape[0]
         if draws:
             chosen = np.linspace(0, total - 1, min(draws, total)).round().astype(int)
@@ -345,11 +347,6 @@ def _points(coordinates: Coordinates, at: Any, draws: int) -> tuple[Array, str]:
         z = coordinates.flatten(coordinates.forward({name: jnp.asarray(value) for name, value in at.items()}))
         return z[None], "at the point given"
     raise ValueError(f"at={at!r} is not a point; pass a fitted tree, a mapping site → value, or None")
-
-
-def _merged(draws: np.ndarray) -> Array:
-    """Return (chain, draw, …) as (S, …)."""
-    return jnp.asarray(draws.reshape(-1, *draws.shape[2:]))
 
 
 def _kept(shapes: Mapping[str, tuple[int, ...]], names: tuple[str, ...]) -> Array:

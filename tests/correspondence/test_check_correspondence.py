@@ -277,9 +277,9 @@ def test_the_overall_verdict_needs_its_controls():
     ],
 )
 def test_options_out_of_range_are_refused(lattice_flow, options, message):
+    named = {name: options[name] for name in options if name == "tuned"}
+    asked = {name: options[name] for name in options if name != "tuned"}
     with pytest.raises(ValueError, match=message):
-        named = {name: options[name] for name in options if name == "tuned"}
-        asked = {name: options[name] for name in options if name != "tuned"}
         check_correspondence(lattice_flow, exact(CosNet(box=BOX), X, **named), **asked)
 
 
