@@ -332,9 +332,8 @@ def _points(coordinates: Coordinates, at: Any, draws: int) -> tuple[Array, str]:
         return jnp.zeros((1, coordinates.dimension)), "at the prior median"
     if isinstance(at, xr.DataTree):
         stored = at["posterior"]
-        values = {
-            name: jnp.asarray(np.concatenate(stored[stored_name(name)].values)) for name in coordinates.names
-        }
+        each = {name: np.asarray(stored[stored_name(name)].values) for name in coordinates.names}
+        values = {name: jnp.asarray(np.concatenate(draws_of)) for name, draws_of in each.items()}  # chains
         total = next(iter(values.values())).shape[0]
         if draws:
             chosen = np.linspace(0, total - 1, min(draws, total)).round().astype(int)
