@@ -236,3 +236,11 @@ def test_several_targets_are_named_in_the_sentence():
     assert text.startswith("a: nothing was taken off but the mean, ")
     assert "; b: a fitted line of 5" in text and " m over the record" in text
     assert text.count("undone") == 1 and text.endswith("; undone in what is shown")
+
+
+def test_the_first_of_several_targets_alone_takes_fields_of_one_output():
+    x = np.arange(4.0)[:, None]
+    both = Standardisation.fit(x, np.array([[1.0, 10], [2, 30], [4, 20], [3, 50]]))
+    field = np.linspace(-1, 1, 8).reshape(2, 4)
+    expected = both.inverse(x, np.stack([field, field], axis=-1))[..., 0]
+    np.testing.assert_array_equal(both.first.inverse(x, field), expected)

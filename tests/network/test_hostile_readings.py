@@ -298,3 +298,15 @@ def test_what_stands_for_missing_and_for_yes_is_read():
     assert Conditioned.of(coin, X, Y > 0).y.tolist() == (Y > 0).astype(float).tolist()
     with pytest.raises(ValueError, match="y is text, not numbers"):
         Conditioned.of(flat, X, list("abcdef"))
+
+
+def test_a_density_that_falls_to_nothing_is_a_change():
+    def model(x, y=None):
+        b = sample("b", dist.Normal(0, 1))
+        f = numpyro.deterministic("f", b * x[:, 0])
+        sample("y", dist.Normal(f, 1.0), obs=y)
+        numpyro.factor("bounded", jnp.where(y[::-1] > Y.max() + 1, -jnp.inf, 0.0))
+
+    data = Conditioned.of(model, X, Y)
+    assert data.likelihood_factors == ("bounded",)
+    assert data.reading.term_rows["bounded"].tolist() == [5, 4, 3, 2, 1, 0]
