@@ -188,12 +188,14 @@ def fisher_check(flow: Flowed, samples: Survey, demands: Demands) -> Check:
     is the limit N, n ≫ N_modes, and the finite network's distance from it is held against
     the tolerance.
     """
-    eigenvalues = flow.eigenvalues
+    eigenvalues = np.asarray(flow.metric.eigenvalues)
     predicted, measured = fisher_pairs(samples, eigenvalues)
     exact = not samples.prediction.random_momenta and samples.modes.unresolved == 0
     # the error of a symmetric eigenvalue problem is absolute: a small multiple of ε times the largest
     largest = float(np.max(predicted))
-    rounding = max(16 * np.finfo(eigenvalues.dtype).eps * np.sqrt(flow.x.shape[0]) * largest, flow.floor)
+    rounding = max(
+        16 * np.finfo(eigenvalues.dtype).eps * np.sqrt(flow.x.shape[0]) * largest, float(flow.metric.floor)
+    )
     known = ~np.isnan(measured)
     relative = np.abs(measured[known] - predicted[known]) / predicted[known]
     grid = equispaced_grid(flow.x)

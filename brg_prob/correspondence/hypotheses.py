@@ -2,8 +2,8 @@
 
 A hypothesis is a frozen dataclass with its own options. It says in a sentence why it does not apply to a
 flow (:meth:`Hypothesis.applies`); whatever it raises beyond that is a mistake of the program. Whether a
-network is a linear readout, was sampled or was optimised is asked of nobody: a hypothesis asks what moves,
-and which capabilities the network has.
+network was sampled or optimised is asked of nobody: a hypothesis asks what differs from draw to draw, and
+which capabilities the network has.
 """
 
 from __future__ import annotations
@@ -71,11 +71,8 @@ class ExactRG:
                 f"{_label(network)} states no exact renormalization group (capability FreeField: "
                 "spectral_density(p) with attributes dim, cutoff, mass, noise, box)"
             )
-        if moved := _moved_beside_readout(flow):
-            return (
-                f"the exact renormalization group holds given {moved}, which here move with the draws; "
-                "restrict the metric to the readout (fisher_metric(..., sites=('readout',)))"
-            )
+        if moved := _differing(flow):
+            return f"the exact renormalization group holds given {moved}"
         box = self.prediction.box if self.prediction is not None else cast(FreeField, network).box
         return grid_misfit(flow.x, box=box)
 
@@ -113,8 +110,8 @@ class ClosedForm:
             return None
         if not isinstance(flow.network, LinearReadout):
             return f"the field of {_label(flow.network)} is not linear in its parameters"
-        if moved := _moved_beside_readout(flow):
-            return f"the closed form holds given {moved}, which here move with the draws"
+        if moved := _differing(flow):
+            return f"the closed form holds given {moved}"
         if flow.draw_noise is not None:
             return "σ differs from draw to draw"
         return None if len(flow.hidden) == 1 else "the draws of several members' hidden layers are mixed"
@@ -239,13 +236,14 @@ def first_that_applies(flow: Any, hypotheses: Sequence[Hypothesis]) -> tuple[Hyp
     return found, reasons[0] or ""
 
 
-def _moved_beside_readout(flow: Flowed) -> str:
-    """Return the hidden sites and σ that move with a readout's draws, as words; empty if none does."""
+def _differing(flow: Flowed) -> str:
+    """Return what of a readout differs from draw to draw under one metric, and the remedy; or nothing."""
     if not isinstance(flow.network, LinearReadout):
         return ""
-    hidden = list(flow.network.sample_hidden(jax.random.key(0)))
-    sampled = ["noise"] if flow.network.noise_spread > 0 else []
-    return ", ".join(name for name in (*hidden, *sampled) if name in flow.moving)
+    hidden = [] if flow.hidden else list(flow.network.sample_hidden(jax.random.key(0)))
+    sampled = ["noise"] if flow.network.noise_spread > 0 and flow.draw_noise is None else []
+    names = ", ".join((*hidden, *sampled))
+    return names and f"{names}, of which here every draw has its own; fit with Exact(), given them"
 
 
 def _label(network: Any) -> str:

@@ -100,21 +100,6 @@ class Flow:
         return np.asarray(self.start.noise, dtype=float) if self.start.sampled_noise else None
 
     @property
-    def eigenvalues(self) -> NDArray[np.floating[Any]]:
-        """λ, (r,), descending."""
-        return np.asarray(self.metric.eigenvalues)
-
-    @property
-    def floor(self) -> float:
-        """Level of round-off in λ."""
-        return float(self.metric.floor)
-
-    @property
-    def moving(self) -> tuple[str, ...]:
-        """The readout alone moves: hidden layers and σ are each draw's own."""
-        return ("readout",)
-
-    @property
     def hidden(self) -> tuple[Hidden, ...]:
         """Hidden layers of each member."""
         found = self.metric.hidden

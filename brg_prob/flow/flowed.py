@@ -69,23 +69,13 @@ class Flowed(Protocol):
         ...
 
     @property
-    def eigenvalues(self) -> NDArray[np.floating[Any]]:
-        """λ of the metric, (r,), descending."""
-        ...
-
-    @property
-    def floor(self) -> float:
-        """Level of round-off in λ."""
-        ...
-
-    @property
-    def moving(self) -> tuple[str, ...]:
-        """Latent sites that move with the draws; the others are held at each draw's own values."""
+    def metric(self) -> Any:
+        """The Fisher metric: ``eigenvalues`` (r,), descending, and the ``floor`` of round-off in them."""
         ...
 
     @property
     def hidden(self) -> tuple[Hidden, ...]:
-        """Hidden layers of a readout, a set for each member, at which the draws are; () of other models."""
+        """Hidden layers of a readout, a set for each member; () if each draw has its own or none."""
         ...
 
     @property

@@ -110,21 +110,6 @@ class ModelFlow:
         return None
 
     @property
-    def eigenvalues(self) -> NDArray[np.floating[Any]]:
-        """λ, (r,), descending."""
-        return np.asarray(self.metric.eigenvalues)
-
-    @property
-    def floor(self) -> float:
-        """Level of round-off in λ."""
-        return float(self.metric.floor)
-
-    @property
-    def moving(self) -> tuple[str, ...]:
-        """Latent sites that move; those that the metric was not restricted to are each draw's own."""
-        return self.conditioned.names if isinstance(self.scheme, Tempering) else self.metric.sites
-
-    @property
     def hidden(self) -> tuple[Hidden, ...]:
         """({},) of a linear readout without hidden layers; of other models ()."""
         bare = isinstance(self.network, LinearReadout) and not self.network.sample_hidden(self.key)

@@ -174,7 +174,7 @@ class Conditioned:
     def observed_values(self) -> dict[str, np.ndarray]:
         """Value of each observed site at the rows that are shown, NaN where missing."""
         values = self.reading.values.items()
-        return {name: np.asarray(self._arranged(name, jnp.asarray(value))) for name, value in values}
+        return {name: self._arranged(name, value) for name, value in values}
 
     def with_inputs(self, x: Array) -> Conditioned:
         """Return the same model at other values of the same rows' inputs, (n, d); they may be traced."""
@@ -329,14 +329,15 @@ class Conditioned:
         draws = [sample_of(trace[name], jax.random.fold_in(key, at)) for at, name in enumerate(names)]
         return {name: self._arranged(name, draw) for name, draw in zip(names, draws, strict=True)}
 
-    def _arranged(self, name: str, value: Array) -> Array:
+    def _arranged[Values: (Array, np.ndarray)](self, name: str, value: Values) -> Values:
         """Return a value of a site by the rows that are shown, where each entry belongs to one."""
         places = self.reading.arranged.get(name)
         if places is None:
             return value[self.first :] if value.shape[:1] == self.x.shape[:1] else value
         shown = places[self.first :]
-        taken = jnp.ravel(value)[np.maximum(shown, 0)]
-        return taken if np.all(shown >= 0) else jnp.where(shown >= 0, taken, jnp.nan)
+        taken = value.ravel()[np.maximum(shown, 0)]
+        where = np.where if isinstance(value, np.ndarray) else jnp.where  # the host's stay there
+        return taken if np.all(shown >= 0) else where(shown >= 0, taken, np.nan)
 
     def log_likelihood(self, values: Values) -> dict[str, Array]:
         """Return log p(y_i|θ) of each observed site (and factor of the likelihood).

@@ -1,25 +1,26 @@
 """Which network it is: a digest by content, so that results of different networks are not mixed.
 
-A network made of fields is its class and its fields; a function is its name and its code. Results carry the
-digest of the network they came from, and what combines results refuses another one.
+A network made of fields is its class and its fields; a function is its name, code and defaults, and what it
+closes over. Results carry the digest of their network, and what combines results refuses another.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
+import sys
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
+from brg_prob.digest import content_digest
+
+_TAG = f"{sys.implementation.cache_tag}-"
+"""Another Python compiles a function otherwise, so that its digests say nothing of ours."""
 
 
 def identity(network: Any) -> str:
-    """Return the digest of a network, 16 hex digits.
+    """Return the digest of a network: which Python made it, and 16 hex digits.
 
     Examples
     --------
@@ -29,15 +30,15 @@ def identity(network: Any) -> str:
     >>> identity(model) == identity(model), identity(model) == identity(other)
     (True, False)
     """
-    found = hashlib.sha256()
-    for part in _parts(network):
-        found.update(part.encode() + b"\0")
-    return found.hexdigest()[:16]
+    return _TAG + content_digest(_described(network))[:16]
 
 
 def refuse_another(network: Any, digest: str, what: str) -> None:
-    """Raise ValueError where a result, ``what`` in words, carries another network's digest; empty: any's."""
-    if digest and digest != identity(network):
+    """Raise ValueError where a result, ``what`` in words, carries the digest of another network.
+
+    Without a digest, or with one of another Python, nothing is known and nothing refused.
+    """
+    if digest.startswith(_TAG) and digest != identity(network):
         label = getattr(network, "__name__", type(network).__name__)
         raise ValueError(
             f"{what} belongs to another network (digest {digest}) than {label} ({identity(network)}); pass "
@@ -45,61 +46,45 @@ def refuse_another(network: Any, digest: str, what: str) -> None:
         )
 
 
-def _parts(value: Any) -> Iterator[str]:
-    """Yield a value by content as text, part by part."""
-    if isinstance(value, types.FunctionType | types.MethodType | functools.partial):
-        yield from _function(value)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        yield f"{type(value).__module__.rpartition('.')[2]}.{type(value).__qualname__}"
-        yield from _parts({field.name: getattr(value, field.name) for field in dataclasses.fields(value)})
-    elif isinstance(value, Mapping):
-        for name in sorted(value, key=str):
-            yield str(name)
-            yield from _parts(value[name])
-    elif isinstance(value, tuple | list):
-        yield f"{len(value)}"
-        for item in value:
-            yield from _parts(item)
-    elif isinstance(value, np.ndarray | jax.Array) and not jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
-        array = np.ascontiguousarray(value)
-        yield f"{array.dtype.str} {array.shape} {array.tobytes().hex()}"
-    elif isinstance(value, bool | int | float | complex | str | bytes | None):
-        yield repr(value)
-    else:
-        yield type(value).__qualname__
-
-
-def _function(value: Any) -> Iterator[str]:
-    """Yield what a function is, bound or partial ones with what they were given."""
+def _described(value: Any) -> Any:
+    """Return a value with functions, and what is known by its type alone, put into words."""
     if isinstance(value, functools.partial):
-        yield from _parts((value.func, value.args, value.keywords))
-    elif isinstance(value, types.MethodType):
-        yield from _parts((value.__func__, value.__self__))
-    else:
-        yield f"function {value.__qualname__}"
-        yield from _code(value.__code__)
-        for cell in value.__closure__ or ():
-            yield from _closed(cell)
+        return ["partial", *map(_described, (value.func, value.args, value.keywords))]
+    if isinstance(value, types.MethodType):
+        return ["method", _described(value.__func__), _described(value.__self__)]
+    if isinstance(value, types.FunctionType):
+        closed = [_closed(cell) for cell in value.__closure__ or ()]
+        defaults = _described([value.__defaults__, value.__kwdefaults__])
+        return ["function", value.__qualname__, _code(value.__code__, value.__doc__), defaults, closed]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: _described(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return [type(value).__module__.rpartition(".")[2], type(value).__qualname__, fields]
+    if isinstance(value, Mapping):
+        return {str(name): _described(item) for name, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [*map(_described, value)]
+    plain = value is None or isinstance(value, bool | int | float | str | bytes)
+    return value if plain or hasattr(value, "dtype") else type(value).__qualname__
 
 
-def _code(code: types.CodeType) -> Iterator[str]:
-    """Yield what a function does: its instructions, names and constants, functions inside it included."""
-    yield code.co_code.hex()
-    yield " ".join(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _code(constant)
-        else:
-            yield repr(constant)
+def _code(code: types.CodeType, doc: str | None = None) -> list[Any]:
+    """Return what a function does: instructions, names and constants, without what it says of itself."""
+    constants = [_constant(one) for one in code.co_consts if one is not None and one != doc]
+    return [code.co_code, code.co_names, constants]
 
 
-def _closed(cell: Any) -> Iterator[str]:
-    """Yield what a function closes over: numbers and arrays by content, other functions by name."""
+def _constant(value: Any) -> Any:
+    """Return a constant as text or, of a function inside the function, its code; sets in one order."""
+    if isinstance(value, types.CodeType):
+        return _code(value)
+    return sorted(map(repr, value)) if isinstance(value, frozenset) else repr(value)
+
+
+def _closed(cell: Any) -> Any:
+    """Return what a function closes over: values by content, other functions by name."""
     try:
         value = cell.cell_contents
     except ValueError:  # not yet assigned
-        return
-    if isinstance(value, types.FunctionType):  # it may close over this one
-        yield value.__qualname__
-    else:
-        yield from _parts(value)
+        return None
+    # a function may close over this one
+    return value.__qualname__ if isinstance(value, types.FunctionType) else _described(value)

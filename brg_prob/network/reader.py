@@ -186,7 +186,7 @@ def _assembled(
         layout=layout,
         point=point,
         arranged={name: places for name, places in arranged.items() if places is not None},
-        constant=tuple(name for name, found in rows.sites.items() if np.all(found.entries == NONE)),
+        constant=tuple(name for name, found in rows.sites.items() if found.unmoved),
     )
 
 

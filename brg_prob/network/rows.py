@@ -56,6 +56,11 @@ class SiteRows:
     nan: NDArray[np.bool_]
 
     @property
+    def unmoved(self) -> bool:
+        """Whether neither value nor terms change with y: a constant is observed, and no residual."""
+        return bool(np.all(self.entries == NONE) and np.all(self.terms == NONE))
+
+    @property
     def by_row(self) -> bool:
         """Whether every term belongs to one row, or to none."""
         return not np.any(self.terms == SEVERAL)

@@ -216,15 +216,15 @@ def _named(conditioned: Conditioned, record: Record) -> Conditioned:
 
 def _refuse_alphabetical(conditioned: Conditioned, record: Record) -> None:
     """Raise ValueError for labels, coded as they stand in the alphabet, whose order is observed."""
-    labels = record.levels.get(record.targets[0], ())
-    numbered = all(label[:1].isdigit() for label in labels)  # "1 low", "2 medium"
-    alphabetical = len(labels) > 2 and list(labels) == sorted(labels) and not numbered
-    for site in conditioned.sites.observed:
-        law = bare(site.distribution)
-        if alphabetical and isinstance(law, OrderedLogistic):
+    laws = {site.name: bare(site.distribution) for site in conditioned.sites.observed}
+    ordered = [name for name, law in laws.items() if isinstance(law, OrderedLogistic)]
+    for target in record.targets if ordered else ():
+        labels = record.levels.get(target, ())
+        numbered = all(label[:1].isdigit() for label in labels)  # "1 low", "2 medium"
+        if len(labels) > 2 and list(labels) == sorted(labels) and not numbered:
             raise ValueError(
-                f"site {site.name!r} observes the order of {record.targets[0]!r}, whose labels are coded in "
-                f"that of the alphabet ({', '.join(labels[:4])}); give the numbers 0, 1, … in their own order"
+                f"site {ordered[0]!r} observes an order, and the labels of {target!r} are coded in that of "
+                f"the alphabet ({', '.join(labels[:4])}); give the numbers 0, 1, … in their own order"
             )
 
 

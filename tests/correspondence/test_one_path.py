@@ -1,5 +1,7 @@
 """One path: a network is held against what it states, whatever engine drew its posterior."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import numpyro
@@ -51,10 +53,20 @@ def test_its_shells_are_momentum_shells(by_laplace):
     assert "a shell is the posterior at no T" in ClosedForm().applies(flow)
 
 
-def test_what_moves_beside_the_readout_is_said_and_the_metric_of_the_readout_alone_is_the_remedy():
+def test_hidden_layers_and_noise_of_each_draw_are_said_and_exact_draws_are_the_remedy():
     flow = flowed(CosNet(width=40, cutoff=4.0, mass=1.0, noise=0.3), Laplace(), draws=50)
-    assert "holds given w, b, which here move with the draws" in ExactRG().applies(flow)
+    assert "holds given w, b, of which here every draw has its own" in ExactRG().applies(flow)
     assert "holds given w, b" in ClosedForm().applies(flow)
+    readout = fisher_metric(flow.network, X, at=flow.start, y=Y, sites=("readout",))
+    alone = coarse_grain(flow.network, flow.start, readout, scales=SCALES, key=jax.random.key(1))
+    assert "w, b" in ExactRG().applies(alone)  # one metric at their mean is none of theirs
+    sampled = dataclasses.replace(LATTICE, noise_spread=0.5)
+    assert "holds given noise" in ExactRG().applies(flowed(sampled, Laplace(), draws=50))
+    for network in (flow.network, sampled):
+        posterior = fit(network, X, Y, key=jax.random.key(0), draws=50)
+        metric = fisher_metric(network, X, at=posterior)
+        exact = coarse_grain(network, posterior, metric, scales=SCALES, key=jax.random.key(1))
+        assert ExactRG().applies(exact) is None
     with pytest.raises(ValueError, match=r"no hypothesis applies to this flow: the exact .* w, b"):
         brg_prob.check_correspondence(flow)
 

@@ -35,6 +35,18 @@ def test_a_network_is_known_by_its_content():
     assert identity(partial) == identity(functools.partial(scaled, scale=2.0)) != identity(scaled)
     assert identity(scaled) != identity(twice)
 
+    def told(x, y=None):
+        """Say something."""
+        return x in {"a", "b", "c"}
+
+    def untold(x, y=None):
+        return x in {"a", "b", "c"}
+
+    untold.__qualname__ = told.__qualname__
+    assert identity(told) == identity(untold)  # what a function says of itself changes nothing
+    untold.__defaults__ = (1.0,)
+    assert identity(told) != identity(untold)
+
     def made(factor):
         return lambda x, y=None: factor * x
 

@@ -246,6 +246,7 @@ def test_residuals_and_factors_by_row_are_not_blown_up_and_rows_can_be_held_out(
     right = stats.norm.logpdf(Y, 0.5 * X[:, 0])
     for model in (factor, rest):
         data = Conditioned.of(model, X[:4], given[:4])
+        assert "not among the targets" not in " ".join(data.reading.notes)
         (found,) = jax.jit(data.log_likelihood)(B).values()
         np.testing.assert_allclose(found, right[:4], rtol=1e-12)
         (later,) = jax.jit(data.at(X[4:], Y[4:]).log_likelihood)(B).values()
