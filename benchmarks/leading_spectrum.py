@@ -9,7 +9,7 @@ import numpyro
 import numpyro.distributions as dist
 
 from benchmarks.harness import Case
-from brg_prob.geometry import model_metric
+from brg_prob.geometry import site_metric
 
 NOISE = 0.5
 LEADING = 20
@@ -53,9 +53,7 @@ def prepare(small: bool) -> Case:
     arrays = [np.asarray(value) for value in (x, at["w"], at["a"])]
 
     def ours() -> jax.Array:
-        return model_metric(
-            model, x, at=at, method="leading", leading=LEADING
-        ).eigenvalues.block_until_ready()
+        return site_metric(model, x, at=at, method="leading", leading=LEADING).eigenvalues.block_until_ready()
 
     return Case(
         ours,

@@ -22,6 +22,8 @@ Attribute = str | int | float
 
 FIELD_VARIABLE = "field_variable"
 """Attribute of a tree's root: the variable that holds the field, where that is not ``f``."""
+SITES = "sites"
+"""Attribute of a tree's root: JSON, the variables that hold latent sites and the names of these."""
 _DIMENSIONS = frozenset({"chain", "draw", "x", "x_held_out", "output", "dim"})
 
 
@@ -40,6 +42,12 @@ def stored_name(site: str) -> str:
 def field_variable(tree: xr.DataTree) -> str:
     """Return the name of the variable of a tree that holds the field."""
     return str(tree.attrs.get(FIELD_VARIABLE, "f"))
+
+
+def stored_sites(tree: xr.DataTree) -> dict[str, str]:
+    """Return the latent sites whose draws a tree holds, name of the variable → name of the site."""
+    found: dict[str, str] = json.loads(str(tree.attrs.get(SITES, "{}")))
+    return found
 
 
 def build_tree(

@@ -18,8 +18,8 @@ import numpy as np
 from scipy import stats
 
 from brg_prob.flow import critical_scale, default_scales
-from brg_prob.flow.information import effective_dimension
 from brg_prob.flow.score import mean_and_error
+from brg_prob.geometry.informations import effective_dimension
 from brg_prob.kernels import fixed_point, kernel_layers
 from brg_prob.posterior import infinite_width_flow
 from brg_prob.tables import read_table

@@ -14,7 +14,7 @@ from brg_prob.correspondence.spectrum import data_spectrum, spectrum_test
 from brg_prob.correspondence.statistics import holm, judge
 from brg_prob.correspondence.survey import Draws, Survey
 from brg_prob.correspondence.waves import momentum_modes
-from brg_prob.flow import Diffusion, Flowed
+from brg_prob.flow import Flow
 from brg_prob.spectra import equispaced_grid
 
 
@@ -103,11 +103,11 @@ def variance_check(samples: Survey, demands: Demands) -> Check:
         for s, scale in zip(samples.samples, samples.scales, strict=True)
     ]
     remark = "; deviation: relative, common to all variances" + _unresolved(samples)
-    if isinstance(samples.prediction.scheme, Diffusion):
+    cut = samples.prediction.cut(samples.scales[0])
+    if cut is None:
         name, hypothesis = "propagator", "Var f(p) = 1/(1/G0(p) + M_T²), M_T² = T/(L^d σ²)"
     else:
-        action = samples.prediction.scheme.action
-        left = "G0(p)" if action == "reset" else "0"
+        left = "0" if cut.drop else "G0(p)"
         name, hypothesis = "information shell", f"Var f(p) = G_n(p) where Tλ(p) ≥ 1, {left} elsewhere"
         if samples.prediction.random_momenta:
             hypothesis += ", in the limit of N, n ≫ N_modes"
@@ -126,7 +126,7 @@ def mean_check(samples: Survey, demands: Demands) -> Check:
         mean_test(s, samples.mean(scale), samples.variance(scale))
         for s, scale in zip(samples.samples, samples.scales, strict=True)
     ]
-    if isinstance(samples.prediction.scheme, Diffusion):
+    if samples.prediction.cut(samples.scales[0]) is None:
         hypothesis = "E f(p) = M_T²/(1/G0(p) + M_T²) · y(p)"
     else:
         hypothesis = "E f(p) = M_n²/(1/G0(p) + M_n²) · y(p) where Tλ(p) ≥ 1, 0 elsewhere"
@@ -179,7 +179,7 @@ def fisher_pairs(samples: Survey, eigenvalues: np.ndarray) -> tuple[np.ndarray, 
     return predicted, measured
 
 
-def fisher_check(flow: Flowed, samples: Survey, demands: Demands) -> Check:
+def fisher_check(flow: Flow, samples: Survey, demands: Demands) -> Check:
     """Eigenvalues of the Fisher metric against λ(p) = G0(p)/(L^d σ²): no chance involved.
 
     On the lattice they agree to rounding, that of the inputs included, or not at all: points
@@ -227,7 +227,7 @@ def fisher_check(flow: Flowed, samples: Survey, demands: Demands) -> Check:
     )
 
 
-def data_check(flow: Flowed, samples: Survey, demands: Demands, tuned: Sequence[str]) -> Check:
+def data_check(flow: Flow, samples: Survey, demands: Demands, tuned: Sequence[str]) -> Check:
     """The data's own spectrum against the prior predictive law."""
     theory = samples.prediction.theory
     data = data_spectrum(momentum_modes(flow.x, box=theory.box), flow.targets)

@@ -25,7 +25,7 @@ from brg_prob.correspondence.result import Check, Checks, check_tree, overall
 from brg_prob.correspondence.statistics import Floats
 from brg_prob.correspondence.survey import Draws
 from brg_prob.correspondence.waves import MomentumModes
-from brg_prob.flow import Flowed
+from brg_prob.flow import Flow
 from brg_prob.geometry import whitened_features
 from brg_prob.geometry.spectrum import prior_mean, readout_kernel
 from brg_prob.network import Covariance, LinearReadout
@@ -70,7 +70,7 @@ class ClosedPosterior:
         return cls(values[kept], vectors, mean, data, noise)
 
     @classmethod
-    def of_network(cls, flow: Flowed) -> ClosedPosterior:
+    def of_network(cls, flow: Flow) -> ClosedPosterior:
         """Return that of a flow's own readout, given its one set of hidden layers.
 
         K is the network's own covariance where nothing is hidden and it states one, else ΦC0Φᵀ.
@@ -98,7 +98,7 @@ class ClosedPosterior:
 
 
 def check_closed_form(
-    flow: Flowed,
+    flow: Flow,
     posterior: ClosedPosterior,
     *,
     demands: Demands,
@@ -161,14 +161,14 @@ def check_closed_form(
     return Checks(check_tree(checks, samples.scales, attrs), verdict, tuple(checks), CLOSED_FORM)
 
 
-def finite_width(flow: Flowed) -> Callable[[float], tuple[Array, Array]] | None:
+def finite_width(flow: Flow) -> Callable[[float], tuple[Array, Array]] | None:
     """Return T10's prediction for a network of this width, its momenta drawn: K = ΦC0Φᵀ, not the limit.
 
     None where nothing is hidden (T9 is exact), where several members or σ's are mixed, and for
     shells, which T10 does not describe.
     """
     mixed = len(flow.hidden) != 1 or flow.draw_noise is not None
-    if mixed or not flow.hidden[0] or flow.scheme.coordinate != "observations":
+    if mixed or not flow.hidden[0] or flow.cuts:
         return None
     assert isinstance(flow.network, LinearReadout)
     features = whitened_features(flow.network, flow.x, flow.hidden[0])
@@ -185,7 +185,7 @@ def finite_width(flow: Flowed) -> Callable[[float], tuple[Array, Array]] | None:
     return at
 
 
-def _projected(flow: Flowed, posterior: ClosedPosterior) -> Draws:
+def _projected(flow: Flow, posterior: ClosedPosterior) -> Draws:
     """Return the moments of the draws on the modes, outputs one after the other, scale by scale."""
     modes = MomentumModes(posterior.vectors.T, np.full(len(posterior.eigenvalues), np.nan), 1.0, 0)
     samples = [

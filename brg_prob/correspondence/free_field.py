@@ -23,12 +23,12 @@ from brg_prob.correspondence.result import Check, Checks, check_table, overall
 from brg_prob.correspondence.spectrum import TUNABLE
 from brg_prob.correspondence.survey import FiniteSize, Survey, survey
 from brg_prob.erg import FreeTheory
-from brg_prob.flow import Flowed
+from brg_prob.flow import Flow
 from brg_prob.results import build_tree
 
 
 def check_free_field(
-    flow: Flowed,
+    flow: Flow,
     prediction: FreeTheory,
     *,
     demands: Demands,
@@ -95,7 +95,7 @@ def check_free_field(
     return Checks(tree, verdict, tuple(checks))
 
 
-def _theory(flow: Flowed, samples: Survey) -> dict[str, np.ndarray]:
+def _theory(flow: Flow, samples: Survey) -> dict[str, np.ndarray]:
     """Return predicted and measured moments by scale and plane wave."""
     shape = (samples.copies, -1)
     fisher = fisher_pairs(samples, np.asarray(flow.metric.eigenvalues))
@@ -151,7 +151,7 @@ def _tree(
     )
 
 
-def with_running(found: Checks, flow: Flowed, prediction: FreeTheory) -> Checks:
+def with_running(found: Checks, flow: Flow, prediction: FreeTheory) -> Checks:
     """Return the checks with the momentum cutoff of each scale and, for a diffusion, the running mass (T9).
 
     Every mode measures the mass of the data, 1/G_T(p) − 1/G0(p) = M_T²; their mean, weighted by
@@ -162,12 +162,12 @@ def with_running(found: Checks, flow: Flowed, prediction: FreeTheory) -> Checks:
     return dataclasses.replace(found, tree=tree)
 
 
-def _running(theory: xr.Dataset, flow: Flowed, prediction: FreeTheory) -> xr.Dataset:
+def _running(theory: xr.Dataset, flow: Flow, prediction: FreeTheory) -> xr.Dataset:
     """Return the group ``theory`` with momentum cutoff and running mass."""
     observations = flow.equivalent_observations
     cutoff = [prediction.shell_cutoff(float(t)) if np.isfinite(t) else np.nan for t in observations]
     theory = theory.assign(momentum_cutoff=("scale", np.asarray(cutoff)))
-    if flow.scheme.coordinate != "observations":
+    if flow.cuts:
         return theory
     bare = prediction.mass**2
     predicted, measured, error = (

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import jax
 from jax import Array
@@ -20,23 +20,23 @@ from brg_prob.correspondence.closed_form import ClosedPosterior, check_closed_fo
 from brg_prob.correspondence.free_field import check_free_field, with_running
 from brg_prob.correspondence.predictions import erg_prediction
 from brg_prob.correspondence.result import Checks, joined
-from brg_prob.correspondence.sampled_anew import SHIFT_TOLERANCE, Drawn, check_against_tempering
+from brg_prob.correspondence.sampled_anew import SHIFT_TOLERANCE, check_against_tempering
 from brg_prob.correspondence.survey import FiniteSize
 from brg_prob.correspondence.waves import grid_misfit
 from brg_prob.erg import FreeTheory
-from brg_prob.flow import Flowed
-from brg_prob.network import FreeField, LinearReadout
+from brg_prob.flow import Flow
+from brg_prob.network import FreeField, LinearReadout, network_label
 
 
 @runtime_checkable
 class Hypothesis(Protocol):
     """A claim about the draws of a flow at every scale."""
 
-    def applies(self, flow: Any) -> str | None:
+    def applies(self, flow: Flow) -> str | None:
         """Return None if it says something of this flow, else why not, a sentence without its full stop."""
         ...
 
-    def checks(self, flow: Any, demands: Demands, key: Array) -> Checks:
+    def checks(self, flow: Flow, demands: Demands, key: Array) -> Checks:
         """Return what was found; called only where it applies."""
         ...
 
@@ -63,12 +63,12 @@ class ExactRG:
     tuned: bool | Sequence[str] = False
     with_data: bool = True
 
-    def applies(self, flow: Flowed) -> str | None:
+    def applies(self, flow: Flow) -> str | None:
         """Return None for a free field on a full grid whose hidden layers and σ are held."""
         network = flow.network
         if self.prediction is None and not isinstance(network, FreeField):
             return (
-                f"{_label(network)} states no exact renormalization group (capability FreeField: "
+                f"{network_label(network)} states no exact renormalization group (capability FreeField: "
                 "spectral_density(p) with attributes dim, cutoff, mass, noise, box)"
             )
         if moved := _differing(flow):
@@ -76,11 +76,11 @@ class ExactRG:
         box = self.prediction.box if self.prediction is not None else cast(FreeField, network).box
         return grid_misfit(flow.x, box=box)
 
-    def predicted(self, flow: Flowed) -> FreeTheory:
+    def predicted(self, flow: Flow) -> FreeTheory:
         """Return the field theory that the flow is held against."""
         return erg_prediction(flow.network, flow.x) if self.prediction is None else self.prediction
 
-    def checks(self, flow: Flowed, demands: Demands, key: Array) -> Checks:
+    def checks(self, flow: Flow, demands: Demands, key: Array) -> Checks:
         """Return the checks plane wave by plane wave, and the running mass."""
         prediction = self.predicted(flow)
         finite = finite_width(flow) if self.finite_size == "own" else self.finite_size
@@ -102,21 +102,21 @@ class ClosedForm:
 
     posterior: ClosedPosterior | None = None
 
-    def applies(self, flow: Flowed) -> str | None:
+    def applies(self, flow: Flow) -> str | None:
         """Return None for the diffusion or tempering of a readout at one set of hidden layers and one σ."""
-        if flow.scheme.coordinate != "observations":
+        if flow.cuts:
             return "a shell is the posterior at no T"
         if self.posterior is not None:
             return None
         if not isinstance(flow.network, LinearReadout):
-            return f"the field of {_label(flow.network)} is not linear in its parameters"
+            return f"the field of {network_label(flow.network)} is not linear in its parameters"
         if moved := _differing(flow):
             return f"the closed form holds given {moved}"
         if flow.draw_noise is not None:
             return "σ differs from draw to draw"
         return None if len(flow.hidden) == 1 else "the draws of several members' hidden layers are mixed"
 
-    def checks(self, flow: Flowed, demands: Demands, key: Array) -> Checks:
+    def checks(self, flow: Flow, demands: Demands, key: Array) -> Checks:
         """Return the checks mode by mode."""
         found = ClosedPosterior.of_network(flow) if self.posterior is None else self.posterior
         return check_closed_form(flow, found, demands=demands)
@@ -134,16 +134,16 @@ class SampledAnew:
         Largest shift, in standard deviations of a draw, that may go unseen.
     """
 
-    truth: Drawn
+    truth: Flow
     tolerance: float = SHIFT_TOLERANCE
 
-    def applies(self, flow: Drawn) -> str | None:
+    def applies(self, flow: Flow) -> str | None:
         """Return None for draws at the same numbers of observations T."""
         if tuple(map(float, flow.scales)) != tuple(map(float, self.truth.scales)):
             return "the posterior was sampled anew at other scales"
         return None
 
-    def checks(self, flow: Drawn, demands: Demands, key: Array) -> Checks:
+    def checks(self, flow: Flow, demands: Demands, key: Array) -> Checks:
         """Return the two-sample check of all scales."""
         return check_against_tempering(
             flow, self.truth, tolerance=self.tolerance, level=demands.level, key=key
@@ -151,7 +151,7 @@ class SampledAnew:
 
 
 def check_correspondence(
-    flow: Any,
+    flow: Flow,
     hypotheses: Hypothesis | Sequence[Hypothesis] | None = None,
     *,
     tolerance: float = 0.05,
@@ -211,7 +211,7 @@ def check_correspondence(
     return found[0] if len(found) == 1 else joined(found, tolerance=tolerance, level=level)
 
 
-def _chosen(flow: Any, hypotheses: Hypothesis | Sequence[Hypothesis] | None) -> list[Hypothesis]:
+def _chosen(flow: Flow, hypotheses: Hypothesis | Sequence[Hypothesis] | None) -> list[Hypothesis]:
     """Return the hypotheses that the flow is held against; all that are named must apply."""
     if hypotheses is None:
         asked: list[Hypothesis] = [ExactRG(), ClosedForm()]
@@ -229,14 +229,14 @@ def _chosen(flow: Any, hypotheses: Hypothesis | Sequence[Hypothesis] | None) -> 
     return named
 
 
-def first_that_applies(flow: Any, hypotheses: Sequence[Hypothesis]) -> tuple[Hypothesis | None, str]:
+def first_that_applies(flow: Flow, hypotheses: Sequence[Hypothesis]) -> tuple[Hypothesis | None, str]:
     """Return the first hypothesis that applies to a flow, and why the first of all does not."""
     reasons = [one.applies(flow) for one in hypotheses]
     found = next((one for one, reason in zip(hypotheses, reasons, strict=True) if reason is None), None)
     return found, reasons[0] or ""
 
 
-def _differing(flow: Flowed) -> str:
+def _differing(flow: Flow) -> str:
     """Return what of a readout differs from draw to draw under one metric, and the remedy; or nothing."""
     if not isinstance(flow.network, LinearReadout):
         return ""
@@ -244,11 +244,6 @@ def _differing(flow: Flowed) -> str:
     sampled = ["noise"] if flow.network.noise_spread > 0 and flow.draw_noise is None else []
     names = ", ".join((*hidden, *sampled))
     return names and f"{names}, of which here every draw has its own; fit with Exact(), given them"
-
-
-def _label(network: Any) -> str:
-    """Return the name of a network."""
-    return str(getattr(network, "__name__", type(network).__name__))
 
 
 __all__ = [

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from brg_prob import erg
 from brg_prob.correspondence.statistics import Floats
 from brg_prob.correspondence.waves import equispaced_box
-from brg_prob.flow import Diffusion, Shell
+from brg_prob.flow import Cut, Scheme
 from brg_prob.network import FreeField, require
 from brg_prob.spectra import own_spectrum
 
@@ -72,42 +72,48 @@ class ModePrediction:
     """
 
     theory: erg.FreeTheory
-    scheme: Diffusion | Shell
+    scheme: Scheme
     initial: float
     random_momenta: bool = False
     reversed_shell: bool = False
 
+    def cut(self, scale: float) -> Cut | None:
+        """Return what the scheme cuts off; None where all modes are held at the scale's T."""
+        return self.scheme.cut(scale)
+
     def observations(self, scale: float) -> float:
         """Return the T that a scale stands for: itself, 1/Λ_I, or T9's map of a raw cutoff."""
-        if isinstance(self.scheme, Diffusion):
+        cut = self.cut(scale)
+        if cut is None:
             return float(scale)
-        if scale <= 0:
+        if cut.cutoff <= 0:
             return float("inf")
-        if self.scheme.basis == "parameter" and self.random_momenta:
-            return float(self.theory.observations_at_raw_cutoff(scale))
-        return 1.0 / float(scale)
+        if cut.unit == "raw" and self.random_momenta:
+            return float(self.theory.observations_at_raw_cutoff(cut.cutoff))
+        return 1.0 / cut.cutoff
 
     def held_at(self, scale: float) -> float:
         """Return the T at which modes that were not coarse-grained are held."""
-        return float(scale) if isinstance(self.scheme, Diffusion) else self.initial
+        return self.scheme.held_at(scale, self.initial)
 
     def kept(self, p: Floats, scale: float) -> np.ndarray:
         """Return whether each plane wave still follows the data, boolean, the shape of p."""
         if self.reversed_shell:
             return np.asarray(self.theory.fisher_eigenvalue(p), dtype=float) * self.observations(scale) < 1
-        if isinstance(self.scheme, Diffusion):
+        if self.cut(scale) is None:
             return np.ones(p.shape, dtype=bool)
         return np.asarray(self.theory.shell_keeps(p, self.observations(scale)))
 
     def variance(self, p: Floats, scale: float) -> Floats:
         """Return the connected two-point function at |p|: T9b for diffusion, T9a for a shell."""
-        held = self.held_at(scale)
-        if isinstance(self.scheme, Shell) and not self.reversed_shell:
-            value = self.theory.shell_propagator(p, self.observations(scale), held, self.scheme.action)
+        held, cut = self.held_at(scale), self.cut(scale)
+        drop = cut is not None and cut.drop
+        if cut is not None and not self.reversed_shell:
+            action: Literal["drop", "reset"] = "drop" if drop else "reset"
+            value = self.theory.shell_propagator(p, self.observations(scale), held, action)
             return np.asarray(value, dtype=float)
         conditioned = np.asarray(self.theory.propagator_at(p, held), dtype=float)
-        dropped = isinstance(self.scheme, Shell) and self.scheme.action == "drop"
-        left = np.zeros(p.shape) if dropped else np.asarray(self.theory.g0(p), dtype=float)
+        left = np.zeros(p.shape) if drop else np.asarray(self.theory.g0(p), dtype=float)
         return np.where(self.kept(p, scale), conditioned, left)
 
     def mean_filter(self, p: Floats, scale: float) -> Floats:

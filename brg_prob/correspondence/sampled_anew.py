@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,6 +13,7 @@ from jax import Array
 from brg_prob.correspondence.result import Check, Checks, check_tree, overall
 from brg_prob.correspondence.statistics import Floats, holm, judge
 from brg_prob.correspondence.two_sample import TwoSample, energy_distance
+from brg_prob.flow import Flow
 from brg_prob.results import build_tree
 
 SHIFT_TOLERANCE = 0.3
@@ -21,31 +21,8 @@ SHIFT_TOLERANCE = 0.3
 SAMPLED_ANEW = "the posterior sampled anew at every T (T6)"
 
 
-class Drawn(Protocol):
-    """What is asked of a flow."""
-
-    @property
-    def scales(self) -> tuple[float, ...]:
-        """Numbers of observations T."""
-        ...
-
-    @property
-    def chains(self) -> int:
-        """Number of chains; draws are ordered chain by chain."""
-        ...
-
-    @property
-    def independent(self) -> bool:
-        """Whether draws are independent of each other."""
-        ...
-
-    def z(self) -> Iterator[Any]:
-        """Yield draws (S, D), scale by scale."""
-        ...
-
-
 def check_against_tempering(
-    flow: Drawn, truth: Drawn, *, tolerance: float = SHIFT_TOLERANCE, level: float = 0.05, key: Array
+    flow: Flow, truth: Flow, *, tolerance: float = SHIFT_TOLERANCE, level: float = 0.05, key: Array
 ) -> Checks:
     """Test whether a flow's draws have the law of the posterior at every T (T6, T18).
 
@@ -91,8 +68,7 @@ def check_against_tempering(
         same = np.array_equal(np.asarray(first), np.asarray(second))
         own = options | {"key": jax.random.fold_in(key, number)}
         found.append(None if same else energy_distance(first, second, **own))
-    # a flow of draws and a run at every T may come from engines that know of no divergences
-    diverged = sum(int(getattr(side, "divergences", 0)) for side in (flow, truth))
+    diverged = flow.divergences + truth.divergences
     check = _judged(found, scales, tolerance, level, diverged)
     verdict = overall((check,))
     attrs = {"verdict": verdict, "tolerance": tolerance, "level": level}

@@ -13,7 +13,7 @@ from brg_prob.correspondence.moments import Moments, moments
 from brg_prob.correspondence.predictions import ModePrediction
 from brg_prob.correspondence.statistics import Floats, whitener
 from brg_prob.correspondence.waves import MomentumModes, momentum_modes
-from brg_prob.flow import Flowed
+from brg_prob.flow import Flow
 
 FiniteSize = Callable[[float], Any]
 """``finite_size(scale)``: predicted covariance (n, n) of the field at the inputs, or (covariance, mean)."""
@@ -92,7 +92,7 @@ class Survey(Draws):
         return np.tile(self.prediction.mean_filter(self.modes.momentum, scale), self.copies) * self.data
 
 
-def survey(flow: Flowed, prediction: erg.FreeTheory, finite_size: FiniteSize | None = None) -> Survey:
+def survey(flow: Flow, prediction: erg.FreeTheory, finite_size: FiniteSize | None = None) -> Survey:
     """Project the draws of a flow at every scale; one scale is in memory at a time.
 
     Parameters
@@ -125,7 +125,7 @@ def survey(flow: Flowed, prediction: erg.FreeTheory, finite_size: FiniteSize | N
     return Survey(tuple(flow.scales), tuple(samples), modes, predicted, data, tuple(finite))
 
 
-def _whitened(coefficients: np.ndarray, modes: MomentumModes, predicted: Any, flow: Flowed) -> WhitenedScale:
+def _whitened(coefficients: np.ndarray, modes: MomentumModes, predicted: Any, flow: Flow) -> WhitenedScale:
     """Return draws in coordinates that the finite-size prediction makes independent, outputs apart."""
     pair = predicted if isinstance(predicted, tuple) else (predicted, None)
     covariance = modes.projection @ np.asarray(pair[0], dtype=float) @ modes.projection.T

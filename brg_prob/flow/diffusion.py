@@ -13,15 +13,20 @@ coordinates in which the prior is N(0, 1).
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+import xarray as xr
 from jax import Array
+
+from brg_prob.charts import Atlas, Chart, ModeChart
+from brg_prob.flow.scheme import Scheme, observations_checked
+
+_UNSEEN = 0.01
+"""Tλ of directions left alone, up to which their variances are off by less than 1 %."""
 
 
 def transition(eigenvalues: Array, start: Array | float, stop: Array | float) -> tuple[Array, Array]:
@@ -76,42 +81,44 @@ def diffuse(z: Array, eigenvalues: Array, start: Array | float, stop: Array | fl
 
 
 @dataclass(frozen=True)
-class Diffusion:
+class Diffusion(Scheme):
     """Scheme: diffuse the draws of a posterior at T through smaller and smaller T.
 
-    Scales are numbers of observations T, descending from the posterior's own.
+    Scales are numbers of observations T, descending from the posterior's own. What the modes do not span is
+    left alone: the data cannot see it (T7).
     """
 
+    name: ClassVar[str] = "diffusion"
     coordinate: ClassVar[str] = "observations"
-
-    def steps(
-        self, z: Array, eigenvalues: Array, start: float, scales: Sequence[float], key: Array
-    ) -> Iterator[Array]:
-        """Yield the draws (S, r, o) at each scale; one key per scale, so a flow can be replayed."""
-        at = start
-        for number, stop in enumerate(scales):
-            if stop != at:  # a step of no length draws nothing: the posterior's own scale is kept bit for bit
-                z = diffuse(z, eigenvalues, at, stop, jax.random.fold_in(key, number))
-            at = stop
-            yield z
-
-    def equivalent_observations(self, scales: Sequence[float]) -> np.ndarray:
-        """Return T that each scale stands for: itself."""
-        return np.asarray(scales, dtype=float)
 
     def check_scales(self, scales: Sequence[float], start: float) -> tuple[float, ...]:
         """Return the scales as floats, or raise ValueError if they do not run towards the prior."""
-        values = tuple(float(s) for s in scales)
-        if not values:
-            raise ValueError("scales is empty; give at least one number of observations T")
-        if any(not 0 <= s <= start for s in values) or any(b > a for a, b in itertools.pairwise(values)):
-            raise ValueError(
-                f"scales = {_short(values)} must descend within [0, T = {start:g}] towards the prior"
-            )
-        return values
+        return observations_checked(scales, start)
+
+    def check(self, atlas: Atlas, posterior: xr.DataTree) -> None:
+        """Raise ValueError without coordinates, or where what is left alone is seen by the data."""
+        super().check(atlas, posterior)
+        if why_not := left_alone(atlas.chart(0).null_bound, float(posterior.attrs["observations"])):
+            raise ValueError(f"Diffusion() would be wrong: {why_not}")
+
+    def walk(
+        self, chart: Chart, origins: Sequence[xr.DataTree], scales: Sequence[float], start: float
+    ) -> Iterator[Any]:
+        """Yield the draws at each scale; one key per scale, so that a flow can be replayed."""
+        assert isinstance(chart, ModeChart)
+        z, at = chart.modes(chart.start), start
+        for number, stop in enumerate(scales):
+            if stop != at:  # a step of no length draws nothing: the posterior's own scale is kept bit for bit
+                z = diffuse(z, chart.eigenvalues, at, stop, jax.random.fold_in(chart.key, number))
+            at = stop
+            yield chart.start if stop == start else chart.moved(z)
 
 
-def _short(values: Sequence[float]) -> str:
-    """Return numbers for an error line, at most six."""
-    shown = ", ".join(f"{v:g}" for v in values[:6])
-    return f"[{shown}{', …' if len(values) > 6 else ''}]"
+def left_alone(null_bound: float, observations: float) -> str:
+    """Return why directions with λ up to ``null_bound`` cannot be left alone at T; empty if they can."""
+    if not observations * null_bound > _UNSEEN:
+        return ""
+    return (
+        f"the metric has its leading eigenvalues alone, down to Tλ = {observations * null_bound:.2g}, and "
+        "what lies beyond would be left as it is; give more of them (leading=…) or all (method='dense')"
+    )

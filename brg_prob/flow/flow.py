@@ -1,4 +1,4 @@
-""":func:`coarse_grain`: a posterior's draws, flowed towards the prior scale by scale."""
+"""The flow: a posterior's draws at every scale, whatever they are of; :func:`coarse_grain` makes it."""
 
 from __future__ import annotations
 
@@ -7,55 +7,57 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax import Array
 from numpy.typing import NDArray
 
+from brg_prob.charts import Atlas, Chart, ModeChart, atlas_of
+from brg_prob.charts.chart import Mask
 from brg_prob.flow.diffusion import Diffusion
-from brg_prob.flow.member import MemberFlow, Start, member_starts
-from brg_prob.flow.model_flow import ModelFlow, model_flow
 from brg_prob.flow.scales import scale_index
-from brg_prob.flow.shell import Shell
-from brg_prob.flow.tempering import Tempering
-from brg_prob.geometry import FisherMetric, ModelMetric
-from brg_prob.network import Hidden, LinearReadout, require
+from brg_prob.flow.scheme import Scheme
+from brg_prob.geometry import FisherMetric
+from brg_prob.network import Hidden, network_label
 from brg_prob.network.identity import identity, refuse_another
 from brg_prob.notebook import one_line, quantity, table_html
-from brg_prob.posterior.schema import posterior_tree, trained_tree
-from brg_prob.results import with_groups
-from brg_prob.theory import ProjectedObservation, ReadoutTheory
-
-Scheme = Diffusion | Shell
+from brg_prob.results import key_to_json
+from brg_prob.theory import ProjectedObservation
 
 
 @dataclass(frozen=True, eq=False)
 class Flow:
-    """Draws of a network's field at every scale, and the theory left there.
+    """Draws of a network at every scale, and the theory left there.
 
     Attributes
     ----------
-    network, metric, scheme
-        What was flowed, along which metric, how.
+    network, scheme
+        What was flowed, and how.
     scales
         Towards the prior: observations T descending, or Fisher cutoffs ascending.
     start
-        The draws flowed, with their data.
+        The posterior that was flowed.
+    atlas
+        Its charts along a metric: coordinates in which the draws are moved, a chart for each member.
     key
         The flow's key: its draws are regenerated from it, one scale in memory at a time.
     store_draws
         Number of field draws per scale kept in ``tree``.
     """
 
-    network: LinearReadout
-    metric: FisherMetric
+    network: Any
     scheme: Scheme
     scales: tuple[float, ...]
-    start: Start
+    start: xr.DataTree
+    atlas: Atlas
     key: Array
     store_draws: int = 200
+
+    @property
+    def metric(self) -> FisherMetric:
+        """The Fisher metric that the draws are moved along."""
+        return self.atlas.metric
 
     @property
     def coordinate(self) -> str:
@@ -63,47 +65,14 @@ class Flow:
         return self.scheme.coordinate
 
     @property
-    def observations(self) -> tuple[float, ...]:
-        """T at which kept directions are held: the scale, or the posterior's own T for a shell."""
-        if isinstance(self.scheme, Diffusion):
-            return self.scales
-        return (self.initial_observations,) * len(self.scales)
-
-    @property
     def initial_observations(self) -> float:
         """T of the posterior handed in."""
-        return self.start.observations
+        return float(self.start.attrs["observations"])
 
     @property
-    def x(self) -> Array:
-        """Training inputs, (n, d)."""
-        return self.start.data.x
-
-    @property
-    def y(self) -> Array:
-        """Training targets, (n, o)."""
-        return self.start.data.y
-
-    @property
-    def noise(self) -> float:
-        """σ in λ."""
-        return self.metric.noise
-
-    @property
-    def targets(self) -> NDArray[np.float64]:
-        """Training targets, (n, o), on the host."""
-        return np.asarray(self.y, dtype=float)
-
-    @property
-    def draw_noise(self) -> NDArray[np.float64] | None:
-        """σ of each draw, (S,), where it is sampled; each draw flows with its own."""
-        return np.asarray(self.start.noise, dtype=float) if self.start.sampled_noise else None
-
-    @property
-    def hidden(self) -> tuple[Hidden, ...]:
-        """Hidden layers of each member."""
-        found = self.metric.hidden
-        return found if len(found) == self.start.members else found[:1] * self.start.members
+    def observations(self) -> tuple[float, ...]:
+        """T at which kept directions are held: the scale, or the posterior's own T for a shell."""
+        return tuple(self.scheme.held_at(scale, self.initial_observations) for scale in self.scales)
 
     @property
     def equivalent_observations(self) -> NDArray[np.float64]:
@@ -111,53 +80,125 @@ class Flow:
         return self.scheme.equivalent_observations(self.scales)
 
     @property
+    def cuts(self) -> bool:
+        """Whether directions are cut off, so that the draws are no posterior's."""
+        return any(self.scheme.cut(scale) is not None for scale in self.scales)
+
+    @property
+    def x(self) -> Array:
+        """Training inputs, (n, d)."""
+        return self.atlas.x
+
+    @property
+    def targets(self) -> NDArray[np.float64]:
+        """Training targets, (n, o); NaN where missing."""
+        return self.atlas.targets
+
+    @property
+    def noise(self) -> float:
+        """σ in λ; nan where the network states none."""
+        return self.atlas.noise
+
+    @property
+    def draw_noise(self) -> NDArray[np.float64] | None:
+        """σ that each draw is flowed with, (S,), where it is sampled; None where one is given for all."""
+        return self.atlas.draw_noise
+
+    @property
+    def hidden(self) -> tuple[Hidden, ...]:
+        """Hidden layers of a readout, a set for each member; () if each draw has its own or none."""
+        return self.atlas.hidden
+
+    @property
+    def size(self) -> int:
+        """Number of draws that are flowed."""
+        sizes = self.start["posterior"].sizes
+        return int(sizes["chain"] * sizes["draw"])
+
+    @cached_property
+    def origins(self) -> tuple[xr.DataTree, ...]:
+        """The posterior from whose draws each scale's come: the start's, or one sampled for it."""
+        return self.scheme.origins(self.atlas.model, self.start, self.scales, self.key)
+
+    @property
+    def sampled(self) -> tuple[xr.DataTree, ...]:
+        """Posteriors that were sampled for this flow; the start alone if none was."""
+        return tuple(tree for tree in self.origins if tree is not self.start) or (self.start,)
+
+    @property
     def chains(self) -> int:
-        """Number of chains of the draws; draws are ordered chain by chain."""
-        return self.start.chains
+        """Number of chains; draws are ordered chain by chain."""
+        return int(self.sampled[0]["posterior"].sizes["chain"])
 
     @property
     def independent(self) -> bool:
         """Whether the draws are independent of each other."""
-        return self.start.independent
+        return all(bool(tree.attrs.get("independent", 0)) for tree in self.sampled)
 
-    def _members(self) -> Iterator[MemberFlow]:
-        """Yield the flow of each member's draws."""
-        for number, start in enumerate(member_starts(self.start)):
-            yield self._member_flow(number, start)
+    @property
+    def divergences(self) -> int:
+        """Number of transitions that diverged where these draws come from; 0 for engines without any."""
+        return sum(_diverged(tree) for tree in self.sampled)
 
-    def _member_flow(self, number: int, start: Start) -> MemberFlow:
-        """Return the flow of one member; networks without hidden layers have one metric for all."""
-        at = min(number, self.metric.members - 1)
-        key = jax.random.fold_in(self.key, number)
-        modes = self.metric.member(at)
-        return MemberFlow(self.network, self.metric.hidden[at], modes, self.scheme, self.scales, start, key)
-
-    def _all_fields(self) -> Iterator[Array]:
-        """Yield the draws (S, n + h, o) at training and held-out inputs, scale by scale."""
-        if self.start.members == 1:
-            yield from next(self._members()).fields()
+    def draws(self) -> Iterator[tuple[Any, ...]]:
+        """Yield the draws of all members scale by scale, regenerated from the key."""
+        if self.atlas.members == 1:
+            yield from ((draws,) for draws in self._walk(self.atlas.chart(0)))
             return
-        # An ensemble's modes differ by member: flow one member at a time through all scales.
-        flowed = [np.stack([np.asarray(f) for f in member.fields()]) for member in self._members()]
-        for number in range(len(self.scales)):
-            yield jnp.concatenate([jnp.asarray(member[number]) for member in flowed])
+        # members have no modes in common: each walks through all scales while its chart is open
+        walked = [
+            [np.asarray(draws) for draws in self._walk(self.atlas.chart(number))]
+            for number in range(self.atlas.members)
+        ]
+        yield from zip(*walked, strict=True)
+
+    def _walk(self, chart: Chart) -> Iterator[Any]:
+        return self.scheme.walk(chart, self.origins, self.scales, self.initial_observations)
 
     def fields(self) -> Iterator[Array]:
-        """Yield the draws (S, n, o) at the training inputs, scale by scale, regenerated from the key."""
-        n = self.start.data.n
-        for field in self._all_fields():
-            yield field[:, :n]
+        """Yield the draws (S, n, o) of the field at the training inputs, scale by scale."""
+        return map(self.atlas.field, self.draws())
 
-    def _index(self, scale: float) -> int:
-        """Return the position of a scale, or raise ValueError naming the nearest."""
-        return scale_index(self.scales, scale)
+    def z(self) -> Iterator[Array]:
+        """Yield the draws in coordinates with an N(0, 1) prior, (S, D), scale by scale.
 
-    def theory_at(self, scale: float, member: int = 0) -> ReadoutTheory:
+        Raises
+        ------
+        ValueError
+            Several members, which have no coordinates in common; a chart without modes.
+        """
+        chart = self.atlas.chart(0)
+        if self.atlas.members > 1 or not isinstance(chart, ModeChart):
+            raise ValueError(f"{network_label(self.network)} has no one set of coordinates; use fields()")
+        return (chart.coordinates(draws) for (draws,) in self.draws())
+
+    def posteriors(self) -> Iterator[xr.DataTree]:
+        """Yield the draws of each scale in :func:`brg_prob.fit`'s schema."""
+        attrs = {"key": key_to_json(self.key), "scheme": self.scheme.name, "flowed": 1}
+        kept = {
+            name: self.start.attrs[name] for name in ("engine", "independent") if name in self.start.attrs
+        }
+        for draws, observations in zip(self.draws(), self.observations, strict=True):
+            yield self.atlas.posterior(draws, kept | attrs | {"observations": observations})
+
+    def posterior_at(self, scale: float) -> xr.DataTree:
+        """Return the draws at a scale in :func:`brg_prob.fit`'s schema: flow them again, or use ArviZ."""
+        return _nth(self.posteriors(), self._index(scale))
+
+    def kept(self, chart: Chart) -> tuple[Mask, Mask]:
+        """Return which directions each scale keeps, (scales, r), and whether what is beyond them, (scales,)."""
+        cuts = [self.scheme.cut(scale) for scale in self.scales]
+        everything = np.ones(chart.information.size, dtype=bool)
+        kept = [everything if cut is None else cut.keeps(chart.information) for cut in cuts]
+        return np.stack(kept), np.array([cut is None or cut.keeps_null for cut in cuts])
+
+    def theory_at(self, scale: float, member: int = 0, *, gaussian: bool = False) -> Any:
         """Return the field theory left at a scale, again a network.
 
-        Diffusion: T6's theory at T; conditioned on the same data at weight (n − T)/n it
-        returns the posterior. Shell: kept ⊗ prior; conditioned on the sloppy projection of
-        the data (:meth:`sloppy_observation`) it returns the posterior.
+        Diffusion and tempering: T6's theory at T; conditioned on the same data at weight (n − T)/n it returns
+        the posterior. Of a linear readout it is a readout; of any other model that model with the data
+        at weight T/n as a factor. Shell of a readout: kept ⊗ prior; conditioned on the sloppy projection of
+        the data (:func:`brg_prob.flow.sloppy_observation`) it returns the posterior.
 
         Parameters
         ----------
@@ -165,56 +206,56 @@ class Flow:
             One of ``scales``.
         member
             Which member's hidden layers; a theory has them fixed.
-        """
-        return self._member(member).theory(self._index(scale))
+        gaussian
+            Where draws are those of no such network: a Gaussian fit to them in z.
 
-    def _member(self, number: int) -> MemberFlow:
-        """Return the flow of one member."""
-        for index, start in enumerate(member_starts(self.start)):
-            if index == number:
-                return self._member_flow(number, start)
-        raise ValueError(f"member = {number} does not exist; this posterior has {self.start.members}")
+        Raises
+        ------
+        ValueError
+            No such scale or member; a scheme that leaves no such network, with what helps.
+        """
+        index, chart = self._index(scale), self._chart(member)
+        cut, (kept, null) = self.scheme.cut(self.scales[index]), self.kept(chart)
+        found = chart.theory(
+            kept[index],
+            self.observations[index],
+            null_kept=bool(null[index]),
+            cut=cut is not None,
+            drop=cut is not None and cut.drop,
+            fitted=_nth(self.draws(), index)[member] if gaussian else None,
+        )
+        if isinstance(found, str):
+            raise ValueError(found)
+        return found
 
     def sloppy_observation(self, scale: float) -> tuple[ProjectedObservation, Array, Array]:
         """Return (network, x, y) of the data's sloppy projection: what a shell's theory has forgotten.
 
-        ``fit(network, x, y)`` of the returned network, whose base is ``theory_at(scale)``,
-        gives back the posterior. Eigenbasis and action ``reset`` only.
+        ``fit(network, x, y)`` of the returned network, whose base is ``theory_at(scale)``, gives back the
+        posterior. A readout's eigenbasis, action ``reset`` and a posterior at T = n only.
         """
-        if (
-            not isinstance(self.scheme, Shell)
-            or self.scheme.basis != "eigen"
-            or self.scheme.action != "reset"
-        ):
+        index, chart = self._index(scale), self.atlas.chart(0)
+        cut, kept = self.scheme.cut(self.scales[index]), self.kept(chart)[0][index]
+        rows = chart.sloppy_rows(kept)
+        if cut is None or cut.drop or rows is None:
             raise ValueError("sloppy_observation needs scheme=Shell(basis='eigen', action='reset')")
-        if self.start.observations != self.start.data.n:
+        if self.initial_observations != len(self.x):
             raise ValueError(
-                f"sloppy_observation needs a posterior at T = n = {self.start.data.n}, "
-                f"not T = {self.start.observations:g}"
+                f"sloppy_observation needs a posterior at T = n = {len(self.x)}, "
+                f"not T = {self.initial_observations:g}"
             )
-        modes = self.metric.first
-        kept = self.scheme.kept(modes.eigenvalues, self.scales[self._index(scale)])
-        rows = modes.inputs[:, jnp.flatnonzero(~kept)].T
-        return ProjectedObservation(self.theory_at(scale), rows), self.x, rows @ self.y
+        y = jnp.asarray(self.targets, self.x.dtype)
+        return ProjectedObservation(self.theory_at(scale), rows), self.x, rows @ y
 
-    def posterior_at(self, scale: float) -> xr.DataTree:
-        """Return the draws at a scale in :func:`brg_prob.fit`'s schema: flow them again, or use ArviZ."""
-        index = self._index(scale)
-        field = next(f for i, f in enumerate(self._all_fields()) if i == index)
-        start, shape = self.start, (self.start.chains, -1)
-        tree = posterior_tree(
-            start.data,
-            field=field.reshape(*shape, *field.shape[1:]),
-            noise=start.noise.reshape(shape),
-            member=start.member.reshape(shape),
-            sampled_noise=start.sampled_noise,
-            attrs={**start.attrs, "observations": self.observations[index], "flowed": 1},
-        )
-        if start.weights is None or not self.metric.hidden[0]:
-            return tree
-        # hidden layers that were trained regenerate from no key
-        hidden = jax.tree.map(lambda *members: jnp.stack(members), *self.metric.hidden)
-        return with_groups(tree, trained_tree(hidden=hidden))
+    def _chart(self, member: int) -> Chart:
+        """Return the chart of one member."""
+        if not 0 <= member < self.atlas.members:
+            raise ValueError(f"member = {member} does not exist; this posterior has {self.atlas.members}")
+        return self.atlas.chart(member)
+
+    def _index(self, scale: float) -> int:
+        """Return the position of a scale, or raise ValueError naming the nearest."""
+        return scale_index(self.scales, scale)
 
     @cached_property
     def tree(self) -> xr.DataTree:
@@ -227,10 +268,10 @@ class Flow:
         """Return one line, no arrays; nothing is computed."""
         return one_line(
             "Flow",
-            type(self.network).__name__,
-            type(self.scheme).__name__.lower(),
+            network_label(self.network),
+            self.scheme.name,
             f"{len(self.scales)} scales, {self.coordinate} {self._reach()}",
-            f"{self.start.field.shape[0]} draws",
+            f"{self.size} draws",
         )
 
     def _repr_html_(self) -> str:
@@ -239,11 +280,11 @@ class Flow:
             ("scheme", self.scheme),
             (self.coordinate.replace("_", " "), self._reach()),
             ("scales", len(self.scales)),
-            ("training inputs n", self.start.data.n),
-            ("draws", f"{self.start.field.shape[0]} in {self.chains} chain(s)"),
-            ("field draws kept per scale", min(self.store_draws, self.start.field.shape[0])),
+            ("training inputs n", len(self.x)),
+            ("draws", f"{self.size} in {self.start['posterior'].sizes['chain']} chain(s)"),
+            ("field draws kept per scale", min(self.store_draws, self.size)),
         ]
-        title = f"Flow of {type(self.network).__name__} towards its prior"
+        title = f"Flow of {network_label(self.network)} towards its prior"
         return table_html(title, rows, note=".tree computes all scales, .theory_at(scale) the theory at one")
 
     def _reach(self) -> str:
@@ -254,14 +295,14 @@ class Flow:
 def coarse_grain(
     network: Any,
     posterior: xr.DataTree,
-    metric: FisherMetric | ModelMetric,
+    metric: FisherMetric,
     *,
-    scheme: Scheme | Tempering | None = None,
+    scheme: Scheme | None = None,
     scales: Sequence[float],
     key: Array,
     held_out: tuple[Any, Any] | None = None,
     store_draws: int = 200,
-) -> Flow | ModelFlow:
+) -> Flow:
     """Flow a posterior's draws towards the prior along its Fisher metric.
 
     Parameters
@@ -279,50 +320,37 @@ def coarse_grain(
     key
         Random key.
     held_out
-        Replaces the posterior's own held-out targets; the inputs must be the same.
+        Replaces the posterior's own held-out targets (of a readout; the inputs must be the same), or rows.
     store_draws
         Field draws per scale kept in the tree.
 
     Returns
     -------
-    Flow or ModelFlow
+    Flow
         Lazy: ``tree`` is computed once when asked for; ``fields()`` replays the draws.
 
     Raises
     ------
-    TypeError
-        No linear readout.
     ValueError
         Scales that do not run towards the prior; a posterior or metric of another network, of other hidden
-        layers, or at other inputs.
+        layers, or at other data; draws that the scheme cannot move.
     """
     refuse_another(network, str(posterior.attrs.get("network", "")), "the posterior")
     refuse_another(network, identity(metric.network), "the metric")
-    if isinstance(metric, ModelMetric):
-        options: dict[str, Any] = {
-            "scales": scales,
-            "key": key,
-            "store_draws": store_draws,
-            "held_out": held_out,
-        }
-        return model_flow(network, posterior, metric, scheme=scheme or Diffusion(), **options)
-    network = require(network, LinearReadout, "coarse_grain")
     scheme = scheme or Diffusion()
-    if isinstance(scheme, Tempering):
-        raise ValueError(
-            "Tempering() needs the posterior of an engine of any model, such as fit(engine=NUTS()); the "
-            "closed-form posterior of a linear readout is exact at every T: use Diffusion()"
-        )
-    start = Start.of(posterior, metric.noise, held_out)
-    if metric.hidden_keys not in ("", str(posterior.attrs.get("hidden_keys", ""))):
-        raise ValueError(
-            "the metric was taken at the hidden layers of another posterior; take it at this one: "
-            "fisher_metric(network, x, at=posterior)"
-        )
-    if metric.observations != start.data.n:
-        raise ValueError(
-            f"the metric was taken at {metric.observations} inputs, the posterior at {start.data.n}; "
-            "use the same x"
-        )
-    values = scheme.check_scales(scales, start.observations)
-    return Flow(network, metric, scheme, values, start, key, store_draws)
+    atlas = atlas_of(metric, posterior, basis=scheme.basis, key=key, held_out=held_out)
+    scheme.check(atlas, posterior)
+    values = scheme.check_scales(scales, float(posterior.attrs["observations"]))
+    return Flow(network, scheme, values, posterior, atlas, key, store_draws)
+
+
+def _nth(found: Iterator[Any], index: int) -> Any:
+    """Return one of what an iterator yields."""
+    return next(one for at, one in enumerate(found) if at == index)
+
+
+def _diverged(tree: xr.DataTree) -> int:
+    """Return the number of transitions that diverged."""
+    if "sample_stats" not in tree.children or "diverging" not in tree["sample_stats"].data_vars:
+        return 0
+    return int(np.sum(np.asarray(tree["sample_stats"]["diverging"].values)))

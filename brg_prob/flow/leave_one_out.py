@@ -37,7 +37,8 @@ class LooScore:
         Shape of the weights' tail for each observation, (n,); nan where all weights are equal, infinite
         where a draw makes the observation impossible: its term is then nan.
     good_k
-        Largest shape at which the estimate holds for this number of draws, min(1 − 1/log10 S, 0.7).
+        Largest shape at which the estimate holds for this number of draws, min(1 − 1/log10 S, 0.7); nan
+        where the terms are known in closed form.
     observations
         T.
     draws
@@ -56,6 +57,11 @@ class LooScore:
     def worst_k(self) -> float:
         """Largest Pareto k; nan where no observation needed weights."""
         return float(np.nanmax(self.pareto_k)) if not np.isnan(self.pareto_k).all() else math.nan
+
+    @property
+    def closed(self) -> bool:
+        """Whether the terms are known in closed form, so that no draw was weighted."""
+        return math.isnan(self.good_k)
 
     @property
     def bad(self) -> int:

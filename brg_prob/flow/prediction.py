@@ -111,6 +111,21 @@ def loo_of(tree: xr.DataTree, *, r_eff: float | None = None) -> LooScore:
     )
 
 
+def closed_loo(pointwise: Floats, tree: xr.DataTree) -> LooScore:
+    """Return the leave-one-out score of a posterior whose terms (n,) are known in closed form."""
+    elpd, se = (float(value[0]) for value in sum_and_error(pointwise[None]))
+    sizes = tree["posterior"].sizes
+    return LooScore(
+        elpd,
+        se,
+        pointwise,
+        pareto_k=np.full(pointwise.shape, math.nan),
+        good_k=math.nan,
+        observations=float(tree.attrs["observations"]),
+        draws=int(sizes["chain"] * sizes["draw"]),
+    )
+
+
 def held_out_density(tree: xr.DataTree) -> Floats | None:
     """Return the log predictive density of each held-out observation, (h,); None without any.
 
@@ -145,7 +160,8 @@ class Predictions:
         """Variables of the group ``flow``, each (scale,).
 
         ``loo``, ``loo_se``, ``loo_difference``, ``loo_difference_se`` are sums over the n observations
-        (nats); ``pareto_k_max``; ``pareto_k_bad``, how many exceed ``good_k``; with held-out data
+        (nats); where draws were weighted ``pareto_k_max`` and ``pareto_k_bad``, how many exceed ``good_k``;
+        with held-out data
         ``test_score``, ``test_score_se``, ``score_difference``, ``score_difference_se``, means.
         """
         found: dict[str, Floats] = {}
@@ -157,9 +173,10 @@ class Predictions:
                 "loo_se": np.array([score.se for score in self.loo]),
                 "loo_difference": total,
                 "loo_difference_se": error,
-                "pareto_k_max": np.array([score.worst_k for score in self.loo]),
-                "pareto_k_bad": np.array([float(score.bad) for score in self.loo]),
             }
+            if not self.closed:
+                found["pareto_k_max"] = np.array([score.worst_k for score in self.loo])
+                found["pareto_k_bad"] = np.array([float(score.bad) for score in self.loo])
         if self.held_out is not None:
             for name, values in (
                 ("test_score", self.held_out),
@@ -167,6 +184,11 @@ class Predictions:
             ):
                 found[name], found[f"{name}_se"] = _means(values)
         return found
+
+    @property
+    def closed(self) -> bool:
+        """Whether leaving out needed no weights at any scale."""
+        return self.loo is not None and all(score.closed for score in self.loo)
 
     @property
     def critical_scale(self) -> float:
@@ -188,6 +210,8 @@ class Predictions:
         """A sentence for the reader."""
         if self.loo is None:
             return "An information shell's draws are no posterior: held-out score only."
+        if self.closed:
+            return f"Leave-one-out is in closed form at all {len(self.loo)} scales."
         bad = [score for score in self.loo if score.bad]
         if not bad:
             limit = min(score.good_k for score in self.loo)
@@ -207,7 +231,11 @@ class Predictions:
 
 
 def predictions_along(
-    posteriors: Iterable[xr.DataTree], *, scales: Sequence[float] | None = None, shell: bool = False
+    posteriors: Iterable[xr.DataTree],
+    *,
+    scales: Sequence[float] | None = None,
+    shell: bool = False,
+    left_out: Sequence[Floats | None] | None = None,
 ) -> Predictions:
     """Score the posteriors of a flow.
 
@@ -222,6 +250,8 @@ def predictions_along(
     shell
         Whether the draws cannot be scored by leaving rows out (those of an information shell are no
         posterior): held-out scores only.
+    left_out
+        For each posterior log p(y_i | the others), (n,), where it is known in closed form; else None.
 
     Raises
     ------
@@ -229,10 +259,11 @@ def predictions_along(
         No posterior; a shell without held-out data; else as :func:`loo_of`.
     """
     found, loo, held_out = [], [], []
-    for tree in posteriors:
+    for number, tree in enumerate(posteriors):
         found.append(float(tree.attrs.get("observations", math.nan)))
+        known = None if left_out is None else left_out[number]
         if not shell:
-            loo.append(loo_of(tree))
+            loo.append(loo_of(tree) if known is None else closed_loo(known, tree))
         density = held_out_density(tree)
         if density is not None:
             held_out.append(density)

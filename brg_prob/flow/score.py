@@ -9,33 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import jax
 import numpy as np
 from jax import Array
-from jax.scipy.special import logsumexp
-
-from brg_prob.posterior.schema import gaussian_log_density
-
-
-@jax.jit
-def log_predictive_density(field: Array, y: Array, noise: Array) -> Array:
-    """Return log E_draws[N(y_i | f_i, σ²)] of each observation.
-
-    Parameters
-    ----------
-    field
-        (S, h, o).
-    y
-        (h, o).
-    noise
-        σ of each draw, (S,).
-
-    Returns
-    -------
-    Array
-        (h,), nats.
-    """
-    return logsumexp(gaussian_log_density(field, y, noise), axis=0) - math.log(field.shape[0])
 
 
 def mean_and_error(values: Array | np.ndarray) -> tuple[float, float]:

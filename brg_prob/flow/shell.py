@@ -11,23 +11,19 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
+import xarray as xr
 
-from brg_prob.batching import even_batch, map_batches
-from brg_prob.posterior.members import prior_weights
-
-_ELEMENTS = 1 << 22
-"""Weights (draws × cutoffs × P) alive at once in the parameter basis: 32 MiB in float64."""
+from brg_prob.charts import Basis, Chart
+from brg_prob.charts.chart import Unit
+from brg_prob.flow.scales import fisher_cutoffs
+from brg_prob.flow.scheme import Cut, Scheme
 
 
 @dataclass(frozen=True)
-class Shell:
+class Shell(Scheme):
     """Scheme: an information shell.
 
     Attributes
@@ -46,10 +42,11 @@ class Shell:
     directions as the true one, from the other end of the spectrum.
     """
 
-    basis: Literal["eigen", "parameter"] = "eigen"
+    basis: Basis = "eigen"
     action: Literal["reset", "drop"] = "reset"
     keep: Literal["stiff", "sloppy"] = "stiff"
 
+    name: ClassVar[str] = "shell"
     coordinate: ClassVar[str] = "fisher_cutoff"
 
     def __post_init__(self) -> None:
@@ -62,14 +59,6 @@ class Shell:
             if value not in allowed:
                 raise ValueError(f"{name} = {value!r} is unknown; use {allowed[0]!r} or {allowed[1]!r}")
 
-    def equivalent_observations(self, scales: Sequence[float]) -> np.ndarray:
-        """Return T that each cutoff stands for: 1/Λ_I in the eigenbasis (T8), nan in raw units."""
-        values = np.asarray(scales, dtype=float)
-        if self.basis == "parameter":
-            return np.full(values.shape, np.nan)
-        with np.errstate(divide="ignore"):
-            return np.asarray(1 / values)
-
     def check_scales(self, scales: Sequence[float], start: float) -> tuple[float, ...]:
         """Return the cutoffs as floats, or raise ValueError if they do not run towards the prior."""
         values = tuple(float(s) for s in scales)
@@ -81,90 +70,24 @@ class Shell:
             )
         return values
 
-    def kept(self, information: Array, cutoff: float) -> Array:
-        """Return which directions are kept at a cutoff.
+    def walk(
+        self, chart: Chart, origins: Sequence[xr.DataTree], scales: Sequence[float], start: float
+    ) -> Iterator[Any]:
+        """Yield the draws at each cutoff; every direction is redrawn once, at the first cutoff above it."""
+        cuts = [self.cut(scale) for scale in scales]
+        kept = np.stack([cut.keeps(chart.information) for cut in cuts])
+        null = np.array([cut.keeps_null for cut in cuts])
+        return chart.replaced(kept, null, drop=self.action == "drop")
 
-        Parameters
-        ----------
-        information
-            Eigenvalues λ or diagonal entries of the metric, (k,).
-        cutoff
-            Λ_I; a direction is sloppy if its information is below it.
-        """
-        stiff = information >= cutoff
-        if self.keep == "stiff":
-            return stiff
-        ranks = jnp.argsort(jnp.argsort(-information, stable=True), stable=True)
-        return ranks >= jnp.sum(~stiff)
+    def at_observations(self, observations: Sequence[float]) -> tuple[float, ...]:
+        """Return the information cutoffs Λ_I = 1/T of whitened units (T8)."""
+        return fisher_cutoffs(tuple(observations))
 
+    def held_at(self, scale: float, start: float) -> float:
+        """Return the posterior's own T."""
+        return start
 
-def shell_modes(
-    shell: Shell, z: Array, eigenvalues: Array, scales: Sequence[float], key: Array
-) -> Iterator[Array]:
-    """Yield mode coordinates (S, r, o) at each cutoff.
-
-    One prior draw per direction and draw serves the whole flow, so every direction is
-    redrawn exactly once, at the first cutoff above it.
-    """
-    fresh = jax.random.normal(key, z.shape, z.dtype) if shell.action == "reset" else jnp.zeros_like(z)
-    for cutoff in scales:
-        kept = shell.kept(eigenvalues, cutoff)
-        yield jnp.where(kept[None, :, None], z, fresh)
-
-
-@partial(jax.jit, static_argnames=("drop",))
-def shell_parameters(
-    features: Array,
-    given: Array,
-    draw_key: Array | None,
-    indices: Array,
-    kept: Array,
-    key: Array,
-    *,
-    drop: bool,
-) -> Array:
-    """Return the change of the field at each cutoff, weights streamed in batches of draws.
-
-    Parameters
-    ----------
-    features
-        Whitened features (m, P) at all inputs; the first n rows are the training inputs.
-    given
-        c of each draw, (S, n, o), or its whitened weights themselves, (S, P, o).
-    draw_key
-        The member's key, from which the prior part of each draw's weights regenerates; None if they
-        are given.
-    indices
-        Numbers of the draws in their member, (S,).
-    kept
-        Kept weights at each cutoff, (scales, P), boolean.
-    key
-        Random key of the redraw.
-    drop
-        Action.
-
-    Returns
-    -------
-    Array
-        f(cutoff) − f, (scales, S, m, o); exactly zero where all weights are kept.
-    """
-    n, shape = given.shape[1], (features.shape[1], given.shape[2])
-
-    def random(index: Array) -> tuple[Array, Array]:
-        prior = jnp.zeros(shape) if draw_key is None else prior_weights(draw_key, index, shape)
-        new = jnp.zeros(shape) if drop else jax.random.normal(jax.random.fold_in(key, index), shape)
-        return prior, new
-
-    def one(prior: Array, new: Array, old: Array) -> Array:
-        if draw_key is not None:
-            old = prior + features[:n].T @ old
-        change = jnp.where(kept[:, :, None], 0, (new - old)[None])
-        return jnp.einsum("mp,cpo->cmo", features, change)
-
-    def batch(at: tuple[Array, Array]) -> Array:
-        # random numbers one by one: see map_batches
-        prior, new = jax.lax.map(random, at[0])
-        return jax.vmap(one)(prior, new, at[1])
-
-    size = even_batch(indices.size, max(1, _ELEMENTS // kept.size))
-    return jnp.moveaxis(map_batches(batch, (indices, given), size), 0, 1)
+    def cut(self, scale: float) -> Cut:
+        """Return the cut at Λ_I."""
+        unit: Unit = "whitened" if self.basis == "eigen" else "raw"
+        return Cut(float(scale), unit, self.action == "drop", self.keep == "sloppy")

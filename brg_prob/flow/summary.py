@@ -4,159 +4,128 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jax import Array
 
-from brg_prob.flow.diffusion import Diffusion
-from brg_prob.flow.information import (
-    effective_dimension,
-    kept_parameter_information,
-    kl_to_prior,
-    mutual_information,
-)
-from brg_prob.flow.member import MemberFlow
-from brg_prob.flow.score import critical_scale, log_predictive_density, mean_and_error
-from brg_prob.flow.shell import Shell
-from brg_prob.geometry import whitened_features
-from brg_prob.posterior.schema import squeeze_outputs
-from brg_prob.results import build_tree
+from brg_prob.charts import ModeChart
+from brg_prob.flow.prediction import Predictions, predictions_along
+from brg_prob.geometry.informations import kl_of_moments
+from brg_prob.results import build_tree, field_variable
 
 if TYPE_CHECKING:
     from brg_prob.flow.flow import Flow
 
 _SCORES = ("test_score", "test_score_se", "score_difference", "score_difference_se")
+_KL = "kl_to_prior"
 
 
 def summarise(flow: Flow) -> xr.DataTree:
-    """Return the tree of a flow: field moments, thinned draws, informations, scores."""
-    n, o = flow.start.data.y.shape
-    keep = np.linspace(
-        0, flow.start.field.shape[0] - 1, min(flow.store_draws, flow.start.field.shape[0])
-    ).astype(int)
-    moments: dict[str, list[Array]] = {"field_mean": [], "field_sd": [], "f": []}
-    scores: dict[str, list[float]] = {name: [] for name in _SCORES}
-    reference = _scores(flow, flow.start.field)
-    for field in flow._all_fields():
-        train = field[:, :n]
-        for name, value in (
-            ("field_mean", train.mean(0)),
-            ("field_sd", train.std(0, ddof=1)),
-            ("f", train[keep]),
-        ):
-            moments[name].append(squeeze_outputs(value)[0])
-        _add_scores(scores, _scores(flow, field), reference)
-    extra = [] if o == 1 else ["output"]
-    critical = critical_scale(flow.scales, scores["score_difference"], scores["score_difference_se"])
-    variables: dict[str, Any] = {
-        name: np.stack([np.asarray(v) for v in values]) for name, values in moments.items()
-    }
-    variables |= {name: np.asarray(values) for name, values in scores.items()}
-    variables |= _informations(flow)
-    variables["observations"] = flow.equivalent_observations
-    options = asdict(flow.scheme)
+    """Return the tree of a flow: field moments, thinned draws, informations, scores.
+
+    ``kl_to_prior`` is that of the tempered posterior where it is known in closed form, and else that of the
+    Gaussian law with the draws' moments along the modes, ½ Σ (v + m² − 1 − log v).
+    """
+    variables: dict[str, list[Any]] = {name: [] for name in ("field_mean", "field_sd", "f")}
+    scored = _scored(flow, _passing(flow, variables))
+    columns = {name: np.stack(values) for name, values in variables.items()}
+    columns |= dict.fromkeys(_SCORES, np.full(len(flow.scales), math.nan)) | scored.columns
+    columns |= _informations(flow) | {"observations": flow.equivalent_observations}
+    extra = [] if columns["field_mean"].ndim == 2 else ["output"]
+    labels = flow.metric.labels
     return build_tree(
-        {"flow": variables, "fisher": flow.metric.tree},
+        {"flow": columns, "fisher": flow.metric.tree},
         dims={
-            **{name: ["scale"] for name in variables if variables[name].ndim == 1},
+            **{name: ["scale"] for name in columns if columns[name].ndim == 1},
             "field_mean": ["scale", "x", *extra],
             "field_sd": ["scale", "x", *extra],
             "f": ["scale", "flow_draw", "x", *extra],
-            "eigenvalue": ["mode"],
-            "mode_field": ["x", "mode"],
-            "diagonal": ["parameter"],
+            **flow.metric.tree_dims,
         },
-        coords={"scale": np.asarray(flow.scales)},
+        coords={"scale": np.asarray(flow.scales)} | ({"parameter": np.asarray(labels)} if labels else {}),
         group_attrs={
             "flow": {
-                "scheme": type(flow.scheme).__name__.lower(),
-                "scheme_options": json.dumps(options),
+                "scheme": flow.scheme.name,
+                "scheme_options": json.dumps(
+                    {name: repr(value) for name, value in vars(flow.scheme).items()}
+                ),
                 "coordinate": flow.coordinate,
-                "critical_scale": critical,
+                "critical_scale": scored.critical_scale,
                 "initial_observations": flow.initial_observations,
-                "draws": int(flow.start.field.shape[0]),
+                "draws": flow.size,
+                "prediction_status": scored.status,
+                "exact": int(flow.scheme.anew),
             },
-            "fisher": {
-                "noise": flow.metric.noise,
-                "n": flow.metric.observations,
-                "rank": flow.metric.rank,
-                "floor": flow.metric.floor,
-                "status": flow.metric.status,
-            },
+            "fisher": flow.metric.tree_attrs,
         },
     )
 
 
-def _scores(flow: Flow, field: Array) -> Array | None:
-    """Return the log predictive density of each held-out observation, (h,)."""
-    if flow.start.data.held_out is None:
-        return None
-    return log_predictive_density(
-        field[:, flow.start.data.n :], flow.start.data.held_out[1], flow.start.noise
+def _passing(flow: Flow, variables: dict[str, list[Any]]) -> Iterator[xr.DataTree]:
+    """Yield the posterior of each scale, and take its moments on the way."""
+    for tree in flow.posteriors():
+        f = np.asarray(tree["posterior"][field_variable(tree)].values)
+        f = f.reshape(-1, *f.shape[2:])
+        keep = np.linspace(0, len(f) - 1, min(flow.store_draws, len(f))).astype(int)
+        for name, value in (("field_mean", f.mean(0)), ("field_sd", f.std(0, ddof=1)), ("f", f[keep])):
+            variables[name].append(value)
+        yield tree
+
+
+class _Scored(NamedTuple):
+    """Scores along a flow, the critical scale by them, and what to think of them."""
+
+    columns: dict[str, np.ndarray]
+    critical_scale: float
+    status: str
+
+
+def _scored(flow: Flow, trees: Iterator[xr.DataTree]) -> _Scored:
+    """Score every scale; differences are to the posterior that the flow started from."""
+    cut = flow.cuts
+    held_out = "predictions_log_likelihood" in flow.atlas.unmoved().children
+    without = str(flow.start.attrs.get("no_leave_one_out", ""))
+    if not held_out and (cut or without):
+        for _ in trees:
+            pass
+        said = "a shell's draws are scored by held-out data only" if cut else _not_left_out(without)
+        return _Scored({}, math.nan, said)
+    reference = cut or flow.scales[0] != flow.initial_observations
+    observations = [flow.initial_observations] * reference + list(flow.observations)
+    found: Predictions = predictions_along(
+        _first(flow.atlas.unmoved(), trees) if reference else trees,
+        scales=(math.nan, *flow.scales) if reference else flow.scales,
+        shell=cut or bool(without),
+        left_out=[flow.atlas.left_out(t) for t in observations] if not (cut or without) else None,
     )
+    columns = {name: values[len(values) - len(flow.scales) :] for name, values in found.variables.items()}
+    critical = found.critical_scale if found.held_out is not None else found.critical_scale_loo
+    return _Scored(columns, critical, found.status if cut or not without else _not_left_out(without))
 
 
-def _add_scores(scores: dict[str, list[float]], values: Array | None, reference: Array | None) -> None:
-    """Append score, error, paired difference to the unflowed posterior and its error."""
-    if values is None or reference is None:
-        found = (math.nan,) * 4
-    else:
-        found = (*mean_and_error(values), *mean_and_error(values - reference))
-    for name, value in zip(_SCORES, found, strict=True):
-        scores[name].append(value)
+def _first(tree: xr.DataTree, trees: Iterator[xr.DataTree]) -> Iterator[xr.DataTree]:
+    yield tree
+    yield from trees
+
+
+def _not_left_out(reason: str) -> str:
+    """Return the sentence on leave-one-out where it is not applicable."""
+    return f"Leave-one-out is not applicable, because {reason}."
 
 
 def _informations(flow: Flow) -> dict[str, np.ndarray]:
     """Return effective dimension, mutual information and KL per scale, averaged over members."""
-    total = np.zeros((3, len(flow.scales)))
-    for member in flow._members():
-        parameter = isinstance(flow.scheme, Shell) and flow.scheme.basis == "parameter"
-        total += _parameter_informations(member) if parameter else _mode_informations(member)
-    names = ("effective_dimension", "mutual_information", "kl_to_prior")
-    return dict(zip(names, total / flow.start.members, strict=True))
-
-
-def _mode_informations(member: MemberFlow) -> np.ndarray:
-    """Return (3, scales) from the modes: at T for diffusion, of the kept modes at T = n for a shell."""
-    diffusing = isinstance(member.scheme, Diffusion)
-    observations = member.scales if diffusing else (member.start.observations,) * len(member.scales)
-    kept = jnp.stack([member.kept_modes(index) for index in range(len(member.scales))])
-    eigenvalues = jnp.where(kept, member.modes.eigenvalues, 0)
-    return np.asarray(_informations_of(eigenvalues, member.data_modes, jnp.asarray(observations)))
-
-
-@jax.jit
-def _informations_of(eigenvalues: Array, data_modes: Array, observations: Array) -> Array:
-    """Return (3, scales) for eigenvalues (scales, r): one program, as an ensemble asks once per member."""
-    outputs = data_modes.shape[1]
-
-    def one(at: tuple[Array, Array]) -> Array:
-        values, weight = at
-        return jnp.stack(
-            [
-                effective_dimension(values, weight, outputs),
-                mutual_information(values, weight, outputs),
-                kl_to_prior(values, data_modes, weight),
-            ]
-        )
-
-    return jax.vmap(one)((eigenvalues, observations)).T
-
-
-def _parameter_informations(member: MemberFlow) -> np.ndarray:
-    """Return (3, scales) of the marginal posterior of the kept raw weights."""
-    data = member.start.data
-    features = whitened_features(member.network, data.x, member.hidden)
-    ridge = member.modes.noise**2 * data.n / member.start.observations
-    residual = data.y - member.mean[: data.n]
-    rows = []
-    for kept in member.kept_parameters:
-        masked = features * kept
-        found = kept_parameter_information(masked @ masked.T, features @ features.T, residual, ridge)
-        rows.append([float(value) for value in found])
-    return np.asarray(rows).T
+    total: dict[str, np.ndarray] = {}
+    for number in range(flow.atlas.members):
+        chart = flow.atlas.chart(number)
+        for name, values in chart.informations(*flow.kept(chart), flow.observations).items():
+            total[name] = total.get(name, 0) + np.asarray(values)
+    found = {name: values / flow.atlas.members for name, values in total.items()}
+    chart = flow.atlas.chart(0)
+    if _KL not in found and isinstance(chart, ModeChart):
+        modes = (np.asarray(chart.modes(draws)) for (draws,) in flow.draws())
+        known = [kl_of_moments(z.reshape(len(z), -1)) for z in modes] if chart.information.size else None
+        found[_KL] = np.full(len(flow.scales), math.nan) if known is None else np.asarray(known)
+    return found

@@ -6,24 +6,25 @@ against, and the flow itself where the prior has no map to N(0, 1).
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import jax
-import numpy as np
 import xarray as xr
 from jax import Array
 
-from brg_prob.flow.diffusion import Diffusion
-from brg_prob.posterior import Engine
+from brg_prob.charts import Atlas, Chart
+from brg_prob.charts.site_draws import sites_alone
+from brg_prob.flow.scheme import Scheme, observations_checked
+from brg_prob.posterior import Engine, Tempers
 from brg_prob.posterior.engine import as_data
-from brg_prob.posterior.model_tree import data_of
+from brg_prob.posterior.model_tree import data_of, held_out_rows
+from brg_prob.results import stored_sites
 
 
 @dataclass(frozen=True)
-class Tempering:
+class Tempering(Scheme):
     """Scheme: run an engine again at smaller and smaller T.
 
     Scales are numbers of observations T, descending from the posterior's own.
@@ -39,20 +40,36 @@ class Tempering:
     engine: Engine | None = None
     warm_start: bool = True
 
+    name: ClassVar[str] = "tempering"
     coordinate: ClassVar[str] = "observations"
-
-    def equivalent_observations(self, scales: Sequence[float]) -> np.ndarray:
-        """Return T that each scale stands for: itself."""
-        return np.asarray(scales, dtype=float)
+    anew: ClassVar[bool] = True
 
     def check_scales(self, scales: Sequence[float], start: float) -> tuple[float, ...]:
         """Return the scales as floats, or raise ValueError if they do not run towards the prior."""
-        return Diffusion().check_scales(scales, start)
+        return observations_checked(scales, start)
 
-    def posteriors(
+    def with_engine(self, engine: Any) -> Tempering:
+        """Return the same with the engine of the run, where it names none."""
+        chosen = self.engine or engine
+        if not isinstance(chosen, Tempers):
+            raise ValueError(
+                f"scheme = {self!r} runs an engine of any model anew at every T; use engine=NUTS(), Laplace() "
+                "or SVI(), or Diffusion(), which is exact for a linear readout"
+            )
+        return replace(self, engine=chosen)
+
+    def check(self, atlas: Atlas, posterior: xr.DataTree) -> None:
+        """Raise ValueError without draws of the latent sites."""
+        if not stored_sites(posterior):
+            raise ValueError(
+                "Tempering() needs the posterior of an engine of any model, such as fit(engine=NUTS()); the "
+                "closed-form posterior of a linear readout is exact at every T: use Diffusion()"
+            )
+
+    def origins(
         self, network: Any, posterior: xr.DataTree, scales: Sequence[float], key: Array
-    ) -> Iterator[xr.DataTree]:
-        """Yield the posterior tree of each T; at the posterior's own T it is that posterior.
+    ) -> tuple[xr.DataTree, ...]:
+        """Return the posterior sampled at each T, its latent sites alone; at its own T the one handed in.
 
         Raises
         ------
@@ -60,32 +77,26 @@ class Tempering:
             No engine, or one that cannot sample.
         """
         engine = self.engine
-        if engine is None or not hasattr(engine, "fit") or not getattr(engine, "any_model", False):
+        if not isinstance(engine, Tempers):
             raise ValueError(
                 f"engine = {engine!r} cannot sample a model anew; use Tempering(engine=NUTS()), Laplace() or "
                 "SVI()"
             )
         data = as_data(*data_of(posterior), held_out_rows(posterior), missing=True)
-        sizes = posterior["posterior"].sizes
-        options: dict[str, Any] = {"key": key, "draws": sizes["chain"] * sizes["draw"]}
-        last, at = posterior, float(posterior.attrs["observations"])
-        below = [scale for scale in scales if scale != at]
-        yield from (posterior for scale in scales if scale == at)
-        if not below:
-            return
-        if self.warm_start and hasattr(engine, "along"):
-            yield from engine.along(network, data, scales=below, start=posterior, **options)
-            return
-        warm = self.warm_start and "start" in inspect.signature(engine.fit).parameters
-        for number, scale in enumerate(below):
-            own = options | {"key": jax.random.fold_in(key, number)} | ({"start": last} if warm else {})
-            last = engine.fit(network, data, observations=scale, **own)
-            yield last
+        sizes, own = posterior["posterior"].sizes, float(posterior.attrs["observations"])
+        below = [scale for scale in scales if scale != own]
+        draws = sizes["chain"] * sizes["draw"]
+        found: Iterable[xr.DataTree] = ()
+        if below and self.warm_start:
+            found = engine.along(network, data, key=key, draws=draws, scales=below, start=posterior)
+        elif below:
+            keys = [jax.random.fold_in(key, number) for number in range(len(below))]
+            each = zip(below, keys, strict=True)
+            found = (engine.fit(network, data, key=k, draws=draws, observations=t) for t, k in each)
+        return (*(posterior for scale in scales if scale == own), *map(sites_alone, found))
 
-
-def held_out_rows(posterior: xr.DataTree) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return held-out inputs and targets of a model's posterior, or None."""
-    if "predictions_constant_data" not in posterior.children:
-        return None
-    group = posterior["predictions_constant_data"]
-    return np.asarray(group["inputs"].values), np.asarray(group["targets"].values)
+    def walk(
+        self, chart: Chart, origins: Sequence[xr.DataTree], scales: Sequence[float], start: float
+    ) -> Iterator[Any]:
+        """Yield the draws that were sampled at each T."""
+        return map(chart.read, origins)

@@ -38,7 +38,7 @@ def parameter_table(
     Parameters
     ----------
     metric
-        :class:`~brg_prob.geometry.ModelMetric`, or what has its ``labels`` (D,), ``coordinates``, ``whiten``
+        :class:`~brg_prob.geometry.SiteMetric`, or what has its ``labels`` (D,), ``coordinates``, ``whiten``
         and ``unwhiten``. Sites without a label are left out.
     posterior
         Draws of the latent sites, with attributes ``observations``, ``n`` and ``independent``.

@@ -23,7 +23,7 @@ class Spectrum(NamedTuple):
     """Eigenvalues λ (r,) descending, directions (r, d) orthonormal, diagonal of I (d,), floor, errors.
 
     ``error`` (r,) is the Monte-Carlo standard error of λ, None in closed form; ``diagonal_error`` (d,)
-    that of the diagonal; ``note`` says what was computed.
+    that of the diagonal; ``note`` says what was computed; ``null_bound`` bounds what lies beyond.
     """
 
     eigenvalues: Array
@@ -33,6 +33,7 @@ class Spectrum(NamedTuple):
     error: Array | None
     diagonal_error: Array | None
     note: str
+    null_bound: float = 0.0
 
 
 def dense_spectrum(jacobian: ScoreJacobian, points: Array) -> Spectrum:
@@ -87,7 +88,8 @@ def diagonal_spectrum(jacobian: ScoreJacobian, points: Array, *, leading: int) -
         jnp.zeros((order.size, diagonal.size), diagonal.dtype).at[jnp.arange(order.size), order].set(1)
     )
     note = "diagonal only: correlations between coordinates are left out"
-    return Spectrum(diagonal[order], directions, diagonal, 0.0, None, None, note)
+    bound = float(diagonal[order[-1]]) if order.size < diagonal.size else 0.0
+    return Spectrum(diagonal[order], directions, diagonal, 0.0, None, None, note, bound)
 
 
 def exact_diagonal(jacobian: ScoreJacobian, points: Array, *, batch: int = 8) -> Array:
@@ -132,7 +134,8 @@ def leading_spectrum(
     diagonal, how = _estimated_diagonal(operator, jnp.asarray(values), directions, key)
     error = _leading_error(operator, directions)
     note = f"leading {keep} by Lanczos, relative error below {max(bound, 1e-15):.0e}; {how}"
-    return Spectrum(jnp.asarray(values), directions, diagonal, floor, error, None, note)
+    beyond = float(values[-1]) if keep == wanted < operator.size else 0.0
+    return Spectrum(jnp.asarray(values), directions, diagonal, floor, error, None, note, beyond)
 
 
 def _estimated_diagonal(

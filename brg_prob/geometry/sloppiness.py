@@ -27,7 +27,7 @@ _STIFF_SHOWN = 8  # of the shown directions; the rest are the sloppiest
 
 
 class Metric(Protocol):
-    """What is read of a metric: :class:`brg_prob.geometry.ModelMetric` has it."""
+    """What is read of a metric: :class:`brg_prob.geometry.SiteMetric` has it."""
 
     @property
     def eigenvalues(self) -> Any:

@@ -10,6 +10,7 @@ from brg_prob.network.protocols import (
     InfiniteWidth,
     LinearReadout,
     Network,
+    network_label,
     require,
 )
 from brg_prob.network.readout import LowRankUpdate, ReadoutPrior, isotropic_prior
@@ -31,6 +32,7 @@ __all__ = [
     "Tempered",
     "bind",
     "isotropic_prior",
+    "network_label",
     "read_model",
     "require",
 ]

@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 
 from brg_prob.binding import Call
-from brg_prob.network.protocols import Hidden, LinearReadout
+from brg_prob.network.protocols import Hidden, LinearReadout, network_label
 from brg_prob.network.readout import ReadoutPrior
 
 _DTYPES: dict[str, type] = {"int": int, "float": float}
@@ -54,7 +54,7 @@ class Bound:
     @property
     def __name__(self) -> str:
         """Name of the network, for messages."""
-        name = getattr(self.network, "__name__", type(self.network).__name__)
+        name = network_label(self.network)
         columns = ", ".join(argument for argument, _, _ in self.call.bound)
         return f"{name} with {columns} from the table" if columns else str(name)
 

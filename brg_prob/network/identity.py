@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from brg_prob.digest import content_digest
+from brg_prob.network.protocols import network_label
 
 _TAG = f"{sys.implementation.cache_tag}-"
 """Another Python compiles a function otherwise, so that its digests say nothing of ours."""
@@ -39,10 +40,9 @@ def refuse_another(network: Any, digest: str, what: str) -> None:
     Without a digest, or with one of another Python, nothing is known and nothing refused.
     """
     if digest.startswith(_TAG) and digest != identity(network):
-        label = getattr(network, "__name__", type(network).__name__)
         raise ValueError(
-            f"{what} belongs to another network (digest {digest}) than {label} ({identity(network)}); pass "
-            "the network that it was made with"
+            f"{what} belongs to another network (digest {digest}) than {network_label(network)} "
+            f"({identity(network)}); pass the network that it was made with"
         )
 
 

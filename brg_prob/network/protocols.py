@@ -148,7 +148,12 @@ def require[C](network: Any, capability: type[C], purpose: str) -> C:
     if isinstance(network, capability):
         return network
     name = capability.__name__
-    label = getattr(network, "__name__", type(network).__name__)
     raise TypeError(
-        f"{purpose} needs a network with the capability {name}; {label} would provide it by {_REMEDY[name]}"
+        f"{purpose} needs a network with the capability {name}; {network_label(network)} would provide it by "
+        f"{_REMEDY[name]}"
     )
+
+
+def network_label(network: Any) -> str:
+    """Return the name of a network, for messages."""
+    return str(getattr(network, "__name__", type(network).__name__))

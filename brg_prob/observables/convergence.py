@@ -9,7 +9,7 @@ import xarray as xr
 from arviz_stats.base import array_stats
 from scipy import stats
 
-from brg_prob.geometry import FisherMetric
+from brg_prob.geometry import FisherMetric, ReadoutMetric
 from brg_prob.observables.units import Floats, field_factor, first_output, restored_inputs, values_of
 from brg_prob.results import field_variable
 from brg_prob.transform import Standardisation
@@ -22,7 +22,7 @@ _TAIL = (0.05, 0.95)
 
 def convergence_table(
     posterior: xr.DataTree,
-    metric: FisherMetric | None,
+    metric: FisherMetric,
     *,
     preparation: Standardisation | None = None,
     input_name: str = "x",
@@ -34,8 +34,8 @@ def convergence_table(
     posterior
         From :func:`brg_prob.fit`.
     metric
-        Its stiffest modes are followed: the field's projections on them. None: the entries of the latent
-        sites are.
+        Of a readout its stiffest modes are followed: the field's projections on them; else the entries of the
+        latent sites are.
     preparation
         What was done to the record; names and errors are given in its units before that.
     input_name
@@ -84,7 +84,7 @@ def convergence_table(
 
 def _quantities(
     posterior: xr.DataTree,
-    metric: FisherMetric | None,
+    metric: FisherMetric,
     preparation: Standardisation | None,
     input_name: str,
     factor: float,
@@ -96,9 +96,10 @@ def _quantities(
     order = np.lexsort(x.T[::-1])
     chosen = order[np.unique(np.linspace(0, len(x) - 1, _POINTS).round().astype(int))]
     found = {f"f at {input_name} = {_place(shown[row])}": f[..., row] for row in chosen}
-    modes = np.zeros((len(x), 0)) if metric is None else np.asarray(metric.modes, dtype=float)[:, :_MODES]
-    if metric is None:
-        found |= _entries(posterior)
+    if isinstance(metric, ReadoutMetric):
+        modes = np.asarray(metric.modes, dtype=float)[:, :_MODES]
+    else:
+        modes, found = np.zeros((len(x), 0)), found | _entries(posterior)
     for number in range(modes.shape[1]):
         # root mean square of the mode's part of the field: in the field's unit whatever n
         found[f"mode {number + 1}"] = f @ modes[:, number] / np.sqrt(len(x))

@@ -11,7 +11,7 @@ from scipy import stats
 
 from brg_prob.correspondence.spectrum import data_spectrum as project
 from brg_prob.correspondence.spectrum import predicted_variance
-from brg_prob.correspondence.waves import momentum_modes
+from brg_prob.correspondence.waves import grid_misfit, momentum_modes
 from brg_prob.erg import FreeTheory
 from brg_prob.flow import Flow
 from brg_prob.observables.power import bin_starts
@@ -54,11 +54,10 @@ def data_spectrum(
     A bin of N plane waves of variances v has Σ v χ²₁/N: the χ² law where they are equal, else
     that of the same mean and variance (Satterthwaite), which differs little in narrow bins.
     """
-    try:
-        modes = momentum_modes(np.asarray(flow.x), box=prediction.box)
-    except ValueError:  # no grid, or another box
+    if grid_misfit(flow.x, box=prediction.box):
         return None
-    data = project(modes, np.asarray(flow.y, dtype=float)[:, :1])
+    modes = momentum_modes(np.asarray(flow.x), box=prediction.box)
+    data = project(modes, np.asarray(flow.targets, dtype=float)[:, :1])
     if not data.momentum.size:
         return None
     counts, variance = data.counts, predicted_variance(prediction, data)

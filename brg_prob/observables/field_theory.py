@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax import Array
 
 from brg_prob.correlators.statistics import Estimate
-from brg_prob.flow.information import effective_dimension, kl_to_prior
-from brg_prob.geometry import FisherMetric
+from brg_prob.geometry import FisherMetric, ReadoutMetric
+from brg_prob.geometry.informations import effective_dimension, kl_to_prior
 from brg_prob.geometry.spectrum import ReadoutModes, prior_mean
 from brg_prob.network import Covariance
 from brg_prob.observables.pairs import Connected, Pairs, connected_functions, pairs_of
@@ -50,7 +49,7 @@ def field_theory(
     draws: int | None = None,
     preparation: Standardisation | None = None,
     units: Mapping[str, str] | None = None,
-) -> xr.Dataset:
+) -> xr.Dataset | None:
     """Compare prior and posterior as field theories at the training inputs.
 
     Parameters
@@ -79,8 +78,11 @@ def field_theory(
         :func:`brg_prob.observables.power.propagator_mass`, nan without a grid;
         ``effective_dimension``, ``kl_to_prior`` in nats, and ``wasserstein`` (state): the
         2-Wasserstein distance of the fields at the inputs, per input (root mean square). With fewer
-        than five draws of either the estimates are left out.
+        than five draws of either the estimates are left out. None of a metric over latent sites, along
+        whose modes the field has no law in closed form.
     """
+    if not isinstance(metric, ReadoutMetric):
+        return None
     x = values_of(posterior, "constant_data/inputs")
     draws = affordable_draws(network, x, _PRIOR_DRAWS) if draws is None else draws
     after = first_output(values_of(posterior, "posterior/f"), 3)
@@ -152,7 +154,7 @@ def _spectra(states: list[tuple[ShellPower | None, bool]], factor: float) -> dic
     }
 
 
-def _distances(posterior: xr.DataTree, metric: FisherMetric, factor: float) -> dict[str, Any]:
+def _distances(posterior: xr.DataTree, metric: ReadoutMetric, factor: float) -> dict[str, Any]:
     """Return effective dimension, KL and Wasserstein distance to the prior, averaged over members (T6).
 
     In the modes both covariances are diagonal: the field has variances nσ²λ_k before and
@@ -164,8 +166,7 @@ def _distances(posterior: xr.DataTree, metric: FisherMetric, factor: float) -> d
     y = jnp.asarray(with_output(values_of(posterior, "observed_data/y"), 1))
     means = (prior_mean(metric.network, x, hidden) for hidden in metric.hidden)
     rows = [
-        np.asarray(_member_distances(metric.member(number), y - mean, observations), dtype=float)
-        for number, mean in enumerate(means)
+        _member_distances(metric.member(number), y - mean, observations) for number, mean in enumerate(means)
     ]
     dimension, divergence, square = np.mean(rows, axis=0)
     distances = {
@@ -176,23 +177,20 @@ def _distances(posterior: xr.DataTree, metric: FisherMetric, factor: float) -> d
     return {name: ("state", np.array([0.0, value])) for name, value in distances.items()}
 
 
-@jax.jit
-def _member_distances(modes: ReadoutModes, residual: Array, observations: float) -> Array:
+def _member_distances(modes: ReadoutModes, residual: Array, observations: float) -> list[float]:
     """Return effective dimension, KL, and squared Wasserstein distance per input of one member, (3,)."""
-    data_modes = modes.coordinates(residual)
-    signal = observations * modes.eigenvalues
+    data_modes, values = np.asarray(modes.coordinates(residual)), np.asarray(modes.eigenvalues)
+    signal = observations * values
     mean = (signal / (1 + signal)) * data_modes[:, 0]
-    moved = mean**2 + (1 - 1 / jnp.sqrt(1 + signal)) ** 2
-    return jnp.stack(
-        [
-            effective_dimension(modes.eigenvalues, observations, residual.shape[1]),
-            kl_to_prior(modes.eigenvalues, data_modes, observations),
-            jnp.sum(modes.noise**2 * modes.eigenvalues * moved),
-        ]
-    )
+    moved = mean**2 + (1 - 1 / np.sqrt(1 + signal)) ** 2
+    return [
+        effective_dimension(values, observations, residual.shape[1]),
+        kl_to_prior(values, data_modes, observations),
+        float(modes.noise) ** 2 * np.sum(values * moved),
+    ]
 
 
-def _member_note(metric: FisherMetric, posterior: xr.DataTree) -> str:
+def _member_note(metric: ReadoutMetric, posterior: xr.DataTree) -> str:
     """Return what hidden layers and a sampled noise mean for the numbers."""
     note = ""
     if metric.hidden[0]:

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
 from brg_prob.flow import Flow
-from brg_prob.flow.model_flow import ModelFlow
-from brg_prob.geometry.spectrum import prior_mean
 from brg_prob.observables.units import Floats, field_factor, restored, restored_inputs, with_output
-from brg_prob.prior import prior_fields
 from brg_prob.transform import Standardisation
 
-_BINS, _PRIOR_DRAWS = 40, 4000
+_BINS = 40
 
 
-def slides(flow: Flow | ModelFlow, *, preparation: Standardisation | None = None) -> xr.Dataset:
+def slides(flow: Flow, *, preparation: Standardisation | None = None) -> xr.Dataset:
     """Return mean and spread of the field at every scale, and its law at the input that data moved most.
 
     Parameters
@@ -46,7 +42,7 @@ def slides(flow: Flow | ModelFlow, *, preparation: Standardisation | None = None
     values = restored(preparation, there, np.stack(_draws_at(flow, row))[:, :, None, :])[..., 0]
     edges = np.histogram_bin_edges(values, bins=_BINS)
     counts = np.stack([np.histogram(v, edges)[0] for v in values])
-    before, spread = _prior_at(flow, row)
+    before, spread = flow.atlas.prior_moments(row)
     centre = restored(preparation, there, before[None, :])[0]
     shown = restored_inputs(preparation, inputs)
     return xr.Dataset(
@@ -75,34 +71,7 @@ def slides(flow: Flow | ModelFlow, *, preparation: Standardisation | None = None
     )
 
 
-def _draws_at(flow: Flow | ModelFlow, row: int) -> list[Floats]:
+def _draws_at(flow: Flow, row: int) -> list[Floats]:
     """Return the draws (S, o) of the field at one training input, scale by scale."""
-    if isinstance(flow, ModelFlow):
-        return [np.asarray(field[:, row], dtype=float) for field in flow.fields()]
-    start, n = flow.start, flow.start.data.n
-    # the held-out inputs are not asked for here, and half of the work
-    data = dataclasses.replace(start.data, held_out=None)
-    bare = dataclasses.replace(flow, start=dataclasses.replace(start, data=data, field=start.field[:, :n]))
+    bare = dataclasses.replace(flow, atlas=flow.atlas.without_held_out())  # half of the work
     return [np.asarray(field[:, row], dtype=float) for field in bare.fields()]
-
-
-def _prior_at(flow: Flow | ModelFlow, row: int) -> tuple[Floats, float]:
-    """Return mean (o,) and standard deviation (first output) of the prior field at one input.
-
-    At the posterior's hidden layers: for several members the moments of their mixture. Of any other
-    model from draws.
-    """
-    if isinstance(flow, ModelFlow):  # by draws: no closed form
-        (fields,) = prior_fields(flow.conditioned, key=flow.key, draws=_PRIOR_DRAWS)
-        before = with_output(np.asarray(fields[:, row], dtype=float), 1)
-        return before.mean(axis=0), float(before[:, 0].std(ddof=1))
-    means, variances = [], []
-    for number in range(flow.metric.members):
-        modes = flow.metric.member(number)
-        variances.append(float(jnp.sum(jnp.square(modes.inputs[row] * modes.singular_values))))
-        means.append(
-            np.asarray(prior_mean(flow.network, flow.x, flow.metric.hidden[number])[row], dtype=float)
-        )
-    mean = np.mean(means, axis=0)
-    between = float(np.mean((np.asarray(means)[:, 0] - mean[0]) ** 2))
-    return mean, float(np.sqrt(np.mean(variances) + between))

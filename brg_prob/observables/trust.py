@@ -16,7 +16,7 @@ _LARGEST_EDGE = 0.1  # relative boundary effect above which no mode of a record 
 _SLACK = 1e-6
 
 
-def trust(tree: xr.DataTree, *, preparation: Standardisation | None = None) -> xr.Dataset:
+def trust(tree: xr.DataTree, *, preparation: Standardisation | None = None) -> xr.Dataset | None:
     """Return, mode by mode, whether the data determine it and what may spoil it.
 
     Parameters
@@ -35,8 +35,10 @@ def trust(tree: xr.DataTree, *, preparation: Standardisation | None = None) -> x
         Nyquist momentum), ``edge`` (relative size of the boundary effect of a record that is not periodic,
         d/(mL); nan where that is not known), and ``trusted``: distinguishable, neither trend nor aliased, and
         an edge effect below .1. Attributes: a sentence each, ``trend_note``, ``aliased_note``, ``edge_note``
-        and ``summary``.
+        and ``summary``. None where the modes are directions of latent sites, which have no wave length.
     """
+    if "mode_field" not in tree["fisher"].data_vars:
+        return None
     modes = _Modes.of(tree)
     trend, trend_note = _trend(modes, preparation)
     aliased, aliased_note = _aliased(modes)

@@ -6,6 +6,7 @@ those of the run, numbers are not needed.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,17 +19,15 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from numpyro.infer.util import log_density
 
-from brg_prob.flow import Diffusion, Shell, Tempering
+from brg_prob.flow import Scheme
 from brg_prob.geometry.coordinates import NoTransport, StandardNormalCoordinates
 from brg_prob.geometry.derivatives import no_forward_mode, no_reverse_mode
 from brg_prob.geometry.jacobian import ScoreJacobian
-from brg_prob.geometry.model_metric import coordinates_of, is_small, no_metric
+from brg_prob.geometry.site_metric import coordinates_of, is_small, no_metric
 from brg_prob.network import Conditioned
 from brg_prob.network.targets import line_of
-from brg_prob.posterior import Engine
+from brg_prob.posterior import Chains, Engine, ModelEngine
 from brg_prob.posterior.model_tree import traced_draw
-
-Scheme = Diffusion | Shell | Tempering
 
 
 @dataclass(frozen=True)
@@ -41,19 +40,31 @@ class Rehearsed:
         Why the model has no Fisher metric; empty if it has one.
     no_transport
         Why its prior has no map to N(0, 1); empty if it has one.
+    small
+        Whether all eigenvalues of its metric are computed.
+    said
+        What was read of the model, a sentence each.
     """
 
-    no_metric: str
-    no_transport: str
+    no_metric: str = ""
+    no_transport: str = ""
+    small: bool = True
+    said: tuple[str, ...] = ()
 
     @property
     def no_diffusion(self) -> str:
         """Why draws cannot be flowed by diffusion or a shell; empty if they can."""
         return self.no_transport or self.no_metric
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was read of the model, and what cannot be done, a sentence each."""
+        cannot = (f"diffusion cannot be done: {self.no_diffusion}",) if self.no_diffusion else ()
+        return (*self.said, *cannot)
+
 
 def rehearse(
-    conditioned: Conditioned,
+    conditioned: Any,
     engine: Engine,
     *,
     draws: int,
@@ -65,7 +76,7 @@ def rehearse(
     Parameters
     ----------
     conditioned
-        The model at its data.
+        The model at its data; a readout, which is fitted in closed form, has nothing to rehearse.
     engine, draws, held_out, scheme
         Those of the run.
 
@@ -74,21 +85,22 @@ def rehearse(
     ValueError
         One line: what cannot be done with this model, which site or option it is, and the remedy.
     """
-    if hasattr(engine, "per_chain"):
+    if not isinstance(engine, ModelEngine):
+        return Rehearsed()
+    if isinstance(engine, Chains):
         engine.per_chain(draws)
     places = [conditioned] if held_out is None else [conditioned, conditioned.at(*held_out)]
     for place in places:
         _try("evaluated at a draw", partial(_draw, place, draws))
     _try("differentiated", lambda: _derivative(conditioned, forward=getattr(engine, "forward_mode", False)))
     without = no_metric(conditioned)
-    found = Rehearsed(without, _no_transport(conditioned))
-    if scheme is not None and not isinstance(scheme, Tempering) and found.no_diffusion:
-        raise ValueError(
-            f"{type(scheme).__name__.lower()} cannot be done: {found.no_diffusion}; use --scheme tempering"
-        )
-    if not without:
-        _try("given a Fisher metric", lambda: _metric(conditioned))
-    return found
+    found = Rehearsed(without, _no_transport(conditioned), said=tuple(conditioned.reading.notes))
+    if scheme is not None and not scheme.anew and found.no_diffusion:
+        raise ValueError(f"{scheme.name} cannot be done: {found.no_diffusion}; use --scheme tempering")
+    if without:
+        return found
+    small = _try("given a Fisher metric", lambda: _metric(conditioned))
+    return dataclasses.replace(found, small=small)
 
 
 def _draw(conditioned: Conditioned, draws: int) -> None:
@@ -105,8 +117,8 @@ def _draw(conditioned: Conditioned, draws: int) -> None:
         )
 
 
-def _metric(conditioned: Conditioned) -> None:
-    """Trace the products that a Fisher metric is made of."""
+def _metric(conditioned: Conditioned) -> bool:
+    """Trace the products that a Fisher metric is made of; return whether all eigenvalues are computed."""
     key = jax.random.key(0)
     coordinates, _ = coordinates_of(conditioned, key=key)
     kept = jnp.arange(coordinates.dimension)
@@ -120,6 +132,7 @@ def _metric(conditioned: Conditioned) -> None:
         return push(point), pull(jnp.zeros(jacobian.rows, point.dtype))
 
     jax.eval_shape(products, jax.ShapeDtypeStruct((coordinates.dimension,), jnp.result_type(float)))
+    return dense
 
 
 def _derivative(conditioned: Conditioned, *, forward: bool) -> None:
@@ -158,10 +171,10 @@ def _no_transport(conditioned: Conditioned) -> str:
     return ""
 
 
-def _try(what: str, step: Callable[[], Any]) -> None:
-    """Run one step; an error of the model's own code, or of JAX, becomes one line."""
+def _try(what: str, step: Callable[[], Any]) -> Any:
+    """Run one step and return what it does; an error of the model's own code, or of JAX, becomes one line."""
     try:
-        step()
+        return step()
     except ValueError:
         raise
     except Exception as error:  # whatever the model or JAX raise would end the run later

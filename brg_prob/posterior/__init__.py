@@ -1,12 +1,22 @@
 """Engines, one file each, and their protocol: draws of π_T in one schema."""
 
-from brg_prob.posterior.engine import Data, Engine, as_data, fit
+from brg_prob.posterior.engine import (
+    Chains,
+    Data,
+    Engine,
+    ModelEngine,
+    OneByOne,
+    Tempers,
+    as_data,
+    default_engine,
+    fit,
+    prepared,
+)
 from brg_prob.posterior.ensemble import Ensemble
 from brg_prob.posterior.exact import Exact
 from brg_prob.posterior.gaussian import gaussian_posterior, infinite_width_flow
 from brg_prob.posterior.given import Given
 from brg_prob.posterior.gradient_flow import GradientFlow
-from brg_prob.posterior.ladder import fit_ladder
 from brg_prob.posterior.laplace import Laplace
 from brg_prob.posterior.members import readout_weights
 from brg_prob.posterior.nuts import NUTS
@@ -16,6 +26,7 @@ from brg_prob.posterior.variational import SVI
 __all__ = [
     "NUTS",
     "SVI",
+    "Chains",
     "Data",
     "Engine",
     "Ensemble",
@@ -23,11 +34,15 @@ __all__ = [
     "Given",
     "GradientFlow",
     "Laplace",
+    "ModelEngine",
+    "OneByOne",
     "SgdExact",
+    "Tempers",
     "as_data",
+    "default_engine",
     "fit",
-    "fit_ladder",
     "gaussian_posterior",
     "infinite_width_flow",
+    "prepared",
     "readout_weights",
 ]

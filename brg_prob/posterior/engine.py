@@ -8,9 +8,11 @@ layers) stands in attributes, so that flow, correspondence and report need no en
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
@@ -68,6 +70,81 @@ class Engine(Protocol):
     def fit(self, network: Any, data: Data, *, key: Array, draws: int, observations: float) -> xr.DataTree:
         """Return draws of π_T in the common schema."""
         ...
+
+
+@runtime_checkable
+class ModelEngine(Engine, Protocol):
+    """An engine of any NumPyro model: its trees hold draws of all latent sites."""
+
+    @property
+    def any_model(self) -> bool:
+        """True."""
+        ...
+
+
+@runtime_checkable
+class Tempers(ModelEngine, Protocol):
+    """An engine of any model that can draw at every T, one after the other."""
+
+    def along(
+        self,
+        network: Any,
+        data: Data,
+        *,
+        key: Array,
+        draws: int,
+        scales: Sequence[float],
+        start: xr.DataTree | None = None,
+    ) -> Iterator[xr.DataTree]:
+        """Yield the tree of each T of ``scales``, in falling order, each started from the last."""
+        ...
+
+
+@runtime_checkable
+class Chains(Protocol):
+    """An engine that runs several chains."""
+
+    def per_chain(self, draws: int) -> int:
+        """Return the draws of each chain, or refuse a number that does not divide among them."""
+        ...
+
+
+class OneByOne:
+    """Gives an engine whose ``fit`` takes ``start`` a way along scales: one fit after the other."""
+
+    any_model: ClassVar[bool] = True
+    fit: Callable[..., xr.DataTree]
+
+    def along(
+        self,
+        network: Any,
+        data: Data,
+        *,
+        key: Array,
+        draws: int,
+        scales: Sequence[float],
+        start: xr.DataTree | None = None,
+    ) -> Iterator[xr.DataTree]:
+        """Yield the tree of each T of ``scales``, each started from the last."""
+        for number, observations in enumerate(scales):
+            own = jax.random.fold_in(key, number)
+            start = self.fit(network, data, key=own, draws=draws, observations=observations, start=start)
+            yield start
+
+
+def default_engine(network: Any) -> Engine:
+    """Return ``Exact()`` for a linear readout, ``NUTS()`` for any other model."""
+    from brg_prob.posterior.exact import Exact
+    from brg_prob.posterior.nuts import NUTS
+
+    return Exact() if isinstance(network, LinearReadout) else NUTS()
+
+
+def prepared(engine: Engine, network: Any, data: Data) -> Any:
+    """Return what an engine fits: a model read at its data, or the network itself."""
+    if not isinstance(engine, ModelEngine):
+        return network
+    return data.conditioned(network, getattr(engine, "likelihood_factors", None))
 
 
 def as_data(x: Any, y: Any, held_out: Any = None, *, missing: bool = False) -> Data:
@@ -158,23 +235,18 @@ def fit(
     -----
     [BK] Berman, Klinger, arXiv:2212.11379: T = 0 is the infrared, T = n the ultraviolet.
     """
-    from brg_prob.posterior.exact import Exact
-    from brg_prob.posterior.nuts import NUTS
-
-    engine = engine or (Exact() if isinstance(network, LinearReadout) else NUTS())
-    any_model = getattr(engine, "any_model", False)
+    engine = engine or default_engine(network)
+    any_model = isinstance(engine, ModelEngine)
     data = as_data(x, y, held_out, missing=any_model)
     if draws < 1:
         raise ValueError(f"draws = {draws} is too few; ask for at least 1")
-    if any_model:  # read once, for the engine and for n
-        factors = getattr(engine, "likelihood_factors", None)
-        network = data.conditioned(network, factors)
-    total = network.n if any_model else data.n
+    fitted = prepared(engine, network, data)  # a model is read once, for the engine and for n
+    total = fitted.n if any_model else data.n
     weight = float(total if observations is None else observations)
     if not weight >= 0:
         raise ValueError(
             f"observations = {observations} is negative; T runs from 0 (the prior) to n = {total}"
         )
-    tree = engine.fit(network, data, key=key, draws=draws, observations=weight)
-    tree.attrs["network"] = identity(network.network if any_model else network)
+    tree = engine.fit(fitted, data, key=key, draws=draws, observations=weight)
+    tree.attrs["network"] = identity(fitted.network if any_model else fitted)
     return tree

@@ -26,7 +26,7 @@ from brg_prob.network import LinearReadout, Network, require
 from brg_prob.network.trace import run_trace
 from brg_prob.posterior.engine import Data
 from brg_prob.posterior.members import check_trainable, member_keys
-from brg_prob.posterior.schema import posterior_tree, trained_tree
+from brg_prob.posterior.schema import PREDICTIVE, TRAINED, posterior_tree, trained_tree
 from brg_prob.posterior.trained import Trained, Training, stable_rate, train_members
 from brg_prob.posterior.training import OPTIMISERS, Batches, recorded_epochs
 from brg_prob.results import Attribute, key_to_json, with_groups
@@ -148,7 +148,7 @@ class Ensemble:
             "draw_keys": key_to_json(keys[1]),
             "draws_per_member": how.each,
         }
-        return self._tree(network, data, found, recorded, attrs)
+        return self._tree(network, data, found, recorded, attrs, jax.random.fold_in(key, PREDICTIVE))
 
     def _tree(
         self,
@@ -157,6 +157,7 @@ class Ensemble:
         found: Trained,
         recorded: np.ndarray,
         attrs: dict[str, Attribute],
+        predictive: Array,
     ) -> xr.DataTree:
         """Return the common tree with the groups ``trained`` and ``training``."""
         members, each = found.log_prior.shape
@@ -173,8 +174,10 @@ class Ensemble:
             member=drawn(member),
             log_prior=drawn(found.log_prior),
             sampled_noise=False,
+            predictive=predictive,
             attrs={
                 "engine": "ensemble",
+                "no_leave_one_out": TRAINED,
                 "n": data.n,
                 "noise": float(network.noise),
                 "independent": 1,

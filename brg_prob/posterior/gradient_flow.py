@@ -30,6 +30,7 @@ from brg_prob.posterior.members import (
     readout_variance,
     trained_member,
 )
+from brg_prob.posterior.schema import TRAINED
 
 
 def flow_gain(eigenvalues: Array, time: Array | float, top: Array | float) -> Array:
@@ -243,7 +244,7 @@ class GradientFlow:
             draws=draws,
             members=self.members,
             draw=draw,
-            attrs={"engine": "gradient_flow", "observations": observations},
+            attrs={"engine": "gradient_flow", "observations": observations, "no_leave_one_out": TRAINED},
         )
         tree.attrs["time"] = times[0] if math.isfinite(times[0]) else "inf"
         return tree

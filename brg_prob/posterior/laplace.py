@@ -21,7 +21,7 @@ import xarray as xr
 from jax import Array
 
 from brg_prob.batching import even_batch
-from brg_prob.geometry.model_metric import model_metric
+from brg_prob.geometry.site_metric import site_metric
 from brg_prob.network import Conditioned
 from brg_prob.options import nearest
 from brg_prob.posterior.engine import Data
@@ -201,7 +201,7 @@ def _how(model: WhitenedModel, found: Mode, weight: Array) -> str:
 
 def _expected_precision(model: WhitenedModel, z: Array, observations: float) -> Array:
     """Return 1 + T·I, I the Fisher metric in z, (D, D)."""
-    metric = model_metric(model.conditioned, at=model.values(z), method="dense")
+    metric = site_metric(model.conditioned, at=model.values(z), method="dense")
     weighted = observations * metric.eigenvalues[:, None] * metric.directions
     return jnp.eye(z.size, dtype=z.dtype) + metric.directions.T @ weighted
 

@@ -23,7 +23,7 @@ from brg_prob.batching import even_batch, map_batches
 from brg_prob.geometry.spectrum import prior_mean, whitened_features
 from brg_prob.network import Hidden, LinearReadout
 from brg_prob.posterior.engine import Data
-from brg_prob.posterior.schema import posterior_tree
+from brg_prob.posterior.schema import PREDICTIVE, posterior_tree
 from brg_prob.results import Attribute, key_to_json
 
 BATCH = 64
@@ -107,6 +107,7 @@ def fit_members(
         member=np.repeat(np.arange(members, dtype=jnp.result_type(int)), each)[None],
         log_prior=joined.log_prior[None],
         sampled_noise=network.noise_spread > 0,
+        predictive=jax.random.fold_in(key, PREDICTIVE),
         attrs={
             "n": data.n,
             "noise": float(np.median(joined.noise)),

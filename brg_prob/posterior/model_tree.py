@@ -23,7 +23,16 @@ from brg_prob.network import Conditioned
 from brg_prob.network.conditioned import Values
 from brg_prob.network.trace import FIELD
 from brg_prob.posterior.engine import Data
-from brg_prob.results import FIELD_VARIABLE, Attribute, build_tree, key_from_json, stored_name
+from brg_prob.posterior.schema import PREDICTIVE
+from brg_prob.results import (
+    FIELD_VARIABLE,
+    SITES,
+    Attribute,
+    build_tree,
+    key_from_json,
+    stored_name,
+    stored_sites,
+)
 
 KIND = "model"
 """Attribute ``kind`` of the trees made here; those of linear readouts have none."""
@@ -37,7 +46,7 @@ _LARGEST_KEPT = 10_000
 
 _SAMPLE = ("chain", "draw")
 _EARLIER = "earlier_"
-_SITES, _ROWS = "sites", ("x", "x_held_out")
+_ROWS = ("x", "x_held_out")
 
 
 def model_tree(
@@ -118,7 +127,7 @@ def _described(conditioned: Conditioned, field_name: str) -> dict[str, Attribute
         "n": conditioned.n,
         "kind": KIND,
         "parameters": conditioned.sites.parameters,
-        _SITES: json.dumps({stored_name(name): name for name in conditioned.names}),
+        SITES: json.dumps({stored_name(name): name for name in conditioned.names}),
         FIELD_VARIABLE: field_name,
         "no_leave_one_out": conditioned.reading.no_leave_one_out,
         "notes": json.dumps(conditioned.reading.notes + _not_kept(conditioned)),
@@ -179,15 +188,17 @@ def data_of(tree: xr.DataTree) -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
-def stored_sites(tree: xr.DataTree) -> dict[str, str]:
-    """Return the latent sites of a model's tree, name of the variable → name of the site."""
-    found: dict[str, str] = json.loads(str(tree.attrs[_SITES]))
-    return found
-
-
 def site_values(tree: xr.DataTree) -> dict[str, np.ndarray]:
     """Return the draws of the latent sites of a model's tree, site → (chain, draw, *shape)."""
     return {name: np.asarray(tree["posterior"][at].values) for at, name in stored_sites(tree).items()}
+
+
+def held_out_rows(tree: xr.DataTree) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return held-out inputs and targets of a model's tree, or None."""
+    if "predictions_constant_data" not in tree.children:
+        return None
+    group = tree["predictions_constant_data"]
+    return np.asarray(group["inputs"].values), np.asarray(group["targets"].values)
 
 
 def held_out_data(conditioned: Conditioned, data: Data) -> Conditioned | None:
@@ -197,7 +208,7 @@ def held_out_data(conditioned: Conditioned, data: Data) -> Conditioned | None:
 
 def _predictive_key(attrs: Mapping[str, Attribute]) -> Array:
     """Return the key of the draws of y: that of the fit, moved on."""
-    return jax.random.fold_in(key_from_json(str(attrs["key"])), 0x5EED)
+    return jax.random.fold_in(key_from_json(str(attrs["key"])), PREDICTIVE)
 
 
 def traced_draw(conditioned: Conditioned) -> Any:

@@ -15,6 +15,11 @@ from jax import Array
 from brg_prob.posterior.engine import Data
 from brg_prob.results import Attribute, build_tree
 
+PREDICTIVE = 0x5EED
+"""Moves a fit's key on to that of draws of y."""
+TRAINED = "the draws are trained networks, not draws of a posterior"
+"""Why no observation can be left out of them."""
+
 
 def squeeze_outputs(field: Any) -> tuple[Any, list[str]]:
     """Return a field (..., o) without the last axis if o = 1, and the dimension names it adds."""
@@ -56,6 +61,7 @@ def posterior_tree(
     dual: Array | None = None,
     member: Array | np.ndarray | None = None,
     log_prior: Array | None = None,
+    predictive: Array | None = None,
 ) -> xr.DataTree:
     """Return the common tree.
 
@@ -71,6 +77,8 @@ def posterior_tree(
         c, (chain, draw, n, o).
     member, log_prior
         (chain, draw).
+    predictive
+        Key of draws of y at the training inputs, group ``posterior_predictive``; None: none are made.
     """
     n = data.n
     host = np.asarray(field)  # slices of host arrays compile nothing
@@ -83,12 +91,20 @@ def posterior_tree(
         "observed_data": {"y": y},
         "constant_data": {"inputs": data.x},
     }
+    if predictive is not None:
+        error = np.random.default_rng(np.asarray(jax.random.key_data(predictive))).standard_normal(
+            host[:, :, :n].shape
+        )
+        y_new = host[:, :, :n] + np.asarray(noise)[..., None, None] * error.astype(host.dtype)
+        groups["posterior_predictive"] = {"y": squeeze_outputs(y_new)[0]}
     dims = {
         "f": [*sample, "x", *extra],
         "dual": [*sample, "x", *extra],
         "noise": sample,
         "member": sample,
         "log_likelihood/y": [*sample, "x"],
+        "posterior_predictive/y": [*sample, "x", *extra],
+        "predictions_log_likelihood/y": [*sample, "x_held_out"],
         "y": ["x", *extra],
         "inputs": ["x", "dim"],
         "readout": sample,
@@ -105,6 +121,7 @@ def posterior_tree(
         x_held, y_held = data.held_out
         groups["predictions"] = {"f": squeeze_outputs(host[:, :, n:])[0]}
         groups["predictions_constant_data"] = {"inputs": x_held}
+        groups["predictions_log_likelihood"] = {"y": _log_likelihood(host[:, :, n:], y_held, noise)}
         groups["predictions_data"] = {"y": squeeze_outputs(np.asarray(y_held))[0]}
         for name in ("predictions/f", "predictions_constant_data/inputs", "predictions_data/y"):
             dims[name] = ["x_held_out" if d == "x" else d for d in dims[name.split("/")[1]]]

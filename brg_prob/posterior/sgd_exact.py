@@ -31,6 +31,7 @@ from brg_prob.posterior.members import (
     readout_variance,
     trained_member,
 )
+from brg_prob.posterior.schema import TRAINED
 
 _SAFETY = 0.1
 """Default learning rate over the largest at which no step expands the error."""
@@ -250,7 +251,12 @@ class SgdExact:
             draws=draws,
             members=self.members,
             draw=draw,
-            attrs={"engine": "sgd_exact", "observations": observations, "epochs": self.epochs},
+            attrs={
+                "engine": "sgd_exact",
+                "observations": observations,
+                "epochs": self.epochs,
+                "no_leave_one_out": TRAINED,
+            },
         )
         if not bool(jnp.isfinite(jnp.asarray(tree["log_prior"]["readout"].values)).all()):
             raise ValueError(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +31,7 @@ from scipy import stats
 
 from brg_prob.network import Conditioned
 from brg_prob.options import nearest
-from brg_prob.posterior.engine import Data
+from brg_prob.posterior.engine import Data, OneByOne
 from brg_prob.posterior.model_tree import held_out_data, model_tree, site_values
 from brg_prob.results import Attribute, build_tree, key_to_json, with_groups
 
@@ -54,7 +54,7 @@ _GAIN = 0.1
 
 
 @dataclass(frozen=True)
-class SVI:
+class SVI(OneByOne):
     """Stochastic variational inference with a guide of NumPyro's.
 
     Attributes
@@ -112,8 +112,6 @@ class SVI:
     clip: float | None = None
     stable_update: bool = False
     likelihood_factors: tuple[str, ...] | None = None
-
-    any_model: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name, known in (("guide", get_args(Guide)), ("optimiser", get_args(Optimiser))):

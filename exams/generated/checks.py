@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from numpyro.infer.util import log_density
 
-from brg_prob.geometry.model_metric import model_metric
+from brg_prob.geometry.site_metric import site_metric
 from brg_prob.network import Conditioned
 from brg_prob.posterior.model_tree import model_tree, site_values
 from brg_prob.results import FIELD_VARIABLE, key_to_json, stored_name
@@ -111,7 +111,7 @@ def _field(reference: Reference, conditioned: Conditioned, values: Values) -> It
 
 def _metric(reference: Reference, conditioned: Conditioned, values: Values) -> Iterator[str]:
     """Yield what is wrong with n times the trace of the Fisher metric."""
-    metric = model_metric(conditioned, at=values)
+    metric = site_metric(conditioned, at=values)
     if not (reference.transport and metric.coordinate == "standard normal"):
         return
     n = int(reference.rows.sum())

@@ -1,7 +1,8 @@
 """Posteriors of small models drawn without the library: closed form, and a grid by inverse distribution."""
 
+import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import numpy as np
@@ -9,9 +10,9 @@ import numpyro
 import numpyro.distributions as dist
 import pytest
 
-from brg_prob.geometry.model_metric import model_metric
+from brg_prob.geometry.site_metric import site_metric
 from brg_prob.network import Conditioned
-from brg_prob.posterior import as_data
+from brg_prob.posterior import OneByOne, as_data
 from brg_prob.posterior.model_tree import model_tree
 from brg_prob.results import key_to_json
 
@@ -27,7 +28,7 @@ def conditioned_on(network, x, y):
 
 
 @dataclass(frozen=True)
-class Oracle:
+class Oracle(OneByOne):
     """An engine whose draws are exact and independent: ``draw(T, draws, rng)`` gives site → (draws, …)."""
 
     draw: Any
@@ -35,8 +36,6 @@ class Oracle:
     independent: int = 1
     diverging: int = 0
     starts: list = field(default_factory=list)
-
-    any_model: ClassVar[bool] = True
 
     def fit(self, network, data, *, key, draws, observations, start=None):
         """Return the tree of draws at T."""
@@ -70,9 +69,19 @@ def metric_at():
 
     def metric(posterior, network, x, y):
         data = as_data(x, y, missing=True)
-        return model_metric(conditioned_on(network, data.x, data.y), at=posterior)
+        return site_metric(conditioned_on(network, data.x, data.y), at=posterior)
 
     return metric
+
+
+@pytest.fixture(scope="session")
+def along():
+    """Return the function that gives the same flow along another metric."""
+
+    def flow_along(flow, metric):
+        return dataclasses.replace(flow, atlas=dataclasses.replace(flow.atlas, metric=metric))
+
+    return flow_along
 
 
 @pytest.fixture(scope="session")

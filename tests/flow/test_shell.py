@@ -34,13 +34,14 @@ def test_cutoff_infinity_with_reset_is_the_prior(fitted, dense_oracle, sine_data
     flow = coarse_grain(network, posterior, metric, scheme=Shell(basis=basis), scales=[np.inf], key=getkey())
     x = jnp.concatenate([sine_data[0], sine_data[2]])
     mean, covariance = dense_oracle(network, metric.hidden[0], sine_data[0], sine_data[1], 0.0).field(x)
-    field = np.asarray(next(flow._all_fields()))[:, :, 0]
+    field = np.asarray(next(flow.draws())[0])[:, :, 0]
     values, vectors = np.linalg.eigh(covariance)
     good = values > 1e-9 * values[-1]
     z = (field - mean[:, 0]) @ vectors[:, good] / np.sqrt(values[good])
     assert stats.kstest(z.ravel(), "norm").pvalue > 1e-3
     assert stats.chi2.sf(4000 * np.sum(z.mean(0) ** 2), good.sum()) > 1e-3
-    before = (np.asarray(flow.start.field)[:, :, 0] - mean[:, 0]) @ vectors[:, good] / np.sqrt(values[good])
+    start = np.asarray(flow.atlas.chart(0).start)[:, :, 0]
+    before = (start - mean[:, 0]) @ vectors[:, good] / np.sqrt(values[good])
     assert stats.chi2.sf(4000 * np.sum(before.mean(0) ** 2), good.sum()) < 1e-6
 
 
@@ -55,7 +56,7 @@ def test_cutoff_infinity_with_drop_is_the_prior_mean(fitted, sine_data, getkey, 
         expected = network.features(x, metric.hidden[0]) @ np.full(network.width, network.mean)
     else:
         expected = network.features(x, metric.hidden[0]) @ np.full(network.width, network.mean)
-    field = np.asarray(next(flow._all_fields()))[:, :, 0]
+    field = np.asarray(next(flow.draws())[0])[:, :, 0]
     np.testing.assert_allclose(field, np.broadcast_to(expected, field.shape), atol=1e-9)
 
 
@@ -84,15 +85,17 @@ def test_kept_modes_keep_the_posterior_and_sloppy_ones_the_prior(fitted, getkey)
     network, posterior, metric = fitted
     cutoff = 1 / 30
     shell = coarse_grain(network, posterior, metric, scheme=Shell(), scales=[cutoff], key=getkey())
-    member = next(shell._members())
-    z = np.asarray(member.modes.coordinates(next(shell.fields()) - member.mean[:30]))[:, :, 0]
-    start = np.asarray(member.modes.coordinates(shell.start.field[:, :30] - member.mean[:30]))[:, :, 0]
+    chart = shell.atlas.chart(0)
+    z = np.asarray(chart.modes(next(shell.fields())))[:, :, 0]
+    start = np.asarray(chart.modes(chart.start))[:, :, 0]
     kept = np.asarray(metric.eigenvalues) >= cutoff
     alive = np.asarray(metric.eigenvalues) > 1e-8
     np.testing.assert_allclose(z[:, kept], start[:, kept], atol=1e-7)
     assert stats.kstest(z[:, alive & ~kept].ravel(), "norm").pvalue > 1e-3
-    reverse = Shell(keep="sloppy").kept(metric.eigenvalues, cutoff)
-    assert int(reverse.sum()) == int(kept.sum())
+    reverse = Shell(keep="sloppy").cut(cutoff).keeps(metric.eigenvalues)
+    seen = np.asarray(metric.eigenvalues) > 0
+    assert int(reverse[seen].sum()) == int(kept.sum())
+    assert reverse[~seen].all()  # what has no information is not ranked
     assert not reverse[0]
 
 

@@ -83,14 +83,14 @@ def chained(line):
     return draw
 
 
-def test_the_linear_flow_agrees_with_chains_that_are_said_to_be_chains(line, oracle, start, metric):
+def test_the_linear_flow_agrees_with_chains_that_are_said_to_be_chains(line, oracle, start, metric, along):
     engine = oracle(chained(line), chains=4, independent=0)
     flow, truth = flows(line, metric, engine, start, SCALES)
     assert (flow.chains, flow.independent) == (1, True)
     assert (truth.chains, truth.independent) == (4, False)
     assert check_against_tempering(flow, truth, tolerance=0.4, key=KEY).verdict == "consistent"
     wrong = dataclasses.replace(metric, eigenvalues=0.1 * metric.eigenvalues)
-    flow = dataclasses.replace(flow, metric=wrong)
+    flow = along(flow, wrong)
     assert check_against_tempering(flow, truth, tolerance=0.4, key=KEY).verdict == "inconsistent"
 
 
@@ -115,6 +115,5 @@ def test_laplace_tempers_the_line_exactly(line, start, metric):
 
 def test_an_engine_that_cannot_sample_is_refused(line, start, metric):
     for engine in (None, Exact()):
-        flow = flows(line, metric, engine, start, (3.0,))[1]
         with pytest.raises(ValueError, match=r"use Tempering\(engine=NUTS\(\)\)"):
-            list(flow.z())
+            list(flows(line, metric, engine, start, (3.0,))[1].z())

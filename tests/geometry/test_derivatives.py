@@ -12,7 +12,7 @@ import pytest
 from jax.scipy.special import betainc
 from numpyro.contrib.control_flow import scan
 
-from brg_prob.geometry import model_metric
+from brg_prob.geometry import site_metric
 from brg_prob.geometry.coordinates import NoTransport, StandardNormalCoordinates
 from brg_prob.geometry.derivatives import no_forward_mode, no_reverse_mode
 from brg_prob.geometry.gaussian_coordinates import GaussianCoordinates
@@ -82,7 +82,7 @@ def test_missing_derivatives_are_found_without_a_run():
 
 @pytest.mark.parametrize("method", ["dense", "leading"])
 def test_a_model_without_forward_derivatives_has_its_metric(method):
-    metric = model_metric(REVERSE, X, Y, at={"k": 0.7}, method=method)
+    metric = site_metric(REVERSE, X, Y, at={"k": 0.7}, method=method)
     np.testing.assert_allclose(6 * metric.eigenvalues, [information(0.7)], rtol=1e-8)
     np.testing.assert_allclose(6 * metric.diagonal, [information(0.7)], rtol=1e-8)
     assert "reverse derivatives only" in metric.status
@@ -90,10 +90,10 @@ def test_a_model_without_forward_derivatives_has_its_metric(method):
 
 
 def test_products_without_a_derivative_are_refused_with_the_remedy():
-    metric = model_metric(ONCE, X, Y, at={"k": 0.7})
+    metric = site_metric(ONCE, X, Y, at={"k": 0.7})
     np.testing.assert_allclose(6 * metric.eigenvalues, [information(0.7)], rtol=1e-8)
     with pytest.raises(ValueError, match="use method='dense'"):
-        model_metric(ONCE, X, Y, at={"k": 0.7}, method="leading")
+        site_metric(ONCE, X, Y, at={"k": 0.7}, method="leading")
 
 
 def test_a_model_without_reverse_derivatives_has_a_dense_metric():
@@ -101,7 +101,7 @@ def test_a_model_without_reverse_derivatives_has_a_dense_metric():
         third = lambda c: (c[0] + k * T / 3, c[1] + 1)  # noqa: E731
         return jnp.exp(-jax.lax.while_loop(lambda c: c[1] < 3, third, (0 * T, 0))[0])
 
-    metric = model_metric(decaying(stepwise), X, Y, at={"k": 0.7})
+    metric = site_metric(decaying(stepwise), X, Y, at={"k": 0.7})
     np.testing.assert_allclose(6 * metric.eigenvalues, [information(0.7)], rtol=1e-8)
     assert "forward derivatives only" in metric.status
 
@@ -171,7 +171,7 @@ def test_an_observed_series_inside_a_scan_has_its_information():
         step = lambda past, now: (numpyro.sample("y", dist.Normal(phi * past, 0.5), obs=now), None)  # noqa: E731
         scan(step, 0.0, y, length=x.shape[0])
 
-    metric = model_metric(autoregression, X, Y)
+    metric = site_metric(autoregression, X, Y)
     expected = np.sum(Y[:-1] ** 2) / 0.25
     np.testing.assert_allclose(6 * metric.eigenvalues, [expected], rtol=1e-10)
     assert abs(np.sum(Y**2) / 0.25 / expected - 1) > 1e-3

@@ -8,7 +8,7 @@ import numpyro.distributions as dist
 import pytest
 from scipy import stats
 
-from brg_prob.geometry import model_metric
+from brg_prob.geometry import site_metric
 from brg_prob.geometry.gaussian_coordinates import GaussianCoordinates, _tail_index, _units
 from brg_prob.geometry.transport import NoTransport
 from brg_prob.network import Conditioned
@@ -28,7 +28,7 @@ def odd(x, y=None):
 
 
 def test_constant_and_heavy_tailed_sites_have_finite_units_that_are_named():
-    metric = model_metric(odd, X, Y)
+    metric = site_metric(odd, X, Y)
     assert "site 'far' by quantiles" in metric.status
     assert "site 'fixed' constant" in metric.status
     assert metric.labels == ("far", "own")

@@ -11,8 +11,8 @@ import scipy.stats
 from numpyro.contrib.control_flow import scan
 
 from brg_prob.geometry import observation_information
-from brg_prob.geometry.model_metric import model_metric
 from brg_prob.geometry.observation import embedded, family_of, unwrapped
+from brg_prob.geometry.site_metric import site_metric
 
 SAMPLES = 20_000
 
@@ -251,7 +251,7 @@ def test_a_compound_law_that_a_scan_has_stacked_is_simulated_step_by_step():
 
         scan(step, 0.0, (x[:, 0], y))
 
-    metric = model_metric(scanned, x, y, at={"a": 0.3}, samples=400)
+    metric = site_metric(scanned, x, y, at={"a": 0.3}, samples=400)
     (found,), (error,) = np.asarray(metric.eigenvalues), np.asarray(metric.error)
     right = np.mean(x[:, 0] ** 2) / 0.25
     assert 0 < error < 0.1 * right

@@ -14,7 +14,7 @@ from scipy import stats
 
 from brg_prob.geometry import StandardNormalCoordinates
 from brg_prob.geometry.contraction import contraction, parameter_table
-from brg_prob.geometry.model_metric import model_metric
+from brg_prob.geometry.site_metric import site_metric
 from brg_prob.geometry.sloppiness import (
     direction_table,
     effective_parameters,
@@ -126,7 +126,7 @@ def test_a_direction_of_which_the_data_see_nothing_is_named(report):
 
 
 def test_the_metric_of_a_model_gives_the_same_report(report):
-    found = model_metric(line, jnp.asarray(X), y=jnp.zeros(N), at=posterior())
+    found = site_metric(line, jnp.asarray(X), y=jnp.zeros(N), at=posterior())
     ours = sloppiness(found, posterior())
     for group, name in (
         ("directions", "eigenvalue"),
@@ -135,7 +135,7 @@ def test_the_metric_of_a_model_gives_the_same_report(report):
     ):
         np.testing.assert_allclose(ours[group][name], report[group][name], atol=1e-12)
     assert ours["directions"]["phrase"].values.tolist() == report["directions"]["phrase"].values.tolist()
-    part = model_metric(line, jnp.asarray(X), y=jnp.zeros(N), at=posterior(), sites=("slope",))
+    part = site_metric(line, jnp.asarray(X), y=jnp.zeros(N), at=posterior(), sites=("slope",))
     table = sloppiness(part)
     assert "parameters" not in table.children
     assert all("slope" in phrase and "a" not in phrase for phrase in table["directions"]["phrase"].values)
@@ -306,6 +306,6 @@ def test_a_parameter_whose_prior_depends_on_others_is_said_to_be_given_these():
 
     x, y = np.array([[0.0], [1.0], [0.0], [1.0]]), np.array([1.0, 2.0, 1.5, 2.5])
     tree = fit(grouped, x, y, engine=Laplace(), key=jax.random.key(0), draws=50)
-    table = parameter_table(model_metric(grouped, x, y, at=tree), tree)
+    table = parameter_table(site_metric(grouped, x, y, at=tree), tree)
     given = dict(zip(table["parameter"].values.tolist(), table["given"].values.tolist(), strict=True))
     assert given == {"mu": "", "tau": "", "a[0]": "mu, tau", "a[1]": "mu, tau"}

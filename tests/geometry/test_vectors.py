@@ -8,7 +8,7 @@ import numpyro.distributions as dist
 import pytest
 from scipy import stats
 
-from brg_prob.geometry import model_metric
+from brg_prob.geometry import site_metric
 from brg_prob.geometry.transport import from_standard_normal, to_standard_normal
 
 ROOT = np.linalg.cholesky(np.array([[2.0, 0.5, 0.1], [0.5, 1.0, 0.3], [0.1, 0.3, 0.7]]))
@@ -95,7 +95,7 @@ def test_information_of_counts_about_a_simplex_is_that_of_its_sticks():
         p = numpyro.sample("p", dist.Dirichlet(a))
         numpyro.sample("y", dist.Multinomial(trials, p).expand([x.shape[0]]), obs=y)
 
-    metric = model_metric(shares, np.ones((2, 1)), np.tile([10, 20, 20], (2, 1)))
+    metric = site_metric(shares, np.ones((2, 1)), np.tile([10, 20, 20], (2, 1)))
     laws = stats.beta(a[0], a[1] + a[2]), stats.beta(a[1], a[2])
     first, second = (law.median() for law in laws)
     speeds = [(stats.norm.pdf(0) / law.pdf(v)) ** 2 for law, v in zip(laws, (first, second), strict=True)]

@@ -12,7 +12,7 @@ from numpyro.infer import SVI, Trace_ELBO
 from numpyro.infer.autoguide import AutoLaplaceApproximation
 from scipy import optimize, stats
 
-from brg_prob.geometry import model_metric
+from brg_prob.geometry import site_metric
 from brg_prob.geometry.coordinates import NoTransport, from_standard_normal
 from brg_prob.network import Conditioned
 from brg_prob.posterior.engine import as_data
@@ -273,7 +273,7 @@ def test_weights_of_rows_and_of_entries_of_a_prior_count_as_in_weighted_regressi
     np.testing.assert_allclose(
         found.z, np.linalg.solve(found.precision, (weights[:, None] * design).T @ Y / NOISE**2), rtol=1e-8
     )
-    metric = model_metric(weighted, X, Y)
+    metric = site_metric(weighted, X, Y)
     np.testing.assert_allclose(12 * metric.eigenvalues, np.linalg.eigvalsh(information)[::-1], rtol=1e-10)
     unweighted = np.linalg.eigvalsh(design.T @ design / NOISE**2)[::-1]
     assert np.abs(12 * metric.eigenvalues / unweighted - 1).max() > 0.1

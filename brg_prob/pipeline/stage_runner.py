@@ -18,7 +18,7 @@ from brg_prob.stages import Stages, described_stage
 _SECONDS = "stage_seconds"
 
 
-class Desk:
+class StageRunner:
     """Computes the stages of one run.
 
     Parameters

@@ -8,7 +8,7 @@ import numpyro.distributions as dist
 import pytest
 import xarray as xr
 
-from brg_prob.geometry import fisher_metric, model_metric
+from brg_prob.geometry import fisher_metric, site_metric
 from brg_prob.geometry.eigen import _decomposed
 from brg_prob.geometry.jacobian import ScoreJacobian
 
@@ -79,7 +79,7 @@ def metric_of():
             if name == "hierarchical":
                 at = {"centre": 0.2, "group": np.array([0.0, 1.0, -2.0])}
             # targets given: without any, reading a model draws some, and Poisson's take long to compile
-            made[name] = model_metric(globals()[name], X, np.ones(12), at=at)
+            made[name] = site_metric(globals()[name], X, np.ones(12), at=at)
         return made[name]
 
     return get
@@ -117,7 +117,7 @@ def everything(x, y=None):
 def test_what_the_data_do_not_tell_apart_has_no_information_and_a_learned_noise_has_2n_over_its_square():
     y = np.where(np.arange(12) < 9, 1.0, np.nan)
     at = {"a": 0.1, "b": 0.2, "ignored": 1.0, "sigma": np.exp(0.3)}
-    metric = model_metric(everything, X, y, at=at)
+    metric = site_metric(everything, X, y, at=at)
     assert (metric.observations, metric.rank) == (9, 2)
     # per observation: 2/σ² for a + b in its unit direction; 2/σ² times (dσ/dz)² = (σ/2)² for the noise
     np.testing.assert_allclose(metric.eigenvalues, [2 * np.exp(-0.6), 0.5, 0, 0], rtol=1e-12)
@@ -140,7 +140,7 @@ def test_spectrum_does_not_change_under_linear_reparameterisation():
             v = numpyro.sample("v", moved)
             numpyro.sample("y", dist.Bernoulli(logits=x @ jnp.linalg.solve(map_, v)), obs=y)
 
-        return np.asarray(model_metric(model, X, at={"v": map_ @ np.array([0.2, 0.5])}).eigenvalues)
+        return np.asarray(site_metric(model, X, at={"v": map_ @ np.array([0.2, 0.5])}).eigenvalues)
 
     np.testing.assert_allclose(spectrum(np.eye(2)), spectrum(change), rtol=1e-8)
 
@@ -168,7 +168,7 @@ def test_dual_and_primal_matrices_have_one_spectrum(metric_of):
 
 
 def test_information_by_simulated_observations_is_that_in_closed_form_within_its_error(metric_of):
-    simulated = model_metric(
+    simulated = site_metric(
         logistic, X, at={"w": jnp.array([0.3, -0.4])}, expectation="monte_carlo", samples=4000
     )
     exact = _by_hand("logistic")
@@ -187,13 +187,13 @@ def test_a_family_that_is_not_listed_is_simulated_beside_one_that_is():
         numpyro.sample("y", dist.Logistic(x @ w, 0.8), obs=y)
         numpyro.sample("gauge", dist.Normal(w[0], 0.5), obs=0.1)
 
-    metric = model_metric(model, X, samples=2000)
+    metric = site_metric(model, X, samples=2000)
     expected = of_predictor(np.full(12, 1 / (3 * 0.64)))  # of a logistic's location: 1/(3 s²)
     expected[0, 0] += 4 / (12 * 0.25)
     z = (np.asarray(metric.diagonal) - np.diag(expected)) / np.asarray(metric.diagonal_error)
     assert 0 < np.abs(z).max() < 4
     with pytest.raises(ValueError, match="site 'y': Logistic"):
-        model_metric(model, X, expectation="closed")
+        site_metric(model, X, expectation="closed")
 
 
 def network(x, y=None):
@@ -206,7 +206,7 @@ def test_leading_eigenvalues_of_twenty_thousand_parameters_are_the_dense_ones():
     rng = np.random.default_rng(4)
     x, at = rng.normal(size=(40, 19)), {"w": rng.normal(size=(19, 1000)), "a": rng.normal(size=1000)}
     dense, leading = (
-        model_metric(network, x, np.zeros(40), at=at, method=method) for method in ("dense", "leading")
+        site_metric(network, x, np.zeros(40), at=at, method=method) for method in ("dense", "leading")
     )
     assert leading.eigenvalues.shape == (20,)
     np.testing.assert_allclose(leading.eigenvalues, dense.eigenvalues[:20], rtol=1e-6)
@@ -223,7 +223,7 @@ def test_leading_spectrum_finds_every_copy_of_a_degenerate_eigenvalue_and_stops_
         w = numpyro.sample("w", dist.Normal(0.0, 1.0).expand([40]).to_event(1))
         numpyro.sample("y", dist.Normal(x @ w, 1.0), obs=y)
 
-    metric = model_metric(model, design, method="leading", leading=15)
+    metric = site_metric(model, design, method="leading", leading=15)
     np.testing.assert_allclose(metric.eigenvalues, np.repeat([9.0, 4.0, 1.0], 4) / 60, rtol=1e-10)
     np.testing.assert_allclose(metric.directions @ metric.directions.T, np.eye(12), atol=1e-10)
 
@@ -265,7 +265,7 @@ def test_a_prior_without_exact_coordinates_is_approximated_by_name():
         numpyro.factor("g", -2.0 * w[0] ** 2)
         numpyro.sample("y", dist.Normal(x @ w, 0.5), obs=y)
 
-    metric = model_metric(interacting, X)
+    metric = site_metric(interacting, X)
     assert not metric.transport
     assert metric.coordinate == "gaussian approximation"
     assert "tempering" in metric.status and "factor 'g'" in metric.status
@@ -279,10 +279,10 @@ def test_a_prior_without_exact_coordinates_is_approximated_by_name():
 
 def test_what_has_no_metric_is_refused():
     with pytest.raises(ValueError, match="'v' is no latent site"):
-        model_metric(linear, X, sites=("v",))
+        site_metric(linear, X, sites=("v",))
     with pytest.raises(ValueError, match="choose auto, dense"):
-        model_metric(linear, X, method="exact")
+        site_metric(linear, X, method="exact")
     with pytest.raises(ValueError, match="is not a point"):
-        model_metric(linear, X, at=3)
+        site_metric(linear, X, at=3)
     with pytest.raises(ValueError, match="linear readouts"):
         fisher_metric(linear, X, noise=0.5)

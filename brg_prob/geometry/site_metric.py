@@ -23,10 +23,11 @@ from brg_prob.geometry.coordinates import StandardNormalCoordinates
 from brg_prob.geometry.eigen import Spectrum, dense_spectrum, diagonal_spectrum, leading_spectrum
 from brg_prob.geometry.gaussian_coordinates import GaussianCoordinates
 from brg_prob.geometry.jacobian import Expectation, ScoreJacobian
+from brg_prob.geometry.metric import FisherMetric
+from brg_prob.geometry.sloppiness import sloppiness
 from brg_prob.geometry.transport import NoTransport
 from brg_prob.network.conditioned import Conditioned
 from brg_prob.network.labels import coordinate_labels
-from brg_prob.notebook import one_line, quantity, table_html
 from brg_prob.results import stored_name
 
 Method = Literal["auto", "dense", "leading", "diagonal"]
@@ -36,25 +37,19 @@ _LARGEST = 1 << 27  # entries of the largest array that the dense route makes, 1
 _LARGEST_SIDE = 4096  # min(N, d) up to which the dense route is the default
 
 
-@dataclass(frozen=True, eq=False)
-class ModelMetric:
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class SiteMetric(FisherMetric):
     """Fisher metric of a NumPyro model in coordinates z, N(0, 1) under its prior.
 
     Attributes
     ----------
-    eigenvalues
-        λ_k, (r,), descending, per observation.
-    directions
-        Unit directions in z, orthonormal rows, (r, D); zero along coordinates held fixed. What they do not
-        span has λ = 0, or, for a leading spectrum, λ below the last.
     diagonal
-        Diagonal of I in z, (D,); 0 along coordinates held fixed.
+        In z, (D,); 0 along coordinates held fixed.
     observations
         n, rows with an observation.
-    rank, floor
-        Number of eigenvalues above the floor; the level of round-off below which λ is reported as zero.
-    status
-        A sentence: at which point, in which coordinates, how expected and computed.
+    directions
+        Unit directions in z, orthonormal rows, (r, D); zero along coordinates held fixed. What they do not
+        span has λ = 0, or, for a leading spectrum, λ up to ``null_bound``.
     conditioned, coordinates
         The model with its data, and z.
     point
@@ -65,13 +60,7 @@ class ModelMetric:
         Monte-Carlo standard errors of ``eigenvalues`` and ``diagonal``; None in closed form.
     """
 
-    eigenvalues: Array
     directions: Array
-    diagonal: Array
-    observations: int
-    rank: int
-    floor: float
-    status: str
     conditioned: Conditioned
     coordinates: Coordinates
     point: Array
@@ -79,11 +68,6 @@ class ModelMetric:
     error: Array | None = None
     diagonal_error: Array | None = None
     _compiled: dict[str, Any] = field(default_factory=dict, repr=False)
-
-    @property
-    def network(self) -> Any:
-        """The model that it is the metric of."""
-        return self.conditioned.network
 
     @property
     def transport(self) -> bool:
@@ -109,15 +93,22 @@ class ModelMetric:
 
     @property
     def tree(self) -> dict[str, Any]:
-        """The arrays of the group ``fisher``: eigenvalue (mode), direction (mode, parameter), diagonal."""
-        return {"eigenvalue": self.eigenvalues, "direction": self.directions, "diagonal": self.diagonal}
+        """The arrays of the group ``fisher``, and the directions."""
+        return super().tree | {"direction": self.directions}
 
-    def effective_dimension(self, observations: float | None = None) -> float:
-        """Return Σ_k Tλ_k/(1 + Tλ_k) at T observations, default n (T6); NaN without a metric."""
-        if not self.eigenvalues.size:
-            return math.nan
-        weight = (self.observations if observations is None else observations) * self.eigenvalues
-        return float(jnp.sum(weight / (1 + weight)))
+    @property
+    def tree_dims(self) -> dict[str, list[str]]:
+        """Dimensions of the arrays of :attr:`tree`."""
+        return super().tree_dims | {"direction": ["mode", "parameter"]}
+
+    @property
+    def tree_attrs(self) -> dict[str, Any]:
+        """Attributes of the group ``fisher``, the kind of coordinates among them."""
+        return super().tree_attrs | {"coordinates": self.coordinate}
+
+    def determined(self, posterior: xr.DataTree) -> xr.DataTree:
+        """Return the groups ``directions`` and ``parameters`` (:func:`brg_prob.geometry.sloppiness`)."""
+        return sloppiness(self, posterior)
 
     def whiten(self, values: Mapping[str, Any]) -> Array:
         """Return z of many draws, (S, D); values: site → (S, *shape)."""
@@ -135,31 +126,11 @@ class ModelMetric:
             self._compiled[name] = jax.jit(jax.vmap(function))
         return self._compiled[name]
 
-    def __repr__(self) -> str:
-        """Return one line, no arrays."""
-        return one_line(
-            "ModelMetric",
-            _label(self.conditioned.network),
-            f"n = {self.observations}",
-            f"{self.rank} of {self.diagonal.size} directions above the floor",
-            f"effective dimension {quantity(self.effective_dimension())}",
-        )
-
-    def _repr_html_(self) -> str:
-        """Return a small table for notebooks."""
-        rows = [
-            ("observations n", self.observations),
-            ("coordinates D", self.diagonal.size),
-            ("eigenvalues above the floor", f"{self.rank} of {self.eigenvalues.size} computed"),
-            ("largest eigenvalue λ₁", quantity(self.eigenvalues[0]) if self.eigenvalues.size else "none"),
-            ("modes with nλ ≥ 1", int(jnp.sum(self.observations * self.eigenvalues >= 1))),
-            ("effective dimension at T = n", quantity(self.effective_dimension())),
-        ]
-        title = f"Fisher metric of {_label(self.conditioned.network)}"
-        return table_html(title, rows, note=self.status)
+    def _own_rows(self) -> list[tuple[str, Any]]:
+        return [("coordinates D", self.diagonal.size)]
 
 
-def model_metric(
+def site_metric(
     network: Any,
     x: Any = None,
     y: Any = None,
@@ -172,7 +143,7 @@ def model_metric(
     expectation: Expectation = "auto",
     samples: int = 64,
     key: Array | None = None,
-) -> ModelMetric:
+) -> SiteMetric:
     """Return the whitened Fisher metric of any NumPyro model (T5).
 
     Parameters
@@ -219,7 +190,7 @@ def model_metric(
     >>> def line(x, y=None):
     ...     slope = numpyro.sample("slope", dist.Normal(1.0, 2.0))
     ...     numpyro.sample("y", dist.Normal(slope * x[:, 0], 0.5), obs=y)
-    >>> model_metric(line, jnp.ones((10, 1))).eigenvalues.round(4).tolist()
+    >>> site_metric(line, jnp.ones((10, 1))).eigenvalues.round(4).tolist()
     [16.0]
     """
     conditioned = network if isinstance(network, Conditioned) else Conditioned.of(network, x, y)
@@ -240,7 +211,7 @@ def model_metric(
         f"{where}, in {how}{restricted}; expected {expected}; {spectrum.note}; "
         f"{derivatives}{rank} directions above the round-off floor {spectrum.floor:.1e}"
     )
-    return ModelMetric(
+    return SiteMetric(
         eigenvalues=spectrum.eigenvalues,
         directions=_widened(spectrum.directions, kept, coordinates.dimension),
         diagonal=_widened(spectrum.diagonal, kept, coordinates.dimension),
@@ -248,6 +219,8 @@ def model_metric(
         rank=rank,
         floor=spectrum.floor,
         status=status,
+        network=conditioned.network,
+        null_bound=spectrum.null_bound,
         conditioned=conditioned,
         coordinates=coordinates,
         point=jnp.mean(points, axis=0),
@@ -278,10 +251,6 @@ def coordinates_of(conditioned: Conditioned, *, key: Array) -> tuple[Coordinates
     )
 
 
-def _label(network: Any) -> str:
-    return getattr(network, "__name__", type(network).__name__)
-
-
 def no_metric(conditioned: Conditioned) -> str:
     """Return why a model has no Fisher metric; empty if it has one."""
     if conditioned.likelihood_factors:
@@ -294,11 +263,11 @@ def no_metric(conditioned: Conditioned) -> str:
     return ""
 
 
-def coordinates_alone(conditioned: Conditioned, *, key: Array) -> ModelMetric:
+def coordinates_alone(conditioned: Conditioned, *, key: Array) -> SiteMetric:
     """Return the coordinates of a model that has no metric, as one without directions."""
     coordinates, how = coordinates_of(conditioned, key=jax.random.fold_in(key, 1))
     size = coordinates.dimension
-    return ModelMetric(
+    return SiteMetric(
         eigenvalues=jnp.zeros(0),
         directions=jnp.zeros((0, size)),
         diagonal=jnp.full(size, math.nan),
@@ -306,6 +275,7 @@ def coordinates_alone(conditioned: Conditioned, *, key: Array) -> ModelMetric:
         rank=0,
         floor=0.0,
         status=f"in {how}; no metric: {no_metric(conditioned)}",
+        network=conditioned.network,
         conditioned=conditioned,
         coordinates=coordinates,
         point=jnp.zeros(size),
@@ -388,10 +358,10 @@ def _spectrum(jacobian: ScoreJacobian, points: Array, method: Method, leading: i
 
 
 __all__ = [
-    "ModelMetric",
+    "SiteMetric",
     "coordinates_alone",
     "coordinates_of",
     "is_small",
-    "model_metric",
     "no_metric",
+    "site_metric",
 ]

@@ -1,0 +1,208 @@
+"""The charts of a linear readout's members (T5–T8)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jax import Array
+from scipy.special import logsumexp
+
+from brg_prob.charts.chart import Basis, Floats
+from brg_prob.charts.field_chart import FieldChart
+from brg_prob.charts.readout_draws import ReadoutDraws, readout_draws
+from brg_prob.charts.weight_chart import WeightChart
+from brg_prob.geometry import ReadoutMetric
+from brg_prob.geometry.spectrum import prior_mean
+from brg_prob.network import Hidden, LinearReadout
+from brg_prob.posterior.schema import posterior_tree, trained_tree
+from brg_prob.results import with_groups
+
+
+@dataclass(frozen=True, eq=False)
+class ReadoutAtlas:
+    """Charts of a readout: of its field along Fisher modes, or of its single weights.
+
+    Attributes
+    ----------
+    metric
+        At the hidden layers of all members.
+    draws
+        The posterior's.
+    attrs
+        Of the posterior.
+    basis
+        Which chart.
+    key
+        Folded with the member's number it is the key of a chart.
+    chains
+        Number of chains of the draws.
+    """
+
+    metric: ReadoutMetric
+    draws: ReadoutDraws
+    attrs: Mapping[str, Any]
+    basis: Basis
+    key: Array
+    chains: int
+
+    no_flow = ""
+    read = None
+
+    @classmethod
+    def of(
+        cls, metric: ReadoutMetric, posterior: xr.DataTree, basis: Basis, key: Array, held_out: Any = None
+    ) -> ReadoutAtlas:
+        """Return the atlas of a posterior.
+
+        Raises
+        ------
+        ValueError
+            A metric at other hidden layers or inputs; ``held_out`` where there are no predictions.
+        """
+        draws = readout_draws(posterior, metric.noise, held_out)
+        if metric.hidden_keys not in ("", str(posterior.attrs.get("hidden_keys", ""))):
+            raise ValueError(
+                "the metric was taken at the hidden layers of another posterior; take it at this one: "
+                "fisher_metric(network, x, at=posterior)"
+            )
+        x = np.asarray(draws.data.x)
+        if metric.observations != len(x) or not np.allclose(np.asarray(metric.x), x):
+            raise ValueError(
+                f"the metric was taken at {metric.observations} inputs other than the posterior's {len(x)}; "
+                "use the same x"
+            )
+        attrs = {str(name): value for name, value in posterior.attrs.items()}
+        return cls(metric, draws, attrs, basis, key, posterior["posterior"].sizes["chain"])
+
+    @property
+    def model(self) -> LinearReadout:
+        """The network."""
+        network: LinearReadout = self.metric.network
+        return network
+
+    @property
+    def members(self) -> int:
+        """Number of members."""
+        return self.draws.members
+
+    def chart(self, member: int) -> FieldChart | WeightChart:
+        """Return the chart of one member; networks without hidden layers have one metric for all."""
+        chart = self._field_chart(member)
+        if self.basis == "eigen":
+            return chart
+        return WeightChart(chart.network, chart.hidden, chart.spectrum, chart.draws, chart.key, member)
+
+    @property
+    def x(self) -> Array:
+        """Training inputs, (n, d)."""
+        return self.draws.data.x
+
+    @property
+    def targets(self) -> Floats:
+        """Training targets, (n, o)."""
+        return np.asarray(self.draws.data.y, dtype=float)
+
+    @property
+    def noise(self) -> float:
+        """σ in λ."""
+        return self.metric.noise
+
+    @property
+    def draw_noise(self) -> Floats | None:
+        """σ of each draw, (S,), where it is sampled."""
+        return np.asarray(self.draws.noise, dtype=float) if self.draws.sampled_noise else None
+
+    @property
+    def hidden(self) -> tuple[Hidden, ...]:
+        """Hidden layers of each member."""
+        found = self.metric.hidden
+        return found if len(found) == self.members else found[:1] * self.members
+
+    def field(self, draws: Sequence[Array]) -> Array:
+        """Return the field (S, n, o) at the training inputs, in the order of the posterior's draws."""
+        return self._joined(draws)[:, : self.draws.data.n]
+
+    def posterior(self, draws: Sequence[Array], attrs: Mapping[str, Any]) -> xr.DataTree:
+        """Return the common tree of all members' draws."""
+        field, start, shape = self._joined(draws), self.draws, (self.chains, -1)
+        tree = posterior_tree(
+            start.data,
+            field=field.reshape(*shape, *field.shape[1:]),
+            noise=start.noise.reshape(shape),
+            member=start.member.reshape(shape),
+            sampled_noise=start.sampled_noise,
+            attrs={**self.attrs, **attrs},
+        )
+        if start.weights is None or not self.metric.hidden[0]:
+            return tree
+        # hidden layers that were trained regenerate from no key
+        hidden = jax.tree.map(lambda *members: jnp.stack(members), *self.metric.hidden)
+        return with_groups(tree, trained_tree(hidden=hidden))
+
+    def unmoved(self) -> xr.DataTree:
+        """Return the posterior, its held-out targets those of the atlas."""
+        return self._start
+
+    @cached_property
+    def _start(self) -> xr.DataTree:
+        return self.posterior([self.draws.field], {})
+
+    def left_out(self, observations: float) -> Floats | None:
+        """Return log p(y_i | the others, at T), (n,), by taking the observation's Gaussian factor away (T6).
+
+        Divided by N(y_i | f_i, ρ), ρ = σ²n/T, the law N(m_i, v_i) of the field at x_i is that without
+        observation i. None where σ was sampled. Of several members the density is the mean of theirs.
+        """
+        if self.draws.sampled_noise or self.basis != "eigen":
+            return None
+        square, n = self.noise**2, self.draws.data.n
+        rows = []
+        for member in range(self.members):
+            mean, variance = self._field_chart(member).moments(observations)
+            share = variance * observations / (square * n)  # v/ρ < 1
+            centre = (mean - share[:, None] * self.targets) / (1 - share)[:, None]
+            spread = (variance / (1 - share) + square)[:, None]
+            logs = -0.5 * ((self.targets - centre) ** 2 / spread + np.log(2 * np.pi * spread))
+            rows.append(logs.sum(axis=1))
+        return np.asarray(logsumexp(rows, axis=0) - np.log(self.members))
+
+    def prior_moments(self, row: int) -> tuple[Floats, float]:
+        """Return mean (o,) and deviation of the prior field at one input: those of the members' mixture."""
+        means, variances = [], []
+        for number in range(self.metric.members):
+            modes = self.metric.member(number)
+            variances.append(float(jnp.sum(jnp.square(modes.inputs[row] * modes.singular_values))))
+            mean = prior_mean(self.metric.network, self.x, self.metric.hidden[number])
+            means.append(np.asarray(mean[row], dtype=float))
+        centre = np.mean(means, axis=0)
+        between = float(np.mean((np.asarray(means)[:, 0] - centre[0]) ** 2))
+        return centre, float(np.sqrt(np.mean(variances) + between))
+
+    def without_held_out(self) -> ReadoutAtlas:
+        """Return the same at the training inputs alone."""
+        data = replace(self.draws.data, held_out=None)
+        return replace(self, draws=replace(self.draws, data=data, field=self.draws.field[:, : data.n]))
+
+    def _field_chart(self, member: int) -> FieldChart:
+        """Return the chart of one member's field."""
+        at = min(member, self.metric.members - 1)
+        draws, key = self.draws.of_member(member), jax.random.fold_in(self.key, member)
+        return FieldChart(self.metric.network, self.metric.hidden[at], self.metric.member(at), draws, key)
+
+    def _joined(self, draws: Sequence[Array]) -> Array:
+        """Return all members' draws in the order of the posterior's."""
+        if len(draws) == 1:
+            return draws[0]
+        return jnp.concatenate(draws)[self._places]
+
+    @cached_property
+    def _places(self) -> np.ndarray:
+        """Where each of the posterior's draws stands among those sorted by member."""
+        return np.argsort(np.argsort(self.draws.member, kind="stable"), kind="stable")

@@ -1,0 +1,162 @@
+"""The one chart of any model's latent sites (T5–T8)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jax import Array
+
+from brg_prob.charts.chart import Basis, Floats
+from brg_prob.charts.site_chart import SiteChart
+from brg_prob.charts.site_draws import SiteDraws, rebuilt, same_data
+from brg_prob.geometry import SiteMetric
+from brg_prob.network import Conditioned, Hidden, LinearReadout
+from brg_prob.posterior.model_tree import held_out_rows
+from brg_prob.prior import prior_fields
+from brg_prob.results import field_variable, stored_sites
+
+_PRIOR_DRAWS = 4000
+
+
+@dataclass(frozen=True, eq=False)
+class SiteAtlas:
+    """The chart of a model's latent sites.
+
+    Attributes
+    ----------
+    metric
+        In coordinates z, with the data of the posterior.
+    start
+        The posterior.
+    basis, key
+        Of the chart, whose key is ``fold_in(key, 0)``.
+    """
+
+    metric: SiteMetric
+    start: xr.DataTree
+    basis: Basis
+    key: Array
+
+    members = 1
+    draw_noise = None
+
+    @classmethod
+    def of(
+        cls, metric: SiteMetric, posterior: xr.DataTree, basis: Basis, key: Array, held_out: Any = None
+    ) -> SiteAtlas:
+        """Return the atlas of a posterior.
+
+        Raises
+        ------
+        ValueError
+            A posterior without draws of the latent sites; a metric at other data.
+        """
+        if not stored_sites(posterior):
+            raise ValueError(
+                "the metric is over all latent sites, the posterior over a readout's alone; fit with an "
+                "engine of any model, such as fit(engine=NUTS())"
+            )
+        metric = dataclasses.replace(metric, conditioned=same_data(metric.conditioned, posterior))
+        if held_out is not None:
+            posterior = rebuilt(posterior, metric.conditioned, metric.conditioned.at(*held_out))
+        return cls(metric, posterior, basis, key)
+
+    @property
+    def no_flow(self) -> str:
+        """Why draws cannot be moved towards the prior; empty if they can."""
+        if self.metric.transport:
+            return ""
+        return f"coordinates in which the prior is N(0, 1), and this model has {self.metric.coordinate}"
+
+    @cached_property
+    def _chart(self) -> SiteChart:
+        start = SiteDraws(self.metric, self.start)
+        weight = float(self.start.attrs["observations"])
+        return SiteChart(self.metric, start, self.basis, jax.random.fold_in(self.key, 0), weight)
+
+    def chart(self, member: int) -> SiteChart:
+        """Return the chart."""
+        return self._chart
+
+    @property
+    def model(self) -> Conditioned:
+        """The model read at its data."""
+        return self.metric.conditioned
+
+    @property
+    def read(self) -> Conditioned:
+        """The model read at its data."""
+        return self.metric.conditioned
+
+    @property
+    def conditioned(self) -> Conditioned:
+        """The model with its data."""
+        return self.metric.conditioned
+
+    @property
+    def x(self) -> Array:
+        """Training inputs, (n, d), of the rows that are shown."""
+        return jnp.asarray(self.conditioned.inputs)
+
+    @property
+    def targets(self) -> Floats:
+        """Training targets, (n, o); NaN where missing."""
+        given = np.asarray(self.conditioned.given, dtype=float)
+        return given.reshape(len(given), -1)
+
+    @property
+    def noise(self) -> float:
+        """σ of a linear readout; nan of any other model."""
+        network = self.metric.network
+        return float(network.noise) if isinstance(network, LinearReadout) else math.nan
+
+    @property
+    def hidden(self) -> tuple[Hidden, ...]:
+        """({},) of a linear readout without hidden layers; of other models ()."""
+        network = self.metric.network
+        bare = isinstance(network, LinearReadout) and not network.sample_hidden(self.key)
+        return ({},) if bare else ()
+
+    def field(self, draws: Sequence[SiteDraws]) -> Array:
+        """Return the field (S, n, o) at the training inputs."""
+        tree = self.posterior(draws, {str(name): value for name, value in self.start.attrs.items()})
+        f = np.asarray(tree["posterior"][field_variable(tree)].values)
+        return jnp.asarray(f.reshape(f.shape[0] * f.shape[1], f.shape[2], -1))
+
+    def posterior(self, draws: Sequence[SiteDraws], attrs: Mapping[str, Any]) -> xr.DataTree:
+        """Return the common tree of draws."""
+        chains = self.start["posterior"].sizes["chain"]
+        return draws[0].posterior(self.conditioned, self._held_out, chains, attrs)
+
+    def unmoved(self) -> xr.DataTree:
+        """Return the posterior."""
+        return self.start
+
+    def left_out(self, observations: float) -> None:
+        """Return None: nothing is known but by draws."""
+        return None
+
+    def prior_moments(self, row: int) -> tuple[Floats, float]:
+        """Return mean and deviation of the prior field at one input, from draws: there is no closed form."""
+        (fields,) = prior_fields(self.conditioned, key=self.key, draws=_PRIOR_DRAWS)
+        before = np.asarray(fields[:, row], dtype=float).reshape(_PRIOR_DRAWS, -1)
+        return before.mean(axis=0), float(before[:, 0].std(ddof=1))
+
+    def without_held_out(self) -> SiteAtlas:
+        """Return the same: held-out rows cost little here."""
+        return self
+
+    @cached_property
+    def _held_out(self) -> Conditioned | None:
+        """The model at the held-out rows."""
+        rows = held_out_rows(self.start)
+        return None if rows is None else self.conditioned.at(*rows)

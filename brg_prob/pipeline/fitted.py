@@ -1,0 +1,217 @@
+"""A posterior and its flows: what the stages of a run share, whatever was fitted and however."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import xarray as xr
+from jax import Array
+from numpyro.distributions import OrderedLogistic
+
+from brg_prob.correspondence import (
+    ClosedForm,
+    ExactRG,
+    Hypothesis,
+    SampledAnew,
+    check_correspondence,
+    first_that_applies,
+    with_convergence,
+)
+from brg_prob.flow import Diffusion, Flow, Scheme, Tempering, coarse_grain, default_scales, left_alone
+from brg_prob.geometry import FisherMetric, coordinates_alone, fisher_metric
+from brg_prob.network import Conditioned
+from brg_prob.network.centre import bare
+from brg_prob.network.columns import axis_names
+from brg_prob.pipeline.rehearsal import Rehearsed
+from brg_prob.posterior import Engine
+from brg_prob.record import Record
+from brg_prob.results import with_groups
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a verdict demands: the deviations that must be detectable, and the level of the test.
+
+    Attributes
+    ----------
+    tolerance
+        Relative, of variances.
+    shift
+        Of draws against draws, in their standard deviations.
+    level
+        Of the test, over all scales.
+    controls
+        Whether wrong predictions are tested as well.
+    tuned
+        Whether mass, amplitude and noise were fitted to these data.
+    """
+
+    tolerance: float
+    shift: float
+    level: float
+    controls: bool = False
+    tuned: bool = False
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A posterior, and what its flows share.
+
+    Attributes
+    ----------
+    network
+        What the engine fitted: a network, or a model read at its data.
+    posterior, engine
+        Its draws, and how they were made.
+    scales
+        Number of scales, or the scales of the first flow themselves, in its coordinate.
+    demands
+        Of every verdict.
+    depends
+        What the posterior depends on, by content.
+    found
+        What the dry run found.
+    """
+
+    network: Any
+    posterior: xr.DataTree
+    engine: Engine
+    scales: int | Sequence[float]
+    demands: Judgement
+    depends: tuple[Any, ...]
+    found: Rehearsed
+
+    @cached_property
+    def metric(self) -> FisherMetric:
+        """The Fisher metric at the posterior and its inputs; of a model without one its coordinates alone."""
+        if self.found.no_metric:
+            return coordinates_alone(self.network, key=jax.random.key(0))
+        inputs = self.posterior["constant_data"]["inputs"].values
+        return fisher_metric(self.network, inputs, at=self.posterior)
+
+    def chosen(self, scheme: Scheme | None) -> tuple[Scheme, str]:
+        """Return the scheme, diffusion where it can be done, and a remark where it cannot."""
+        if scheme is not None:
+            return scheme, ""
+        reason = self.found.no_diffusion
+        if not reason and not self.found.small:
+            reason = left_alone(self.metric.null_bound, float(self.posterior.attrs["observations"]))
+        if not reason:
+            return Diffusion(), ""
+        return Tempering().with_engine(self.engine), f"; {reason}, so it is tempered"
+
+    def scales_of(self, scheme: Scheme, *, first: bool) -> tuple[float, ...]:
+        """Return the scales in a scheme's coordinate; those that were given are the first flow's."""
+        if first and not isinstance(self.scales, int):
+            return tuple(float(scale) for scale in self.scales)
+        count = self.scales if isinstance(self.scales, int) else len(self.scales)
+        return scheme.at_observations(default_scales(float(self.posterior.attrs["observations"]), count))
+
+
+@dataclass
+class Branch:
+    """One flow of a posterior, and what it is held against.
+
+    Attributes
+    ----------
+    fitted, scheme, key
+        What is flowed, how, and the flow's key.
+    first
+        Whether it is the first flow, beside which the data's own spectrum and the draws' convergence are
+        tested: they are the same of the others.
+    truth
+        The posterior sampled anew at the same scales, if it is.
+    remark
+        Added to the reason where no exact renormalization group is predicted.
+    """
+
+    fitted: Fitted
+    scheme: Scheme
+    key: Array
+    first: bool = True
+    truth: Branch | None = None
+    remark: str = ""
+
+    @property
+    def depends(self) -> tuple[Any, ...]:
+        """What the flow and its checks depend on."""
+        own = (self.scheme, self.fitted.scales, self.key, self.first, self.truth is not None)
+        return (*self.fitted.depends, self.fitted.demands, *own)
+
+    @cached_property
+    def flow(self) -> Flow:
+        """The flow towards the prior."""
+        at = self.fitted
+        return coarse_grain(
+            at.metric.network,
+            at.posterior,
+            at.metric,
+            scheme=self.scheme,
+            scales=at.scales_of(self.scheme, first=self.first),
+            key=self.key,
+        )
+
+    def judged(self) -> xr.DataTree:
+        """Return the groups of the flow, of its checks, and of what the data determine.
+
+        The flow is held against the first prediction that applies, and against the posterior sampled anew.
+        """
+        flow, tree, demands = self.flow, self.flow.tree, self.fitted.demands
+        exact = ExactRG(finite_size="own", tuned=demands.tuned and self.first, with_data=self.first)
+        predicted, why_not = first_that_applies(flow, (exact, ClosedForm()))
+        if why_not:
+            tree["flow"].attrs["no_prediction"] = f"{why_not}{self.remark}"
+        hypotheses: list[Hypothesis] = [] if predicted is None else [predicted]
+        if self.truth is not None:
+            hypotheses.append(SampledAnew(self.truth.flow, tolerance=demands.shift))
+        found = None
+        if hypotheses:
+            found = check_correspondence(
+                flow,
+                hypotheses,
+                tolerance=demands.tolerance,
+                level=demands.level,
+                controls=demands.controls,
+                key=jax.random.fold_in(self.key, 3),
+            )
+        if self.first:
+            own = {"tolerance": demands.shift, "level": demands.level}
+            found = with_convergence(found, self.fitted.posterior, tree["flow"].to_dataset(), **own)
+            tree = with_groups(tree, flow.metric.determined(self.fitted.posterior))
+        return tree if found is None else with_groups(tree, found.tree)
+
+
+def named(fitted: Any, record: Record) -> Any:
+    """Return a model that was read with the names of columns and levels along the axes of its latent sites.
+
+    Raises ValueError where levels were coded in another order than that which is observed.
+    """
+    if not isinstance(fitted, Conditioned):  # a readout has no latent sites of its own
+        return fitted
+    _refuse_alphabetical(fitted, record)
+    size = fitted.x.shape[1]
+    if not record.source or len(record.inputs) != size:
+        return fitted
+    stacked = getattr(fitted.network, "columns", record.inputs)
+    columns = {at: name for at, name in enumerate(record.inputs) if name in stacked}
+    levels = {at: record.levels[name] for at, name in enumerate(record.inputs) if name in record.levels}
+    return dataclasses.replace(fitted, axis_names=axis_names(fitted, columns, levels))
+
+
+def _refuse_alphabetical(conditioned: Conditioned, record: Record) -> None:
+    """Raise ValueError for labels, coded as they stand in the alphabet, whose order is observed."""
+    laws = {site.name: bare(site.distribution) for site in conditioned.sites.observed}
+    ordered = [name for name, law in laws.items() if isinstance(law, OrderedLogistic)]
+    for target in record.targets if ordered else ():
+        labels = record.levels.get(target, ())
+        numbered = all(label[:1].isdigit() for label in labels)  # "1 low", "2 medium"
+        if len(labels) > 2 and list(labels) == sorted(labels) and not numbered:
+            raise ValueError(
+                f"site {ordered[0]!r} observes an order, and the labels of {target!r} are coded in that of "
+                f"the alphabet ({', '.join(labels[:4])}); give the numbers 0, 1, … in their own order"
+            )
