@@ -80,6 +80,8 @@ def copied_checkout(tmp_path):
             "The predictions know no network",
         ),
         ("models/cosnet.py", "from brg_prob import flow", "A network needs only"),
+        ("brg_prob/cli/arguments.py", "from brg_prob.cli import commands", "The command line has floors"),
+        ("brg_prob/store/locks.py", "from brg_prob.store import run_folder", "So have the run folders"),
     ],
 )
 def test_a_forbidden_import_is_found(copied_checkout, room, forbidden, contract):

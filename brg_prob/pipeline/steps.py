@@ -21,7 +21,7 @@ from brg_prob.pipeline.readouts import run_readout
 from brg_prob.pipeline.result import Run, Source
 from brg_prob.posterior import NUTS, Engine, Exact
 from brg_prob.record import Record
-from brg_prob.stages import Stages
+from brg_prob.store import Stages
 
 Scheme = Diffusion | Shell | Tempering
 
@@ -90,7 +90,7 @@ def run(
     record, source
         How the data are shown, and where the network came from.
     stages
-        From :func:`brg_prob.stages.working`: stages finished earlier from the same content are not
+        From :func:`brg_prob.store.working`: stages finished earlier from the same content are not
         computed again. Needs ``source.digest``.
     progress
         ``progress(stage)`` is entered around each stage.
