@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import hashlib
 import math
 import sys
 import tempfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +14,6 @@ from typing import Any
 from brg_prob import store
 from brg_prob.cli.request import Elsewhere, Request, parse_run
 from brg_prob.options import UsageError
-from brg_prob.store import real_path
 
 PASSED_OVER = ("seconds", "versions")
 """Keys of ``summary.json`` that another machine or day may change."""
@@ -47,30 +43,18 @@ def restored(
     UsageError, brg_prob.store.StoreError
         Not a run of the command line, or its table is gone.
     """
-    kept = _kept(folder, store.read_model(folder))
-    if real_path(out) == real_path(folder):
+    kept = store.read_recipe(folder)
+    if store.real_path(out) == store.real_path(folder):
         raise UsageError(f"--out {str(out)!r} is the run itself; choose another folder")
     stored = store.read_summary(folder)
     with tempfile.TemporaryDirectory(prefix="brg-prob-rerun-") as scratch:
         path = Path(scratch) / kept.file
         path.write_bytes(kept.source)
-        data = None if kept.data is None else _table(kept.data, Path(scratch))
+        data = None if kept.data is None else store.restored_table(kept.data, Path(scratch))
         with _neighbours(kept.modules, Path(scratch)):
             made = parse_run(kept.words, Elsewhere(path, data, out, kept.folder))
             made.arguments.fresh, made.arguments.quiet = True, quiet
             yield made, stored
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """What ``model.json`` keeps of a run to repeat it; ``data`` is None for a teacher."""
-
-    file: str
-    source: bytes
-    words: tuple[str, ...]
-    folder: str
-    data: dict[str, Any] | None
-    modules: dict[str, str]
 
 
 @contextlib.contextmanager
@@ -94,86 +78,6 @@ def _neighbours(modules: dict[str, str], scratch: Path) -> Iterator[None]:
         for name in [name for name in sys.modules if name.split(".")[0] in names]:
             del sys.modules[name]
         sys.modules.update(loaded)
-
-
-def _kept(folder: Path, model: dict[str, Any]) -> _Kept:
-    """Return what repeats a run; a ``model.json`` may have been edited, so its entries are checked here.
-
-    Raises
-    ------
-    UsageError
-        Not a run of the command line.
-    StoreError
-        An entry is missing, has another type, or is not the text whose hash is stated.
-    """
-    request = model.get("request")
-    if request in (None, {}) or not model.get("source"):
-        raise UsageError(
-            f"{str(folder)!r} was not made by brg-prob run, so model.json cannot repeat it; run your script "
-            "again"
-        )
-    try:
-        kept = _Kept(
-            Path(_text(model["file"])).name,
-            _text(model["source"]).encode(),
-            tuple(_text(word) for word in _entries(request["words"], list)),
-            _text(request["folder"]),
-            None if request.get("data") is None else _entries(request["data"], dict),
-            {_text(name): _text(text) for name, text in _entries(request.get("modules") or {}, dict).items()},
-        )
-        if kept.data is not None:
-            _text(kept.data["name"]), _text(kept.data["sha256"])
-            _text(kept.data.get("content") or "")
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise _damaged(folder, f"{type(error).__name__}: {error}") from error
-    if not kept.file or hashlib.sha256(kept.source).hexdigest() != model.get("sha256"):
-        if "\ufffd" in model["source"]:
-            raise UsageError(
-                f"{kept.file!r} was not UTF-8, so model.json could not keep it; save it as UTF-8"
-            )
-        raise _damaged(folder, "the network's file in it is not the one whose SHA-256 it states")
-    return kept
-
-
-def _text(value: Any) -> str:
-    """Return a value that must be text a file system takes."""
-    if not isinstance(value, str) or "\0" in value:
-        raise TypeError(f"{str(value)[:40]!r} is no text")
-    return value
-
-
-def _entries[C: (list[Any], dict[str, Any])](value: Any, kind: type[C]) -> C:
-    """Return a value that must be a list or an object."""
-    if not isinstance(value, kind):
-        raise TypeError(f"{str(value)[:40]!r} is no {kind.__name__}")
-    return value
-
-
-def _damaged(folder: Path, why: str) -> store.StoreError:
-    """Return the error for a ``model.json`` that cannot be what brg-prob wrote."""
-    return store.StoreError(f"{str(Path(folder) / store.MODEL)!r} is damaged ({why}); run again")
-
-
-def _table(data: dict[str, Any], scratch: Path) -> Path:
-    """Return a file with the run's table, the bytes of which are those that were learned."""
-    name, sha256 = data["name"], data["sha256"]
-    if data.get("content"):
-        try:
-            content = zlib.decompress(base64.b64decode(data["content"]))
-        except (ValueError, zlib.error):
-            content = b""
-        if hashlib.sha256(content).hexdigest() != sha256:
-            raise UsageError(f"the table {name!r} in model.json is damaged: not its SHA-256; run again")
-        copy = scratch / (Path(name).name or "table")
-        copy.write_bytes(content)
-        return copy
-    places = [place for place in (Path(name), Path(data.get("place") or name)) if place.is_file()]
-    if not places:
-        raise UsageError(f"the table {name!r} is not here and too large for model.json; bring it back")
-    path = places[0]
-    if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
-        raise UsageError(f"the table {name!r} is not this run's (sha256 {sha256[:12]}…); bring it back")
-    return path
 
 
 @dataclass(frozen=True)

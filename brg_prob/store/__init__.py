@@ -1,6 +1,7 @@
 """Run folders: written whole or not at all, by one writer at a time; finished stages are found again."""
 
 from brg_prob.store.locks import InUseError, StoreError, only_writer, real_path
+from brg_prob.store.recipe import Recipe, read_recipe, restored_table
 from brg_prob.store.run_folder import (
     DRAWS,
     FORMAT_VERSION,
@@ -28,6 +29,7 @@ __all__ = [
     "REPORT",
     "SUMMARY",
     "InUseError",
+    "Recipe",
     "Stages",
     "StoreError",
     "StoredRun",
@@ -37,11 +39,13 @@ __all__ = [
     "described_stage",
     "only_writer",
     "read_model",
+    "read_recipe",
     "read_run",
     "read_summary",
     "real_path",
     "recover",
     "replace_page",
+    "restored_table",
     "working",
     "write_run",
 ]
