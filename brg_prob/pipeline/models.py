@@ -20,6 +20,7 @@ from jax import Array
 from numpyro.distributions import OrderedLogistic
 
 from brg_prob.correspondence import ExactRG, Hypothesis, SampledAnew, check_correspondence, with_convergence
+from brg_prob.data_record import Record, recorded
 from brg_prob.flow import Diffusion, Shell, Tempering, coarse_grain, default_scales, fisher_cutoffs
 from brg_prob.flow.model_flow import ModelFlow
 from brg_prob.geometry import ModelMetric
@@ -33,7 +34,6 @@ from brg_prob.pipeline.desk import Desk
 from brg_prob.pipeline.rehearsal import Rehearsed, rehearse
 from brg_prob.pipeline.result import Run, attributes, checks_of, described_model
 from brg_prob.posterior import Engine, Given, as_data, fit
-from brg_prob.record import Record, recorded
 from brg_prob.results import key_to_json, with_groups
 from brg_prob.summary import SECOND, TEMPERED, combine_verdicts, summarise
 

@@ -21,6 +21,7 @@ from brg_prob.correspondence import (
     erg_prediction,
     first_that_applies,
 )
+from brg_prob.data_record import Record, recorded
 from brg_prob.flow import Diffusion, Flow, Shell, Tempering, coarse_grain, default_scales, fisher_cutoffs
 from brg_prob.geometry import FisherMetric, fisher_metric
 from brg_prob.observables import convergence_table, data_spectrum, field_theory, slides, trust
@@ -28,7 +29,6 @@ from brg_prob.pipeline.desk import Desk
 from brg_prob.pipeline.models import Judgement
 from brg_prob.pipeline.result import Run, Source, attributes, checks_of, described_model
 from brg_prob.posterior import Engine, fit
-from brg_prob.record import Record, recorded
 from brg_prob.results import key_to_json, with_groups
 from brg_prob.summary import SECOND, combine_verdicts, summarise
 from brg_prob.theory import infinite_width as limit_of

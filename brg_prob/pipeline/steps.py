@@ -13,6 +13,7 @@ from typing import Any
 from jax import Array
 
 from brg_prob.correspondence import SHIFT_TOLERANCE
+from brg_prob.data_record import Record
 from brg_prob.flow import Diffusion, Shell, Tempering
 from brg_prob.network import LinearReadout
 from brg_prob.pipeline.desk import Desk
@@ -20,7 +21,6 @@ from brg_prob.pipeline.models import Judgement, run_model
 from brg_prob.pipeline.readouts import run_readout
 from brg_prob.pipeline.result import Run, Source
 from brg_prob.posterior import NUTS, Engine, Exact
-from brg_prob.record import Record
 from brg_prob.store import Stages
 
 Scheme = Diffusion | Shell | Tempering

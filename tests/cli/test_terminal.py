@@ -11,7 +11,7 @@ import xarray as xr
 from rich.console import Console
 
 from brg_prob.cli.terminal import Stages, print_comparison, print_result
-from brg_prob.cli.terminal.sloppiness import sloppiness_blocks
+from brg_prob.cli.terminal.sloppiness_tables import sloppiness_blocks
 from brg_prob.comparison import compare, headline
 from brg_prob.geometry.contraction import contraction
 from brg_prob.geometry.sloppiness import direction_table

@@ -14,11 +14,11 @@ import numpy as np
 from brg_prob.binding import Signature, roles_without_table
 from brg_prob.cli.arguments import AUTOMATIC, ModelSource
 from brg_prob.cli.loading.module import build_network, found_in, has_fields, line_in, typed_options
+from brg_prob.data_record import Record
 from brg_prob.network.bind import Binding, bound_columns, is_readout
 from brg_prob.network.bound import bound
 from brg_prob.network.split import split_rows
 from brg_prob.options import UsageError
-from brg_prob.record import Record
 from brg_prob.tables import Table
 from brg_prob.transform import Standardisation
 

@@ -9,11 +9,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from brg_prob.cli.terminal.comparison import print_comparison
+    from brg_prob.cli.terminal.comparison_tables import print_comparison
     from brg_prob.cli.terminal.progress import Stages
     from brg_prob.cli.terminal.run import print_result
 
-_HOMES = {"Stages": "progress", "print_comparison": "comparison", "print_result": "run"}
+_HOMES = {"Stages": "progress", "print_comparison": "comparison_tables", "print_result": "run"}
 
 __all__ = ["Stages", "print_comparison", "print_result"]
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from brg_prob.cli.terminal.progress import WIDEST
-from brg_prob.cli.terminal.sloppiness import sloppiness_blocks
+from brg_prob.cli.terminal.sloppiness_tables import sloppiness_blocks
 from brg_prob.summary import branches, data_sentence, deciding_columns, verdict_sentence
 from brg_prob.wording import deviation
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from brg_prob.comparison.grids import Curve, common_grid, on_grid, same_grid
+from brg_prob.comparison.interpolation import Curve, common_grid, on_grid, same_grid
 
 
 def curve(at, value, error=0.0):

@@ -5,7 +5,13 @@ import pytest
 from scipy import stats
 
 from brg_prob.correlators import power_spectrum
-from brg_prob.observables.power import ShellPower, bin_starts, present, propagator_mass, shell_power
+from brg_prob.observables.fluctuation_power import (
+    ShellPower,
+    bin_starts,
+    present,
+    propagator_mass,
+    shell_power,
+)
 
 BOX = 20.0
 P = 2 * np.pi * np.arange(40) / BOX

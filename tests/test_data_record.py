@@ -10,9 +10,9 @@ import xarray as xr
 from scipy.special import expit
 
 from brg_prob import figures
+from brg_prob.data_record import Record, recorded
 from brg_prob.network import Conditioned
 from brg_prob.posterior.model_tree import model_tree
-from brg_prob.record import Record, recorded
 from brg_prob.results import key_to_json
 
 X = np.linspace(-2.0, 2.0, 6)[:, None]

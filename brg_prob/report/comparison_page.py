@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from brg_prob.comparison import LEVEL, QUANTITIES, Comparison, headline, leads, short, value_error
-from brg_prob.figures.comparison import comparison_pictures
+from brg_prob.figures.comparison_curves import comparison_pictures
 from brg_prob.report import page
 from brg_prob.report.page import Drawing
 

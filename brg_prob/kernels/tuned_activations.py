@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from brg_prob.activations import Activation
-from brg_prob.kernels.options import Options
+from brg_prob.kernels.checked_options import Options
 
 TOLERANCE = 1e-10  # of E[φ²] and E[φ′²] at the largest variance of a layer
 GRID = 33  # variances at which the range of a layer is carried to the next

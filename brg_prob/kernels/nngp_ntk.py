@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from brg_prob.kernels.options import any_traced, checked_inputs, checked_options
+from brg_prob.kernels.checked_options import any_traced, checked_inputs, checked_options
 from brg_prob.kernels.recursion import all_diagonals, all_pairs
 from brg_prob.kernels.tiles import cached_limit, tiled_kernel
-from brg_prob.kernels.tuning import TOLERANCE, tuned_options
+from brg_prob.kernels.tuned_activations import TOLERANCE, tuned_options
 
 
 def nngp_kernel(

@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from brg_prob.kernels import kernel_layers, nngp_kernel, ntk_kernel
-from brg_prob.kernels.options import checked_options
-from brg_prob.kernels.tuning import tuned_options
+from brg_prob.kernels.checked_options import checked_options
+from brg_prob.kernels.tuned_activations import tuned_options
 
 X = np.array([[0.4, -0.8], [0.9, 0.2], [-0.4, -0.2], [0.6, -1.0]])
 WEIGHTS, BIASES = (1.3, 2.1, 1.7, 0.9), (0.2, 0.0, 0.3, 0.1)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from brg_prob.correlators.statistics import Estimate, error_of_mean
+from brg_prob.correlators.k_statistics import Estimate, error_of_mean
 from brg_prob.spectra import equispaced_grid
 
 Floats = NDArray[np.float64]
@@ -192,7 +192,7 @@ class _PairMoments:
 
     @property
     def fourth(self) -> Floats:
-        """k_aabb, (k,): Fisher's k-statistic, as :func:`brg_prob.correlators.statistics.fourth`."""
+        """k_aabb, (k,): Fisher's k-statistic, as :func:`brg_prob.correlators.k_statistics.fourth`."""
         total, m = self.left.shape[1], self.moments
         disconnected = m["aa"] * m["bb"] + 2 * m["ab"] ** 2
         scale = total**2 / ((total - 1) * (total - 2) * (total - 3))

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from brg_prob.correlators import cumulant, excess_kurtosis
-from brg_prob.observables.pairs import Pairs, connected_functions, pairs_of
+from brg_prob.observables.connected_functions import Pairs, connected_functions, pairs_of
 
 N, SIDE = 24, 6.0
 X = np.arange(N)[:, None] * SIDE / N
@@ -26,7 +26,8 @@ def skewed(rng, chains, draws, points):
 
 @pytest.mark.parametrize("chains", [1, 3])
 def test_averages_are_those_of_the_cumulants_of_each_pair(chains, monkeypatch):
-    monkeypatch.setattr("brg_prob.observables.pairs._BLOCK", 5 * 400 * chains)  # five pairs at a time
+    five_pairs = 5 * 400 * chains
+    monkeypatch.setattr("brg_prob.observables.connected_functions._BLOCK", five_pairs)  # at a time
     f = skewed(np.random.default_rng(0), chains, 400, 12)
     pairs = pairs_of(np.arange(12.0)[:, None])
     found = connected_functions(f, pairs, independent=chains == 1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from brg_prob.correlators.statistics import error_of_mean
+from brg_prob.correlators.k_statistics import error_of_mean
 from brg_prob.spectra import Grid, equispaced_grid
 
 Floats = NDArray[np.float64]
