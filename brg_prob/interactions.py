@@ -33,8 +33,8 @@ from numpy.typing import NDArray
 
 from brg_prob.activations import Activation
 from brg_prob.activations import activation as resolved
-from brg_prob.kernels.options import checked_inputs, checked_variance
-from brg_prob.kernels.tuning import tuned_to
+from brg_prob.kernels.checked_options import checked_inputs, checked_variance
+from brg_prob.kernels.tuned_activations import tuned_to
 
 RADIUS = 12.0  # standard deviations; e^{−r²/2} beyond is 5e-32
 NODES = {2: (48, 36), 3: (48, 36), 4: (20, 15)}  # per variable of a rule and of the one it is judged by

@@ -22,7 +22,7 @@ from arviz_stats.base import array_stats
 
 from brg_prob import NUTS, fisher_metric
 from brg_prob.compiled import keep_compiled
-from brg_prob.record import Record
+from brg_prob.data_record import Record
 from brg_prob.transform import Standardisation
 from inference import _models_page as page
 from inference._models_figures import HELD_OUT, TOY, Figures, Floats, Row, Study

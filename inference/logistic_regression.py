@@ -19,7 +19,7 @@ import xarray as xr
 
 from brg_prob import NUTS
 from brg_prob.compiled import keep_compiled
-from brg_prob.record import Record
+from brg_prob.data_record import Record
 from inference import _models_page as page
 from inference._models_figures import HELD_OUT, TOY, Figures, Floats, Row, Study
 from models.logistic import LogisticRegression

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from brg_prob import NUTS, fisher_metric
 from brg_prob.compiled import keep_compiled
-from brg_prob.record import Record
+from brg_prob.data_record import Record
 from inference import _models_page as page
 from inference._models_figures import HELD_OUT, TOY, Figures, Row, Study
 from models.poisson import PoissonRegression

@@ -181,7 +181,7 @@ def test_blocks_do_not_change_the_result(monkeypatch):
     f = np.random.default_rng(4).standard_normal((2, 300, 5))
     tuples = np.array(list(product(range(5), repeat=4)))
     whole = cumulant(f, tuples)
-    monkeypatch.setattr("brg_prob.correlators.statistics.BLOCK", 5000)
+    monkeypatch.setattr("brg_prob.correlators.k_statistics.BLOCK", 5000)
     np.testing.assert_allclose(cumulant(f, tuples).value, whole.value, rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(cumulant(f, tuples).standard_error, whole.standard_error, rtol=1e-9)
 

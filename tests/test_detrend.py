@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from scipy.stats import linregress
 
-from brg_prob.loading.module import load_module
-from brg_prob.loading.problem import problem_of
+from brg_prob.cli.loading.module import load_module
+from brg_prob.cli.loading.problem import problem_of
+from brg_prob.cli.request import parse_run
+from brg_prob.data_record import Record, recorded
 from brg_prob.options import UsageError
 from brg_prob.posterior import fit
-from brg_prob.record import Record, recorded
-from brg_prob.request import parse_run
 from brg_prob.tables import read_table
 from brg_prob.transform import Standardisation
 from models.cosnet import CosNet

@@ -9,10 +9,10 @@ import pytest
 import xarray as xr
 
 from brg_prob import pipeline, store
+from brg_prob.data_record import Record
 from brg_prob.flow import Diffusion, Shell
 from brg_prob.pipeline.result import checks_of
 from brg_prob.posterior import Exact
-from brg_prob.record import Record
 from brg_prob.summary import verdict_sentence
 from brg_prob.transform import Standardisation
 from models.cosnet import CosNet

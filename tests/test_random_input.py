@@ -12,8 +12,8 @@ import xarray as xr
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from brg_prob.arguments import ENGINES, SCHEMES, read_model_source
 from brg_prob.cli import main
+from brg_prob.cli.arguments import ENGINES, SCHEMES, read_model_source
 from brg_prob.network import bind
 from brg_prob.tables import read_table
 from brg_prob.tables.cells import MISSING
@@ -90,7 +90,7 @@ def folder(tmp_path, monkeypatch):
         assert shlex.split(request.command)[2:] == list(request.words)
         raise Accepted
 
-    monkeypatch.setattr("brg_prob.loading.execute", accepted)
+    monkeypatch.setattr("brg_prob.cli.loading.execute", accepted)
     return tmp_path
 
 

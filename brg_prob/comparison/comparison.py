@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from brg_prob.comparison.compared_run import Reading, Reportable, printable_names
 from brg_prob.comparison.curves import KINDS, curve_group, listed
 from brg_prob.comparison.differences import Differences, difference_table
 from brg_prob.comparison.groups import (
@@ -22,7 +23,6 @@ from brg_prob.comparison.groups import (
     theories_group,
 )
 from brg_prob.comparison.pairs import Pairs
-from brg_prob.comparison.reading import Reading, Reportable, printable_names
 
 
 @dataclass(frozen=True)

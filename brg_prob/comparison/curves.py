@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from brg_prob.comparison.compared_run import STATES, Floats, Reading
 from brg_prob.comparison.differences import Differences
-from brg_prob.comparison.grids import Curve, common_grid, on_grid, same_grid
+from brg_prob.comparison.interpolation import Curve, common_grid, on_grid, same_grid
 from brg_prob.comparison.pairs import Pairs
-from brg_prob.comparison.reading import STATES, Floats, Reading
 
 
 @dataclass(frozen=True)

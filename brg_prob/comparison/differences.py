@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 from scipy.stats import norm
 
-from brg_prob.comparison.reading import Floats
+from brg_prob.comparison.compared_run import Floats
 
 LEVEL = 0.05
 ROUNDING = 1e-9  # an error below this part of its number is rounding: the number did not vary

@@ -10,10 +10,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from brg_prob.comparison.compared_run import Floats, HeldOut, Reading
 from brg_prob.comparison.differences import Differences
 from brg_prob.comparison.distances import DRAWS_PER_INPUT, MOST_INPUTS, Distance, between
 from brg_prob.comparison.pairs import Pairs
-from brg_prob.comparison.reading import Floats, HeldOut, Reading
 from brg_prob.comparison.scores import ScoreDifference, score_difference, shared_rows
 
 _SCALARS = (
@@ -189,7 +189,7 @@ def _mean_error(draws: Floats, independent: bool) -> Floats:
     if independent:
         flat = _flat(draws)
         return np.asarray(flat.std(axis=0, ddof=1) / math.sqrt(len(flat)))
-    from brg_prob.correlators.statistics import error_of_mean
+    from brg_prob.correlators.k_statistics import error_of_mean
 
     return error_of_mean(draws - draws.mean(axis=(0, 1)), False)[0]
 

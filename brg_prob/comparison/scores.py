@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from brg_prob.comparison.reading import Floats, HeldOut
+from brg_prob.comparison.compared_run import Floats, HeldOut
 
 _SAME = 1e-9  # of a column's range: the round-off of two standardisations
 

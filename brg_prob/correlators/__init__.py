@@ -12,8 +12,8 @@ array larger than a block of series is ever formed.
 """
 
 from brg_prob.correlators.functions import cumulant, excess_kurtosis, n_point, two_point
+from brg_prob.correlators.k_statistics import Estimate
 from brg_prob.correlators.power import PowerSpectrum, power_spectrum
-from brg_prob.correlators.statistics import Estimate
 
 __all__ = [
     "Estimate",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from brg_prob.correlators.statistics import (
+from brg_prob.correlators.k_statistics import (
     K_STATISTICS,
     Estimate,
     checked_draws,

@@ -6,23 +6,23 @@ from collections.abc import Callable
 
 import xarray as xr
 
-from brg_prob.figures.contraction import contraction_picture
-from brg_prob.figures.convergence import convergence_picture
 from brg_prob.figures.cutoff import cutoff_picture
-from brg_prob.figures.data_spectrum import data_spectrum_picture
 from brg_prob.figures.distance import distance_picture
-from brg_prob.figures.evidence import evidence_picture
+from brg_prob.figures.evidence_curve import evidence_picture
 from brg_prob.figures.field import field_picture
-from brg_prob.figures.information import information_picture
-from brg_prob.figures.leave_one_out import loo_picture
+from brg_prob.figures.fisher_spectrum import spectrum_picture
+from brg_prob.figures.information_curves import information_picture
+from brg_prob.figures.loo_curve import loo_picture
+from brg_prob.figures.parameter_directions import participation_picture, sloppiness_picture
+from brg_prob.figures.posterior_contraction import contraction_picture
+from brg_prob.figures.predictive_score import score_picture
+from brg_prob.figures.prior_predictive_spectrum import data_spectrum_picture
 from brg_prob.figures.propagators import propagator_picture
+from brg_prob.figures.rank_plots import convergence_picture
 from brg_prob.figures.running import running_picture
-from brg_prob.figures.score import score_picture
-from brg_prob.figures.sloppiness import participation_picture, sloppiness_picture
-from brg_prob.figures.spectrum import spectrum_picture
 from brg_prob.figures.style import Picture, Section
 from brg_prob.figures.theories import theories_picture
-from brg_prob.figures.trust import trust_picture
+from brg_prob.figures.trusted_modes import trust_picture
 from brg_prob.figures.vector import svg
 
 __all__ = [

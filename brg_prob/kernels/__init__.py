@@ -14,7 +14,7 @@ from brg_prob.kernels.depth import (
     phase,
     susceptibilities,
 )
-from brg_prob.kernels.infinite_width import kernel_layers, nngp_kernel, ntk_kernel
+from brg_prob.kernels.nngp_ntk import kernel_layers, nngp_kernel, ntk_kernel
 from brg_prob.kernels.singular import explain_singular
 
 __all__ = [

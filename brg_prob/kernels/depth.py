@@ -24,8 +24,8 @@ from scipy.optimize import brentq
 
 from brg_prob.activations import Activation, gaussian_expectation, moments
 from brg_prob.activations import activation as resolved
-from brg_prob.kernels.options import any_traced
-from brg_prob.kernels.tuning import tuned_to
+from brg_prob.kernels.checked_options import any_traced
+from brg_prob.kernels.tuned_activations import tuned_to
 
 SMALL = 2.0**-40  # a variance that stands for K → 0
 LARGE = 2.0**40  # and one for K → ∞

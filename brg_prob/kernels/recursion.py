@@ -4,7 +4,7 @@
     Θ¹ = K¹,                        Θ^{l+1} = K^{l+1} + σ_w² E[φ′(u)φ′(v)] Θ^l,
 
 (u, v) ~ N(0, [[K^l(x, x), K^l], [K^l, K^l(x′, x′)]]). Lee et al., arXiv:1711.00165; Jacot et
-al., arXiv:1806.07572. Nothing is checked here: see :mod:`brg_prob.kernels.options`.
+al., arXiv:1806.07572. Nothing is checked here: see :mod:`brg_prob.kernels.checked_options`.
 
 Consecutive layers of one activation are one loop, which compiles once for any depth.
 """

@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from brg_prob.kernels.options import Options
+from brg_prob.kernels.checked_options import Options
 from brg_prob.kernels.recursion import Activations, all_diagonals, all_pairs
 
 DEFAULT_LIMIT = 2**28  # 256 MiB, where only `out` is given

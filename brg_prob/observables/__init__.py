@@ -5,7 +5,7 @@ units: fields are multiplied by the scale of its standardisation, inputs keep th
 momenta are inverse inputs. What the inputs do not allow (no grid, no prediction) is left out.
 """
 
-from brg_prob.observables.convergence import convergence_table
+from brg_prob.observables.convergence_table import convergence_table
 from brg_prob.observables.data_spectrum import data_spectrum
 from brg_prob.observables.field_theory import field_theory
 from brg_prob.observables.slides import slides

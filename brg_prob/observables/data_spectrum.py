@@ -14,7 +14,7 @@ from brg_prob.correspondence.spectrum import predicted_variance
 from brg_prob.correspondence.waves import grid_misfit, momentum_modes
 from brg_prob.erg import FreeTheory
 from brg_prob.flow import Flow
-from brg_prob.observables.power import bin_starts
+from brg_prob.observables.fluctuation_power import bin_starts
 from brg_prob.observables.units import field_factor, unit_attributes
 from brg_prob.transform import Standardisation
 

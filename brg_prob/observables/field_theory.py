@@ -10,13 +10,13 @@ import numpy as np
 import xarray as xr
 from jax import Array
 
-from brg_prob.correlators.statistics import Estimate
+from brg_prob.correlators.k_statistics import Estimate
 from brg_prob.geometry import FisherMetric, ReadoutMetric
 from brg_prob.geometry.informations import effective_dimension, kl_to_prior
 from brg_prob.geometry.spectrum import ReadoutModes, prior_mean
 from brg_prob.network import Covariance
-from brg_prob.observables.pairs import Connected, Pairs, connected_functions, pairs_of
-from brg_prob.observables.power import ShellPower, present, propagator_mass, shell_power
+from brg_prob.observables.connected_functions import Connected, Pairs, connected_functions, pairs_of
+from brg_prob.observables.fluctuation_power import ShellPower, present, propagator_mass, shell_power
 from brg_prob.observables.units import (
     Floats,
     field_factor,
@@ -75,7 +75,7 @@ def field_theory(
         ``excess_kurtosis`` (state) with ``_se``; ``two_point_exact`` (lag) of the prior where the
         network knows its covariance; ``power`` and ``power_se`` (state, momentum) on an
         equispaced grid, G(p) in units of f² · length^d; ``mass_squared`` with ``_se`` (state), see
-        :func:`brg_prob.observables.power.propagator_mass`, nan without a grid;
+        :func:`brg_prob.observables.fluctuation_power.propagator_mass`, nan without a grid;
         ``effective_dimension``, ``kl_to_prior`` in nats, and ``wasserstein`` (state): the
         2-Wasserstein distance of the fields at the inputs, per input (root mean square). With fewer
         than five draws of either the estimates are left out. None of a metric over latent sites, along

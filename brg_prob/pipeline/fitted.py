@@ -22,6 +22,7 @@ from brg_prob.correspondence import (
     first_that_applies,
     with_convergence,
 )
+from brg_prob.data_record import Record
 from brg_prob.flow import Diffusion, Flow, Scheme, Tempering, coarse_grain, default_scales, left_alone
 from brg_prob.geometry import FisherMetric, coordinates_alone, fisher_metric
 from brg_prob.network import Conditioned
@@ -29,7 +30,6 @@ from brg_prob.network.centre import bare
 from brg_prob.network.columns import axis_names
 from brg_prob.pipeline.rehearsal import Rehearsed
 from brg_prob.posterior import Engine
-from brg_prob.record import Record
 from brg_prob.results import with_groups
 
 

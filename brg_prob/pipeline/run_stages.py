@@ -18,6 +18,7 @@ import xarray as xr
 from jax import Array
 
 from brg_prob.correspondence import SHIFT_TOLERANCE
+from brg_prob.data_record import Record
 from brg_prob.flow import Scheme, Shell, Tempering
 from brg_prob.pipeline.fitted import Branch, Fitted, Judgement, named
 from brg_prob.pipeline.rehearsal import rehearse
@@ -25,9 +26,8 @@ from brg_prob.pipeline.result import Run, Source, attributes, checks_of, describ
 from brg_prob.pipeline.shown import shown
 from brg_prob.pipeline.stage_runner import StageRunner
 from brg_prob.posterior import Engine, ModelEngine, Tempers, as_data, default_engine, fit, prepared
-from brg_prob.record import Record
 from brg_prob.results import key_to_json
-from brg_prob.stages import Stages
+from brg_prob.store import Stages
 from brg_prob.summary import SECOND, TEMPERED, branches, combine_verdicts, summarise
 from brg_prob.theory import infinite_width as limit_of
 
@@ -94,7 +94,7 @@ def run(
     record, source
         How the data are shown, and where the network came from.
     stages
-        From :func:`brg_prob.stages.working`: stages finished earlier from the same content are not
+        From :func:`brg_prob.store.working`: stages finished earlier from the same content are not
         computed again. Needs ``source.digest``.
     progress
         ``progress(stage)`` is entered around each stage.

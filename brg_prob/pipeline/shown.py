@@ -9,9 +9,9 @@ import xarray as xr
 from jax import Array
 
 from brg_prob.correspondence import ExactRG
+from brg_prob.data_record import Record, recorded
 from brg_prob.flow import Flow
 from brg_prob.observables import convergence_table, data_spectrum, field_theory, slides, trust
-from brg_prob.record import Record, recorded
 
 
 def shown(flow: Flow, tree: xr.DataTree, record: Record, key: Array) -> xr.DataTree:

@@ -13,7 +13,7 @@ import xarray as xr
 
 from brg_prob.digest import code_digest, content_digest
 from brg_prob.pipeline.result import versions
-from brg_prob.stages import Stages, described_stage
+from brg_prob.store import Stages, described_stage
 
 _SECONDS = "stage_seconds"
 

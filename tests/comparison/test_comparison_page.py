@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from brg_prob.comparison import compare, headline
-from brg_prob.figures.comparison import comparison_pictures
+from brg_prob.figures.comparison_curves import comparison_pictures
 from brg_prob.figures.comparison_style import MOST_RUNS, RUNS, grid_axis
 from brg_prob.figures.style import new_figure
 from brg_prob.report import render_comparison

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from brg_prob.comparison import compare
-from brg_prob.comparison.reading import HeldOut, Reading, log_predictive_density
+from brg_prob.comparison.compared_run import HeldOut, Reading, log_predictive_density
 from brg_prob.comparison.scores import score_difference, shared_rows
 from brg_prob.flow.score import log_predictive_density as of_the_flow
 
@@ -32,7 +32,7 @@ def test_blocks_change_nothing(monkeypatch):
     rng = np.random.default_rng(1)
     field, y, noise = rng.standard_normal((9, 20)), rng.standard_normal(20), np.full(9, 0.5)
     whole = log_predictive_density(field, y, noise)
-    monkeypatch.setattr("brg_prob.comparison.reading._CHUNK", 30)
+    monkeypatch.setattr("brg_prob.comparison.compared_run._CHUNK", 30)
     np.testing.assert_allclose(log_predictive_density(field, y, noise), whole, rtol=1e-14)
 
 

@@ -174,9 +174,9 @@ def test_convergence_holds_measures_and_ranks_of_every_quantity(tree, drawn):
 
 def test_the_limits_drawn_are_those_of_the_verdict():
     from brg_prob.correspondence import statistics
-    from brg_prob.figures import convergence
+    from brg_prob.figures import rank_plots
 
-    assert (convergence._LARGEST_R_HAT, convergence._SMALLEST_ESS) == (
+    assert (rank_plots._LARGEST_R_HAT, rank_plots._SMALLEST_ESS) == (
         statistics.MAXIMUM_R_HAT,
         statistics.MINIMUM_ESS,
     )

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from brg_prob.kernels import nngp_kernel, ntk_kernel
-from brg_prob.kernels.options import checked_options
+from brg_prob.kernels.checked_options import checked_options
 from brg_prob.kernels.tiles import _fitting_tile
 
 X = np.random.default_rng(0).standard_normal((150, 3))
