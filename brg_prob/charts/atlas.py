@@ -5,27 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import xarray as xr
-from jax import Array
 
-from brg_prob.charts.chart import Atlas, Basis
+from brg_prob.charts.chart import Atlas
 from brg_prob.charts.readout_atlas import ReadoutAtlas
 from brg_prob.charts.site_atlas import SiteAtlas
 from brg_prob.geometry import FisherMetric, ReadoutMetric
 
 
-def atlas_of(
-    metric: FisherMetric, posterior: xr.DataTree, *, basis: Basis, key: Array, held_out: Any = None
-) -> Atlas:
+def atlas_of(metric: FisherMetric, posterior: xr.DataTree, *, held_out: Any = None) -> Atlas:
     """Return the charts of a posterior along a metric.
 
     Parameters
     ----------
     metric, posterior
         From :func:`brg_prob.fisher_metric` and :func:`brg_prob.fit`, of the same network at the same data.
-    basis
-        ``eigen``: modes; ``parameter``: raw weights of a readout, coordinates of latent sites.
-    key
-        Of what is drawn afresh.
     held_out
         Replaces the posterior's own held-out rows.
 
@@ -35,5 +28,5 @@ def atlas_of(
         Metric and posterior do not belong together.
     """
     kind: Any = ReadoutAtlas if isinstance(metric, ReadoutMetric) else SiteAtlas
-    found: Atlas = kind.of(metric, posterior, basis, key, held_out)
+    found: Atlas = kind.of(metric, posterior, held_out)
     return found

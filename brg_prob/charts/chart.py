@@ -145,8 +145,8 @@ class Atlas(Protocol):
         """Number of charts."""
         ...
 
-    def chart(self, member: int) -> Chart:
-        """Return the chart of one member, opened."""
+    def chart(self, member: int, basis: Basis, key: Array) -> Chart:
+        """Return the chart of one member, opened; ``key`` is that of what is drawn afresh in it."""
         ...
 
     @property
@@ -199,8 +199,8 @@ class Atlas(Protocol):
         """Return the same where held-out rows are not asked for."""
         ...
 
-    def prior_moments(self, row: int) -> tuple[Floats, float]:
-        """Return mean (o,) and standard deviation (first output) of the prior field at one training input."""
+    def prior_moments(self, row: int, key: Array) -> tuple[Floats, float]:
+        """Return mean (o,) and deviation (first output) of the prior field at one input; ``key``: if drawn."""
         ...
 
 

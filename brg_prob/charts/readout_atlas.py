@@ -27,7 +27,7 @@ from brg_prob.results import with_groups
 
 @dataclass(frozen=True, eq=False)
 class ReadoutAtlas:
-    """Charts of a readout: of its field along Fisher modes, or of its single weights.
+    """Charts of a readout: ``eigen``, its field along Fisher modes; ``parameter``, its single weights.
 
     Attributes
     ----------
@@ -37,10 +37,6 @@ class ReadoutAtlas:
         The posterior's.
     attrs
         Of the posterior.
-    basis
-        Which chart.
-    key
-        Folded with the member's number it is the key of a chart.
     chains
         Number of chains of the draws.
     """
@@ -48,17 +44,13 @@ class ReadoutAtlas:
     metric: ReadoutMetric
     draws: ReadoutDraws
     attrs: Mapping[str, Any]
-    basis: Basis
-    key: Array
     chains: int
 
     no_flow = ""
     read = None
 
     @classmethod
-    def of(
-        cls, metric: ReadoutMetric, posterior: xr.DataTree, basis: Basis, key: Array, held_out: Any = None
-    ) -> ReadoutAtlas:
+    def of(cls, metric: ReadoutMetric, posterior: xr.DataTree, held_out: Any = None) -> ReadoutAtlas:
         """Return the atlas of a posterior.
 
         Raises
@@ -79,7 +71,7 @@ class ReadoutAtlas:
                 "use the same x"
             )
         attrs = {str(name): value for name, value in posterior.attrs.items()}
-        return cls(metric, draws, attrs, basis, key, posterior["posterior"].sizes["chain"])
+        return cls(metric, draws, attrs, posterior["posterior"].sizes["chain"])
 
     @property
     def model(self) -> LinearReadout:
@@ -92,10 +84,10 @@ class ReadoutAtlas:
         """Number of members."""
         return self.draws.members
 
-    def chart(self, member: int) -> FieldChart | WeightChart:
+    def chart(self, member: int, basis: Basis, key: Array) -> FieldChart | WeightChart:
         """Return the chart of one member; networks without hidden layers have one metric for all."""
-        chart = self._field_chart(member)
-        if self.basis == "eigen":
+        chart = self._field_chart(member, key)
+        if basis == "eigen":
             return chart
         return WeightChart(chart.network, chart.hidden, chart.spectrum, chart.draws, chart.key, member)
 
@@ -160,12 +152,12 @@ class ReadoutAtlas:
         Divided by N(y_i | f_i, ρ), ρ = σ²n/T, the law N(m_i, v_i) of the field at x_i is that without
         observation i. None where σ was sampled. Of several members the density is the mean of theirs.
         """
-        if self.draws.sampled_noise or self.basis != "eigen":
+        if self.draws.sampled_noise:
             return None
         square, n = self.noise**2, self.draws.data.n
         rows = []
         for member in range(self.members):
-            mean, variance = self._field_chart(member).moments(observations)
+            mean, variance = self._field_chart(member, jax.random.key(0)).moments(observations)
             share = variance * observations / (square * n)  # v/ρ < 1
             centre = (mean - share[:, None] * self.targets) / (1 - share)[:, None]
             spread = (variance / (1 - share) + square)[:, None]
@@ -173,7 +165,7 @@ class ReadoutAtlas:
             rows.append(logs.sum(axis=1))
         return np.asarray(logsumexp(rows, axis=0) - np.log(self.members))
 
-    def prior_moments(self, row: int) -> tuple[Floats, float]:
+    def prior_moments(self, row: int, key: Array) -> tuple[Floats, float]:
         """Return mean (o,) and deviation of the prior field at one input: those of the members' mixture."""
         means, variances = [], []
         for number in range(self.metric.members):
@@ -190,11 +182,11 @@ class ReadoutAtlas:
         data = replace(self.draws.data, held_out=None)
         return replace(self, draws=replace(self.draws, data=data, field=self.draws.field[:, : data.n]))
 
-    def _field_chart(self, member: int) -> FieldChart:
+    def _field_chart(self, member: int, key: Array) -> FieldChart:
         """Return the chart of one member's field."""
         at = min(member, self.metric.members - 1)
-        draws, key = self.draws.of_member(member), jax.random.fold_in(self.key, member)
-        return FieldChart(self.metric.network, self.metric.hidden[at], self.metric.member(at), draws, key)
+        draws, network = self.draws.of_member(member), self.metric.network
+        return FieldChart(network, self.metric.hidden[at], self.metric.member(at), draws, key)
 
     def _joined(self, draws: Sequence[Array]) -> Array:
         """Return all members' draws in the order of the posterior's."""

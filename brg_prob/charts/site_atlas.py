@@ -37,22 +37,16 @@ class SiteAtlas:
         In coordinates z, with the data of the posterior.
     start
         The posterior.
-    basis, key
-        Of the chart, whose key is ``fold_in(key, 0)``.
     """
 
     metric: SiteMetric
     start: xr.DataTree
-    basis: Basis
-    key: Array
 
     members = 1
     draw_noise = None
 
     @classmethod
-    def of(
-        cls, metric: SiteMetric, posterior: xr.DataTree, basis: Basis, key: Array, held_out: Any = None
-    ) -> SiteAtlas:
+    def of(cls, metric: SiteMetric, posterior: xr.DataTree, held_out: Any = None) -> SiteAtlas:
         """Return the atlas of a posterior.
 
         Raises
@@ -68,7 +62,7 @@ class SiteAtlas:
         metric = dataclasses.replace(metric, conditioned=same_data(metric.conditioned, posterior))
         if held_out is not None:
             posterior = rebuilt(posterior, metric.conditioned, metric.conditioned.at(*held_out))
-        return cls(metric, posterior, basis, key)
+        return cls(metric, posterior)
 
     @property
     def no_flow(self) -> str:
@@ -77,15 +71,13 @@ class SiteAtlas:
             return ""
         return f"coordinates in which the prior is N(0, 1), and this model has {self.metric.coordinate}"
 
-    @cached_property
-    def _chart(self) -> SiteChart:
-        start = SiteDraws(self.metric, self.start)
-        weight = float(self.start.attrs["observations"])
-        return SiteChart(self.metric, start, self.basis, jax.random.fold_in(self.key, 0), weight)
+    def chart(self, member: int, basis: Basis, key: Array) -> SiteChart:
+        """Return the chart, the same for all."""
+        return SiteChart(self.metric, self._draws, basis, key)
 
-    def chart(self, member: int) -> SiteChart:
-        """Return the chart."""
-        return self._chart
+    @cached_property
+    def _draws(self) -> SiteDraws:
+        return SiteDraws(self.metric, self.start)
 
     @property
     def model(self) -> Conditioned:
@@ -123,7 +115,7 @@ class SiteAtlas:
     def hidden(self) -> tuple[Hidden, ...]:
         """({},) of a linear readout without hidden layers; of other models ()."""
         network = self.metric.network
-        bare = isinstance(network, LinearReadout) and not network.sample_hidden(self.key)
+        bare = isinstance(network, LinearReadout) and not network.sample_hidden(jax.random.key(0))
         return ({},) if bare else ()
 
     def field(self, draws: Sequence[SiteDraws]) -> Array:
@@ -145,9 +137,9 @@ class SiteAtlas:
         """Return None: nothing is known but by draws."""
         return None
 
-    def prior_moments(self, row: int) -> tuple[Floats, float]:
+    def prior_moments(self, row: int, key: Array) -> tuple[Floats, float]:
         """Return mean and deviation of the prior field at one input, from draws: there is no closed form."""
-        (fields,) = prior_fields(self.conditioned, key=self.key, draws=_PRIOR_DRAWS)
+        (fields,) = prior_fields(self.conditioned, key=key, draws=_PRIOR_DRAWS)
         before = np.asarray(fields[:, row], dtype=float).reshape(_PRIOR_DRAWS, -1)
         return before.mean(axis=0), float(before[:, 0].std(ddof=1))
 

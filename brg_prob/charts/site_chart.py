@@ -37,15 +37,12 @@ class SiteChart:
         ``eigen``: the metric's eigenvectors; ``parameter``: the coordinates themselves.
     key
         Of what is drawn afresh.
-    observations
-        T of the posterior.
     """
 
     metric: SiteMetric
     start: SiteDraws
     basis: Basis
     key: Array
-    observations: float
 
     unit: ClassVar[Unit] = "whitened"
 

@@ -91,7 +91,7 @@ def with_convergence(
     *,
     tolerance: float = SHIFT_TOLERANCE,
     level: float = 0.05,
-) -> Checks:
+) -> Checks | None:
     """Return checks with those of convergence and of leave-one-out weights beside them.
 
     Parameters
@@ -100,7 +100,14 @@ def with_convergence(
         What the flow was held against; None: its own convergence is all there is to judge by.
     posterior, flow
         The draws, and the group ``flow`` made of them.
+
+    Returns
+    -------
+    Checks or None
+        Independent draws of no optimiser or approximation have nothing to converge: as they came.
     """
+    if not _may_fail(posterior) and "pareto_k_bad" not in flow:
+        return found
     scales = tuple(float(scale) for scale in flow["scale"].values)
     converged = convergence_check(posterior, scales=len(scales))
     own = [converged, *([leave_one_out_check(flow)] if "pareto_k_bad" in flow else [])]
@@ -110,6 +117,12 @@ def with_convergence(
     tree = check_tree(checks, scales, attrs) if found is None else found.tree.copy()
     tree["checks"] = check_tree(checks, scales, attrs)["checks"]
     return Checks(tree, verdict, checks, found.against if found else "its own convergence")
+
+
+def _may_fail(posterior: xr.DataTree) -> bool:
+    """Return whether the draws are chains, or say of themselves how well they were made."""
+    chains = not int(posterior.attrs.get("independent", 0))
+    return chains or "converged" in posterior.attrs or "pareto_k" in posterior.attrs
 
 
 def _reasons(found: Convergence, posterior: xr.DataTree) -> list[str]:

@@ -98,7 +98,7 @@ class Diffusion(Scheme):
     def check(self, atlas: Atlas, posterior: xr.DataTree) -> None:
         """Raise ValueError without coordinates, or where what is left alone is seen by the data."""
         super().check(atlas, posterior)
-        if why_not := left_alone(atlas.chart(0).null_bound, float(posterior.attrs["observations"])):
+        if why_not := left_alone(atlas.metric.null_bound, float(posterior.attrs["observations"])):
             raise ValueError(f"Diffusion() would be wrong: {why_not}")
 
     def walk(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
@@ -32,32 +33,33 @@ class Flow:
 
     Attributes
     ----------
-    network, scheme
-        What was flowed, and how.
+    network, metric, scheme
+        What was flowed, along which metric, how.
     scales
         Towards the prior: observations T descending, or Fisher cutoffs ascending.
     start
         The posterior that was flowed.
-    atlas
-        Its charts along a metric: coordinates in which the draws are moved, a chart for each member.
     key
         The flow's key: its draws are regenerated from it, one scale in memory at a time.
+    held_out
+        Replaces the posterior's own held-out rows.
     store_draws
         Number of field draws per scale kept in ``tree``.
     """
 
     network: Any
+    metric: FisherMetric
     scheme: Scheme
     scales: tuple[float, ...]
     start: xr.DataTree
-    atlas: Atlas
     key: Array
+    held_out: tuple[Any, Any] | None = None
     store_draws: int = 200
 
-    @property
-    def metric(self) -> FisherMetric:
-        """The Fisher metric that the draws are moved along."""
-        return self.atlas.metric
+    @cached_property
+    def atlas(self) -> Atlas:
+        """The charts: coordinates in which the draws are moved, a chart for each member."""
+        return atlas_of(self.metric, self.start, held_out=self.held_out)
 
     @property
     def coordinate(self) -> str:
@@ -142,22 +144,28 @@ class Flow:
 
     def draws(self) -> Iterator[tuple[Any, ...]]:
         """Yield the draws of all members scale by scale, regenerated from the key."""
-        if self.atlas.members == 1:
-            yield from ((draws,) for draws in self._walk(self.atlas.chart(0)))
-            return
-        # members have no modes in common: each walks through all scales while its chart is open
-        walked = [
-            [np.asarray(draws) for draws in self._walk(self.atlas.chart(number))]
-            for number in range(self.atlas.members)
-        ]
-        yield from zip(*walked, strict=True)
+        return self._walked(self.atlas)
 
-    def _walk(self, chart: Chart) -> Iterator[Any]:
-        return self.scheme.walk(chart, self.origins, self.scales, self.initial_observations)
+    def _walked(self, atlas: Atlas) -> Iterator[tuple[Any, ...]]:
+        """Yield the draws of all members of an atlas of this posterior."""
+        walks = (
+            self.scheme.walk(
+                self._opened(atlas, number), self.origins, self.scales, self.initial_observations
+            )
+            for number in range(atlas.members)
+        )
+        if atlas.members == 1:
+            return ((draws,) for draws in next(walks))
+        # members have no modes in common: each walks through all scales while its chart is open
+        return zip(*([np.asarray(draws) for draws in walk] for walk in walks), strict=True)
+
+    def _opened(self, atlas: Atlas, member: int) -> Chart:
+        return atlas.chart(member, self.scheme.basis, jax.random.fold_in(self.key, member))
 
     def fields(self) -> Iterator[Array]:
         """Yield the draws (S, n, o) of the field at the training inputs, scale by scale."""
-        return map(self.atlas.field, self.draws())
+        alone = self.atlas.without_held_out()
+        return map(alone.field, self._walked(alone))
 
     def z(self) -> Iterator[Array]:
         """Yield the draws in coordinates with an N(0, 1) prior, (S, D), scale by scale.
@@ -167,7 +175,7 @@ class Flow:
         ValueError
             Several members, which have no coordinates in common; a chart without modes.
         """
-        chart = self.atlas.chart(0)
+        chart = self.chart()
         if self.atlas.members > 1 or not isinstance(chart, ModeChart):
             raise ValueError(f"{network_label(self.network)} has no one set of coordinates; use fields()")
         return (chart.coordinates(draws) for (draws,) in self.draws())
@@ -186,7 +194,7 @@ class Flow:
         return _nth(self.posteriors(), self._index(scale))
 
     def kept(self, chart: Chart) -> tuple[Mask, Mask]:
-        """Return which directions each scale keeps, (scales, r), and whether what is beyond them, (scales,)."""
+        """Return which directions each scale keeps, (scales, r), and whether what is beyond, (scales,)."""
         cuts = [self.scheme.cut(scale) for scale in self.scales]
         everything = np.ones(chart.information.size, dtype=bool)
         kept = [everything if cut is None else cut.keeps(chart.information) for cut in cuts]
@@ -214,7 +222,7 @@ class Flow:
         ValueError
             No such scale or member; a scheme that leaves no such network, with what helps.
         """
-        index, chart = self._index(scale), self._chart(member)
+        index, chart = self._index(scale), self.chart(member)
         cut, (kept, null) = self.scheme.cut(self.scales[index]), self.kept(chart)
         found = chart.theory(
             kept[index],
@@ -234,7 +242,7 @@ class Flow:
         ``fit(network, x, y)`` of the returned network, whose base is ``theory_at(scale)``, gives back the
         posterior. A readout's eigenbasis, action ``reset`` and a posterior at T = n only.
         """
-        index, chart = self._index(scale), self.atlas.chart(0)
+        index, chart = self._index(scale), self.chart()
         cut, kept = self.scheme.cut(self.scales[index]), self.kept(chart)[0][index]
         rows = chart.sloppy_rows(kept)
         if cut is None or cut.drop or rows is None:
@@ -247,11 +255,11 @@ class Flow:
         y = jnp.asarray(self.targets, self.x.dtype)
         return ProjectedObservation(self.theory_at(scale), rows), self.x, rows @ y
 
-    def _chart(self, member: int) -> Chart:
-        """Return the chart of one member."""
+    def chart(self, member: int = 0) -> Chart:
+        """Return the chart of one member, in the scheme's basis; ValueError if there is no such member."""
         if not 0 <= member < self.atlas.members:
             raise ValueError(f"member = {member} does not exist; this posterior has {self.atlas.members}")
-        return self.atlas.chart(member)
+        return self._opened(self.atlas, member)
 
     def _index(self, scale: float) -> int:
         """Return the position of a scale, or raise ValueError naming the nearest."""
@@ -338,10 +346,10 @@ def coarse_grain(
     refuse_another(network, str(posterior.attrs.get("network", "")), "the posterior")
     refuse_another(network, identity(metric.network), "the metric")
     scheme = scheme or Diffusion()
-    atlas = atlas_of(metric, posterior, basis=scheme.basis, key=key, held_out=held_out)
-    scheme.check(atlas, posterior)
     values = scheme.check_scales(scales, float(posterior.attrs["observations"]))
-    return Flow(network, scheme, values, posterior, atlas, key, store_draws)
+    flow = Flow(network, metric, scheme, values, posterior, key, held_out, store_draws)
+    scheme.check(flow.atlas, posterior)
+    return flow
 
 
 def _nth(found: Iterator[Any], index: int) -> Any:

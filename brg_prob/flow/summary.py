@@ -119,11 +119,11 @@ def _informations(flow: Flow) -> dict[str, np.ndarray]:
     """Return effective dimension, mutual information and KL per scale, averaged over members."""
     total: dict[str, np.ndarray] = {}
     for number in range(flow.atlas.members):
-        chart = flow.atlas.chart(number)
+        chart = flow.chart(number)
         for name, values in chart.informations(*flow.kept(chart), flow.observations).items():
             total[name] = total.get(name, 0) + np.asarray(values)
     found = {name: values / flow.atlas.members for name, values in total.items()}
-    chart = flow.atlas.chart(0)
+    chart = flow.chart()
     if _KL not in found and isinstance(chart, ModeChart):
         modes = (np.asarray(chart.modes(draws)) for (draws,) in flow.draws())
         known = [kl_of_moments(z.reshape(len(z), -1)) for z in modes] if chart.information.size else None

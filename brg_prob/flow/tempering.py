@@ -53,8 +53,8 @@ class Tempering(Scheme):
         chosen = self.engine or engine
         if not isinstance(chosen, Tempers):
             raise ValueError(
-                f"scheme = {self!r} runs an engine of any model anew at every T; use engine=NUTS(), Laplace() "
-                "or SVI(), or Diffusion(), which is exact for a linear readout"
+                f"scheme = {self!r} runs an engine of any model anew at every T; use engine=NUTS(), "
+                "Laplace() or SVI(), or Diffusion(), which is exact for a linear readout"
             )
         return replace(self, engine=chosen)
 

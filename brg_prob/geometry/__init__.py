@@ -2,7 +2,7 @@
 
 from brg_prob.geometry.coordinates import StandardNormalCoordinates
 from brg_prob.geometry.fisher import fisher_metric
-from brg_prob.geometry.metric import FisherMetric
+from brg_prob.geometry.metric import FieldModes, FisherMetric
 from brg_prob.geometry.observation import ObservationInformation, observation_information
 from brg_prob.geometry.readout_metric import ReadoutMetric, fisher_spectrum, hidden_layers
 from brg_prob.geometry.site_metric import SiteMetric, coordinates_alone, site_metric
@@ -11,6 +11,7 @@ from brg_prob.geometry.spectrum import ReadoutModes, cross_modes, readout_modes,
 from brg_prob.geometry.transport import NoTransport
 
 __all__ = [
+    "FieldModes",
     "FisherMetric",
     "NoTransport",
     "ObservationInformation",

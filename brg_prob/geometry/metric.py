@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import xarray as xr
@@ -13,6 +13,16 @@ from jax import Array
 from brg_prob.geometry.informations import effective_dimension
 from brg_prob.network import network_label
 from brg_prob.notebook import one_line, quantity, table_html
+
+
+@runtime_checkable
+class FieldModes(Protocol):
+    """A metric whose directions are fields on the inputs."""
+
+    @property
+    def modes(self) -> Array:
+        """Orthonormal, (n, r), stiffest first."""
+        ...
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)

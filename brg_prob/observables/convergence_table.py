@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from arviz_stats.base import array_stats
 from scipy import stats
 
-from brg_prob.geometry import FisherMetric, ReadoutMetric
+from brg_prob.geometry import FieldModes
 from brg_prob.observables.units import Floats, field_factor, first_output, restored_inputs, values_of
 from brg_prob.results import field_variable
 from brg_prob.transform import Standardisation
@@ -22,7 +23,7 @@ _TAIL = (0.05, 0.95)
 
 def convergence_table(
     posterior: xr.DataTree,
-    metric: FisherMetric,
+    metric: Any,
     *,
     preparation: Standardisation | None = None,
     input_name: str = "x",
@@ -84,7 +85,7 @@ def convergence_table(
 
 def _quantities(
     posterior: xr.DataTree,
-    metric: FisherMetric,
+    metric: Any,
     preparation: Standardisation | None,
     input_name: str,
     factor: float,
@@ -96,7 +97,7 @@ def _quantities(
     order = np.lexsort(x.T[::-1])
     chosen = order[np.unique(np.linspace(0, len(x) - 1, _POINTS).round().astype(int))]
     found = {f"f at {input_name} = {_place(shown[row])}": f[..., row] for row in chosen}
-    if isinstance(metric, ReadoutMetric):
+    if isinstance(metric, FieldModes):
         modes = np.asarray(metric.modes, dtype=float)[:, :_MODES]
     else:
         modes, found = np.zeros((len(x), 0)), found | _entries(posterior)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import xarray as xr
 
@@ -42,7 +40,7 @@ def slides(flow: Flow, *, preparation: Standardisation | None = None) -> xr.Data
     values = restored(preparation, there, np.stack(_draws_at(flow, row))[:, :, None, :])[..., 0]
     edges = np.histogram_bin_edges(values, bins=_BINS)
     counts = np.stack([np.histogram(v, edges)[0] for v in values])
-    before, spread = flow.atlas.prior_moments(row)
+    before, spread = flow.atlas.prior_moments(row, flow.key)
     centre = restored(preparation, there, before[None, :])[0]
     shown = restored_inputs(preparation, inputs)
     return xr.Dataset(
@@ -73,5 +71,4 @@ def slides(flow: Flow, *, preparation: Standardisation | None = None) -> xr.Data
 
 def _draws_at(flow: Flow, row: int) -> list[Floats]:
     """Return the draws (S, o) of the field at one training input, scale by scale."""
-    bare = dataclasses.replace(flow, atlas=flow.atlas.without_held_out())  # half of the work
-    return [np.asarray(field[:, row], dtype=float) for field in bare.fields()]
+    return [np.asarray(field[:, row], dtype=float) for field in flow.fields()]

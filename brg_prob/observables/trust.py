@@ -37,7 +37,7 @@ def trust(tree: xr.DataTree, *, preparation: Standardisation | None = None) -> x
         an edge effect below .1. Attributes: a sentence each, ``trend_note``, ``aliased_note``, ``edge_note``
         and ``summary``. None where the modes are directions of latent sites, which have no wave length.
     """
-    if "mode_field" not in tree["fisher"].data_vars:
+    if "direction" in tree["fisher"].data_vars:
         return None
     modes = _Modes.of(tree)
     trend, trend_note = _trend(modes, preparation)

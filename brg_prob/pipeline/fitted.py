@@ -23,7 +23,7 @@ from brg_prob.correspondence import (
     with_convergence,
 )
 from brg_prob.data_record import Record
-from brg_prob.flow import Diffusion, Flow, Scheme, Tempering, coarse_grain, default_scales, left_alone
+from brg_prob.flow import Flow, Scheme, coarse_grain, default_scales, left_alone
 from brg_prob.geometry import FisherMetric, coordinates_alone, fisher_metric
 from brg_prob.network import Conditioned
 from brg_prob.network.centre import bare
@@ -98,12 +98,12 @@ class Fitted:
         """Return the scheme, diffusion where it can be done, and a remark where it cannot."""
         if scheme is not None:
             return scheme, ""
-        reason = self.found.no_diffusion
-        if not reason and not self.found.small:
-            reason = left_alone(self.metric.null_bound, float(self.posterior.attrs["observations"]))
-        if not reason:
-            return Diffusion(), ""
-        return Tempering().with_engine(self.engine), f"; {reason}, so it is tempered"
+        found = self.found
+        if not found.no_diffusion and not found.small:  # only the metric itself can tell
+            beyond = left_alone(self.metric.null_bound, float(self.posterior.attrs["observations"]))
+            found = dataclasses.replace(found, no_metric=beyond)
+        why_not = f"; {found.no_diffusion}, so it is tempered" if found.no_diffusion else ""
+        return found.scheme(self.engine), why_not
 
     def scales_of(self, scheme: Scheme, *, first: bool) -> tuple[float, ...]:
         """Return the scales in a scheme's coordinate; those that were given are the first flow's."""

@@ -19,7 +19,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from numpyro.infer.util import log_density
 
-from brg_prob.flow import Scheme
+from brg_prob.flow import Diffusion, Scheme, Tempering
 from brg_prob.geometry.coordinates import NoTransport, StandardNormalCoordinates
 from brg_prob.geometry.derivatives import no_forward_mode, no_reverse_mode
 from brg_prob.geometry.jacobian import ScoreJacobian
@@ -55,6 +55,10 @@ class Rehearsed:
     def no_diffusion(self) -> str:
         """Why draws cannot be flowed by diffusion or a shell; empty if they can."""
         return self.no_transport or self.no_metric
+
+    def scheme(self, engine: Engine) -> Scheme:
+        """Return the scheme of a run that asks for none: diffusion where it can be done."""
+        return Tempering().with_engine(engine) if self.no_diffusion else Diffusion()
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -129,6 +129,7 @@ def run(
     data = as_data(x, y, held_out, missing=isinstance(engine, ModelEngine))
     read = named(prepared(engine, network, data), record)
     found = rehearse(read, engine, draws=draws, held_out=data.held_out, scheme=scheme)
+    runner.expect(_stages(engine, scheme or found.scheme(engine), second, demands))
     runner.say(notes := [*record.said, *found.notes])
     options: dict[str, Any] = {"draws": draws, "observations": observations}
     depends = (engine, keys["fit"], options)
@@ -191,12 +192,10 @@ def _flowed(
     """Return the tree of a posterior with its flows and their checks, and the first flow."""
     scheme, remark = fitted.chosen(scheme)
     first = Branch(fitted, scheme, keys["flow"], remark=remark)
-    moves = not scheme.anew and scheme.cut(0.0) is None
-    if moves and isinstance(fitted.engine, Tempers):
+    if _diffuses(scheme) and isinstance(fitted.engine, Tempers):
         sampled = Tempering().with_engine(fitted.engine)
         first.truth = Branch(fitted, sampled, jax.random.fold_in(keys["flow"], 1))
-    others = [] if second is None or not moves else [Branch(fitted, second, keys[SECOND], first=False)]
-    runner.expect(3 + (first.truth is not None) + len(others) + fitted.demands.tuned)
+    others = [Branch(fitted, second, keys[SECOND], first=False)] if second and _diffuses(scheme) else []
     tree = fitted.posterior.copy()  # what the flows start from stays as it was fitted
     if first.truth is not None:
         truth = first.truth
@@ -205,6 +204,17 @@ def _flowed(
     for other in others:
         tree[SECOND] = runner(SECOND, other.judged, *other.depends, branch=SECOND)
     return tree, first
+
+
+def _diffuses(scheme: Scheme) -> bool:
+    """Return whether a scheme moves draws and cuts nothing off: then others stand beside it."""
+    return not scheme.anew and scheme.cut(0.0) is None
+
+
+def _stages(engine: Engine, scheme: Scheme, second: Scheme | None, demands: Judgement) -> int:
+    """Return the number of stages: posterior, flow, record, and what stands beside the flow."""
+    beside = isinstance(engine, Tempers) + (second is not None) if _diffuses(scheme) else 0
+    return 3 + beside + demands.tuned
 
 
 def with_branches(tree: xr.DataTree, other: xr.DataTree) -> xr.DataTree:

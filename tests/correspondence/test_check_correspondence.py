@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 
 from brg_prob.correspondence import ExactRG, check_correspondence, erg_prediction
 from brg_prob.correspondence.result import Check, overall
@@ -54,10 +55,17 @@ def by_name(checks):
     return {check.name: check for check in checks.checks}
 
 
-def first_draws(start, count):
-    """The first draws of a posterior alone."""
-    names = ("field", "noise", "member", "number", "dual")
-    return dataclasses.replace(start, **{name: np.asarray(getattr(start, name))[:count] for name in names})
+def with_draws(tree, change, **attrs):
+    """A posterior whose variables of draws, (chain, draw, …), are changed by a function of the array."""
+    made = tree.copy()
+    for name, node in tree.children.items():
+        data = node.to_dataset().drop_vars(["chain", "draw"], errors="ignore")
+        drawn = {n: (v.dims, change(v.values)) for n, v in data.data_vars.items() if "draw" in v.dims}
+        if drawn:
+            kept = {n: v for n, v in data.data_vars.items() if "draw" not in v.dims}
+            made[name] = xr.DataTree(xr.Dataset({**kept, **drawn}))
+    made.attrs.update(attrs)
+    return made
 
 
 @pytest.mark.parametrize("digits", [3, 13])
@@ -160,10 +168,11 @@ def test_draws_with_their_own_noise_are_tested_exactly():
     x, scales = X[::5], (20.0, 5.0, 1.0)
     network = dataclasses.replace(network, cutoff=5.0)
     flow = flow_of(network, x=x, scales=scales)
-    assert np.std(np.log(flow.start.noise)) > 0.1
+    assert np.std(np.log(flow.draw_noise)) > 0.1
     checks = check_correspondence(flow, exact(network, x))
     assert checks.verdict == "consistent"
-    start = dataclasses.replace(flow.start, sampled_noise=False)
+    start = flow.start.copy()
+    start["posterior"] = xr.DataTree(start["posterior"].to_dataset().drop_vars("noise"))
     given = dataclasses.replace(flow, start=start, network=dataclasses.replace(network, noise_spread=0.0))
     ignoring = check_correspondence(given, exact(network, x))
     assert ignoring.verdict == "inconsistent"
@@ -231,21 +240,21 @@ def test_a_relu_network_held_against_the_free_scalar_is_rejected():
 
 @pytest.mark.slow
 def test_chains_are_tested_at_their_effective_sample_size(lattice_flow):
-    start = dataclasses.replace(lattice_flow.start, independent=False, chains=4)
+    start = with_draws(lattice_flow.start, lambda v: v.reshape(4, -1, *v.shape[2:]), independent=0)
     flow = dataclasses.replace(lattice_flow, start=start, scales=lattice_flow.scales[:1])
     checks = check_correspondence(flow, exact(CosNet(box=BOX), X))
     found = by_name(checks)["propagator"]
     assert found.verdict == "consistent"
     assert "4 chains of 1000 draws" in found.detail
     # draws stuck together in runs of ten: fewer effective ones, and said so
-    stuck = dataclasses.replace(start, field=jnp.repeat(start.field[::10], 10, axis=0))
+    stuck = with_draws(start, lambda v: np.repeat(v[:, ::10], 10, axis=1))
     checks = check_correspondence(dataclasses.replace(flow, start=stuck), exact(CosNet(box=BOX), X))
     assert checks.verdict == "undetermined"
     assert "do not suffice" in checks.status
 
 
 def test_too_few_draws_are_undetermined(lattice_flow):
-    flow = dataclasses.replace(lattice_flow, start=first_draws(lattice_flow.start, 300))
+    flow = dataclasses.replace(lattice_flow, start=with_draws(lattice_flow.start, lambda v: v[:, :300]))
     checks = check_correspondence(flow, exact(CosNet(box=BOX), X))
     assert checks.verdict == "undetermined"
     assert not any(check.verdict == "inconsistent" for check in checks.checks)

@@ -6,9 +6,10 @@ from functools import lru_cache
 import jax
 import numpy as np
 import pytest
+import xarray as xr
 from scipy import stats
 
-from brg_prob import Diffusion, Shell, coarse_grain, fisher_metric, fit, infinite_width
+from brg_prob import Shell, coarse_grain, fisher_metric, fit, infinite_width
 from brg_prob.correspondence import ClosedForm, ClosedPosterior, check_correspondence
 from brg_prob.posterior import gaussian_posterior
 from models.mlp import Mlp
@@ -46,7 +47,7 @@ class Drawn:
     scales: tuple = SCALES
     chains: int = 1
     independent: bool = True
-    scheme: Diffusion = Diffusion()
+    cuts: bool = False
 
     def fields(self):
         rng = np.random.default_rng(self.seed)
@@ -132,13 +133,18 @@ def test_networks_are_held_against_their_own_kernel(trained, finite):
 
 def test_where_the_closed_form_does_not_hold_it_says_why(finite):
     flow = finite
-    start = flow.start
     assert ClosedForm().applies(flow) is None
-    several = np.array(start.member)
-    several[0] = 1
+
+    def drawn(**change):
+        tree = flow.start.copy()
+        draws = tree["posterior"].to_dataset()
+        own = {name: (("chain", "draw"), values[None]) for name, values in change.items()}
+        tree["posterior"] = xr.DataTree(draws.assign(own))
+        return replace(flow, start=tree)
+
     for other, why in (
-        (replace(flow, start=replace(start, member=several)), "several members"),
-        (replace(flow, start=replace(start, sampled_noise=True)), "σ differs from draw to draw"),
+        (drawn(member=np.arange(1000) // 500), "several members"),
+        (drawn(noise=np.full(1000, NETWORK.noise)), "σ differs from draw to draw"),
         (replace(flow, scheme=Shell()), "a shell is the posterior at no T"),
     ):
         assert why in ClosedForm().applies(other)

@@ -102,6 +102,7 @@ class Draws:
     scales: tuple = (100.0, 50.0, 10.0, 1.0)
     chains: int = 1
     independent: bool = True
+    divergences: int = 0
 
     def z(self):
         yield from self.draws

@@ -1,6 +1,5 @@
 """Posteriors of small models drawn without the library: closed form, and a grid by inverse distribution."""
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,16 +71,6 @@ def metric_at():
         return site_metric(conditioned_on(network, data.x, data.y), at=posterior)
 
     return metric
-
-
-@pytest.fixture(scope="session")
-def along():
-    """Return the function that gives the same flow along another metric."""
-
-    def flow_along(flow, metric):
-        return dataclasses.replace(flow, atlas=dataclasses.replace(flow.atlas, metric=metric))
-
-    return flow_along
 
 
 @pytest.fixture(scope="session")

@@ -40,7 +40,7 @@ def test_cutoff_infinity_with_reset_is_the_prior(fitted, dense_oracle, sine_data
     z = (field - mean[:, 0]) @ vectors[:, good] / np.sqrt(values[good])
     assert stats.kstest(z.ravel(), "norm").pvalue > 1e-3
     assert stats.chi2.sf(4000 * np.sum(z.mean(0) ** 2), good.sum()) > 1e-3
-    start = np.asarray(flow.atlas.chart(0).start)[:, :, 0]
+    start = np.asarray(flow.chart().start)[:, :, 0]
     before = (start - mean[:, 0]) @ vectors[:, good] / np.sqrt(values[good])
     assert stats.chi2.sf(4000 * np.sum(before.mean(0) ** 2), good.sum()) < 1e-6
 
@@ -85,7 +85,7 @@ def test_kept_modes_keep_the_posterior_and_sloppy_ones_the_prior(fitted, getkey)
     network, posterior, metric = fitted
     cutoff = 1 / 30
     shell = coarse_grain(network, posterior, metric, scheme=Shell(), scales=[cutoff], key=getkey())
-    chart = shell.atlas.chart(0)
+    chart = shell.chart()
     z = np.asarray(chart.modes(next(shell.fields())))[:, :, 0]
     start = np.asarray(chart.modes(chart.start))[:, :, 0]
     kept = np.asarray(metric.eigenvalues) >= cutoff

@@ -25,7 +25,7 @@ def root(mass=1.5):
 
 
 def spectrum(y, preparation=None, theory=THEORY, x=X):
-    return data_spectrum(SimpleNamespace(x=x, y=y), theory, preparation=preparation)
+    return data_spectrum(SimpleNamespace(x=x, targets=y), theory, preparation=preparation)
 
 
 def covered(factor, seeds=60):

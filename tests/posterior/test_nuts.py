@@ -13,7 +13,7 @@ from numpyro.infer.util import log_density
 from scipy import stats
 
 from brg_prob.network import Conditioned
-from brg_prob.posterior import NUTS, Exact, as_data, fit, fit_ladder
+from brg_prob.posterior import NUTS, Exact, OneByOne, as_data, fit
 from brg_prob.posterior.reparam import reparametrised, reparams, sampled_names, sampled_values
 
 HOLE = 5
@@ -102,22 +102,13 @@ def test_a_ladder_compiles_one_program_for_all_its_steps(ladder):
     assert runs[1:] == [0, 0]
 
 
-def test_the_ladder_begins_as_fit_does_and_refuses_to_climb(line, tree):
-    data = as_data(line.x, line.y)
-    options = {"key": line.key, "draws": 1000}
-    for scales, said in (
-        ([], "no T"),
-        ([8.0, -1.0], "T = -1 is negative"),
-        ([1.0, 8.0], "rises from 1 to 8"),
-    ):
-        with pytest.raises(ValueError, match=said):
-            fit_ladder(line, data, NUTS(), scales=scales, **options)
-    exact = _Recorder()
-    list(fit_ladder(line, data, exact, scales=[8.0, 2.0], **options))
-    assert exact.seen == [(8.0, False), (2.0, True)]
+def test_an_engine_without_a_ladder_of_its_own_starts_each_fit_from_the_last():
+    engine = _Recorder()
+    list(engine.along(None, None, key=jax.random.key(0), draws=10, scales=[8.0, 2.0]))
+    assert engine.seen == [(8.0, False), (2.0, True)]
 
 
-class _Recorder:
+class _Recorder(OneByOne):
     """An engine that takes ``start`` and has no ladder of its own."""
 
     def __init__(self):
