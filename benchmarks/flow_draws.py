@@ -47,9 +47,9 @@ def prepare(small: bool) -> Case:
         # The peer draws other normals, so the outputs are compared with the exact law instead:
         # the flowed draws' second moment per mode is chi-squared about v at every scale.
         worst = 0.0
-        member = next(flow._members())
+        chart = flow.chart()
         for observations, field in zip(flow.scales, flow.fields(), strict=True):
-            z = np.asarray(member.modes.coordinates(field))[:, :, 0]
+            z = np.asarray(chart.modes(field))[:, :, 0]
             strong = np.asarray(metric.eigenvalues) > 1e-8 * float(metric.eigenvalues[0])
             variance = 1 / (1 + observations * np.asarray(metric.eigenvalues))
             score = (z.var(0, ddof=1) / variance - 1) * np.sqrt((draws - 1) / 2)

@@ -76,7 +76,7 @@ def exact_flow_test(flow: Flow, fields: Sequence[np.ndarray], kernel: np.ndarray
     values, modes = np.linalg.eigh(kernel)
     kept = values > FLOOR * values[-1]
     values, modes = values[kept], modes[:, kept]
-    data = modes.T @ np.asarray(flow.y)[:, 0]
+    data = modes.T @ flow.targets[:, 0]
     n = len(kernel)
     p_values, deviations, detectable = [], [], []
     for observations, field in zip(flow.scales, fields, strict=True):

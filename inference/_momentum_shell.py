@@ -133,7 +133,7 @@ def count_exceptions(eigenvalues: np.ndarray, momentum: np.ndarray, theory: Free
     cutoffs = np.asarray(momentum_cutoff(MASS, data_mass, cutoff=theory.cutoff))
     exceptions, largest, counts = 0, [], []
     for observations, cutoff, square in zip(scales, cutoffs, data_mass, strict=True):
-        kept = np.asarray(Shell().kept(jnp.asarray(eigenvalues), 1 / observations))
+        kept = Shell().cut(1 / observations).keeps(eigenvalues)
         expected = (momentum <= cutoff) & (square >= MASS**2)
         tied = np.abs(observations * eigenvalues - 1) < 1e-9
         exceptions += int(np.sum((kept != expected) & ~tied))
@@ -210,7 +210,7 @@ def measure_raw(box: Box, width: int, fractions: Sequence[float], key: Array) ->
     for fraction in fractions:
         target = fraction * box.cutoff
         raw = float(theory.raw_fisher_cutoff(theory.observations_at_cutoff(target)))
-        kept = np.asarray(Shell(basis="parameter").kept(jnp.asarray(diagonal), raw))
+        kept = Shell(basis="parameter").cut(raw).keeps(diagonal)
         measured, wrong = effective_cutoff(size, kept)
         cutoffs.append({"raw_cutoff": raw, "formula": target, "measured": measured, "wrong_side": wrong})
     return {

@@ -200,7 +200,7 @@ class Atlas(Protocol):
         ...
 
     def prior_moments(self, row: int, key: Array) -> tuple[Floats, float]:
-        """Return mean (o,) and deviation (first output) of the prior field at one input; ``key``: if drawn."""
+        """Return mean (o,) and deviation (first output) of the prior field at one input, if need be drawn."""
         ...
 
 

@@ -206,7 +206,7 @@ class Flow:
         Diffusion and tempering: T6's theory at T; conditioned on the same data at weight (n − T)/n it returns
         the posterior. Of a linear readout it is a readout; of any other model that model with the data
         at weight T/n as a factor. Shell of a readout: kept ⊗ prior; conditioned on the sloppy projection of
-        the data (:func:`brg_prob.flow.sloppy_observation`) it returns the posterior.
+        the data (:meth:`sloppy_observation`) it returns the posterior.
 
         Parameters
         ----------

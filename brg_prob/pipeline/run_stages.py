@@ -19,9 +19,9 @@ from jax import Array
 
 from brg_prob.correspondence import SHIFT_TOLERANCE
 from brg_prob.data_record import Record
-from brg_prob.flow import Scheme, Shell, Tempering
+from brg_prob.flow import Diffusion, Scheme, Shell, Tempering
 from brg_prob.pipeline.fitted import Branch, Fitted, Judgement, named
-from brg_prob.pipeline.rehearsal import rehearse
+from brg_prob.pipeline.rehearsal import Rehearsed, rehearse
 from brg_prob.pipeline.result import Run, Source, attributes, checks_of, described_model
 from brg_prob.pipeline.shown import shown
 from brg_prob.pipeline.stage_runner import StageRunner
@@ -123,6 +123,7 @@ def run(
     keys = dict(zip(("fit", "flow", SECOND, "prior"), jax.random.split(key, 4), strict=True))
     basis = (source.digest, x, y, held_out, tune, infinite_width)
     runner = StageRunner(progress, stages if source.digest else None, *basis)
+    runner.expect(_stages(engine, scheme or Diffusion(), second, demands))
     network, tuning = _tuned(network, x, y, runner) if tune else (network, None)
     if infinite_width:
         network = limit_of(network, x if held_out is None else np.concatenate([x, held_out[0]]))
@@ -131,33 +132,43 @@ def run(
     found = rehearse(read, engine, draws=draws, held_out=data.held_out, scheme=scheme)
     runner.expect(_stages(engine, scheme or found.scheme(engine), second, demands))
     runner.say(notes := [*record.said, *found.notes])
-    options: dict[str, Any] = {"draws": draws, "observations": observations}
-    depends = (engine, keys["fit"], options)
-    posterior = runner(
-        "posterior",
-        lambda: fit(read, x, y, engine=engine, key=keys["fit"], held_out=held_out, **options),
-        *depends,
-    )
-    fitted = Fitted(read, posterior, engine, scales, demands, depends, found)
+    options: dict[str, Any] = {"key": keys["fit"], "draws": draws, "observations": observations}
+    fitted = _fitted(read, (x, y, held_out), engine, options, runner, (scales, demands, found))
     tree, first = _flowed(fitted, scheme, second, keys, runner)
     recorded = runner(
         "record", lambda: shown(first.flow, tree, record, keys["prior"]), *first.depends, record
     )
     tree = with_branches(tree, recorded)
-    tree.attrs.update(attributes(network, engine, posterior, source, tolerance))
     if tuning is not None:
         tree["tuning"] = tuning["tuning"]
+    verdicts = [one["checks"].attrs["verdict"] for one in branches(tree) if "checks" in one]
     tree.attrs.update(
+        attributes(network, engine, fitted.posterior, source, tolerance),
         notes=json.dumps(notes),
         shift_tolerance=shift_tolerance,
-        verdict=combine_verdicts(
-            [one["checks"].attrs["verdict"] for one in branches(tree) if "checks" in one]
-        ),
+        verdict=combine_verdicts(verdicts),
         seconds=json.dumps(runner.seconds),
         key=key_to_json(key),
     )
     described = described_model(tree, source, runner.described)
     return Run(tree, summarise(tree), described, network, checks_of(tree))
+
+
+def _fitted(
+    network: Any,
+    data: tuple[Any, Any, tuple[Any, Any] | None],
+    engine: Engine,
+    options: dict[str, Any],
+    runner: StageRunner,
+    shared: tuple[int | Sequence[float], Judgement, Rehearsed],
+) -> Fitted:
+    """Return the stage of the posterior, with what its flows share: scales, demands, and the dry run."""
+    x, y, held_out = data
+    posterior = runner(
+        "posterior", lambda: fit(network, x, y, engine=engine, held_out=held_out, **options), engine, options
+    )
+    scales, demands, found = shared
+    return Fitted(network, posterior, engine, scales, demands, (engine, options), found)
 
 
 def _refuse_options(engine: Engine, demands: Judgement, **of_readouts: bool) -> None:

@@ -34,7 +34,7 @@ class StageRunner:
     def __init__(self, progress: Any, stages: Stages | None, *basis: Any) -> None:
         self.seconds: dict[str, float] = {}
         self.described: dict[str, Any] = {}
-        self._progress = progress
+        self._progress, self._expected = progress, 0
         self._stages = stages
         # the same numbers come from the same code on the same kind of machine, at one precision
         where = (jax.default_backend(), bool(jax.config.jax_enable_x64), versions())
@@ -42,8 +42,9 @@ class StageRunner:
 
     def expect(self, stages: int) -> None:
         """Tell a progress bar how many stages there are."""
-        if hasattr(self._progress, "expect"):
+        if stages != self._expected and hasattr(self._progress, "expect"):
             self._progress.expect(stages + 2)  # loading came before, the report comes after
+        self._expected = stages
 
     def say(self, sentences: Iterable[str]) -> None:
         """Show what is known before the first stage."""

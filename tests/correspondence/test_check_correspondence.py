@@ -194,7 +194,7 @@ def ridge_prediction(flow):
     def at(observations):
         ridge = flow.noise**2 * len(phi) / observations
         gain = np.linalg.solve(kernel + ridge * np.eye(len(phi)), kernel).T
-        return kernel - gain @ kernel, gain @ np.asarray(flow.y)
+        return kernel - gain @ kernel, gain @ flow.targets
 
     return at
 

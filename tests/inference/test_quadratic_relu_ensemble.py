@@ -275,7 +275,7 @@ def test_fit_metric_and_shell_of_the_library_agree(data, measure):
         [m["trained"] for m in mine], (field - np.asarray(data.test_y)) ** 2, rtol=1e-6, atol=1e-6
     )
     for cutoff in scales:
-        at, kept = CASE.cutoffs.index(cutoff), scheme.kept(metric.diagonal, cutoff)
+        at, kept = CASE.cutoffs.index(cutoff), scheme.cut(cutoff).keeps(metric.diagonal)
         assert mine[0]["sloppy"][1, at] == int(np.sum(~np.asarray(kept)))
         moved = flow.posterior_at(cutoff)["predictions"]["f"].values[0]
         paired = np.mean((moved - np.asarray(data.test_y)) ** 2, axis=1) - [

@@ -4,7 +4,6 @@ import dataclasses
 import math
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
@@ -102,12 +101,12 @@ def test_raw_cutoff_is_a_momentum_cutoff(raw, fraction):
     observations = box**dim * 0.25 * (target**2 + 1)  # M_T² = Λ′² + m²
     raw_cutoff = amplitude * box**dim / (2 * observations)
     assert raw_cutoff == pytest.approx(amplitude / (2 * 0.25 * (target**2 + 1)))
-    kept = np.asarray(Shell(basis="parameter").kept(jnp.asarray(diagonal), raw_cutoff))
+    kept = Shell(basis="parameter").cut(raw_cutoff).keeps(diagonal)
     # below the effective cutoff lie as many neurons as are kept
     measured = np.sort(size)[kept.sum()]
     assert measured == pytest.approx(target, rel=0.01)
     assert np.mean(kept != (size <= target)) < 0.01
-    twice = np.asarray(Shell(basis="parameter").kept(jnp.asarray(diagonal), 2 * raw_cutoff))
+    twice = Shell(basis="parameter").cut(2 * raw_cutoff).keeps(diagonal)
     assert abs(np.sort(size)[twice.sum()] / target - 1) > 0.2
 
 

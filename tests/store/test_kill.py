@@ -51,11 +51,11 @@ for line in sys.stdin:
 STAND_IN = """
 import json, time
 import numpy as np, xarray as xr
-from brg_prob.pipeline.desk import Desk
+from brg_prob.pipeline.stage_runner import StageRunner
 
 def computed(request, problem, source, key, stages, progress):
     seed = request.arguments.seed
-    desk = Desk(progress, stages, source.digest, seed)
+    runner = StageRunner(progress, stages, source.digest, seed)
 
     def stage(name):
         time.sleep(0.02)
@@ -66,12 +66,12 @@ def computed(request, problem, source, key, stages, progress):
 
     tree = xr.DataTree()
     for name in ("posterior", "shell", "record"):
-        tree[name] = desk(name, lambda name=name: stage(name), name)[name]
+        tree[name] = runner(name, lambda name=name: stage(name), name)[name]
     tree.attrs.update(
         seed=seed, model_name="CosNet", model_options="{}", versions="{}", key="[]", engine="exact"
     )
     summary = {"seed": seed, "verdict": "consistent", "mark": float(tree["record"]["f"].values[0, 0, 0])}
-    return result.Run(tree, summary, result.described_model(tree, source, desk.described))
+    return result.Run(tree, summary, result.described_model(tree, source, runner.described))
 
 loading._computed = computed
 problem.problem_of = lambda *args: problem.Problem(None, np.zeros((2, 1)), None, None, None)
