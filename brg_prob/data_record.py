@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,8 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax import Array
+from numpyro.distributions import OrderedLogistic
 
 from brg_prob.network import Conditioned, Covariance, LinearReadout, NoField
+from brg_prob.network.centre import bare
+from brg_prob.network.columns import axis_names
 from brg_prob.posterior.model_tree import site_values
 from brg_prob.prior import affordable_draws, prior_fields, sample_prior
 from brg_prob.results import field_variable
@@ -84,6 +88,35 @@ class Record:
         )
         dropped = f"{rows} left out" if self.dropped else ""
         return tuple(sentence for sentence in (*self.notes, self.held_out, dropped) if sentence)
+
+
+def named(fitted: Conditioned, record: Record) -> Conditioned:
+    """Return a model that was read with the names of columns and levels along the axes of its latent sites.
+
+    Raises ValueError where levels were coded in another order than that which is observed.
+    """
+    _refuse_alphabetical(fitted, record)
+    size = fitted.x.shape[1]
+    if not record.source or len(record.inputs) != size:
+        return fitted
+    stacked = getattr(fitted.network, "columns", record.inputs)
+    columns = {at: name for at, name in enumerate(record.inputs) if name in stacked}
+    levels = {at: record.levels[name] for at, name in enumerate(record.inputs) if name in record.levels}
+    return dataclasses.replace(fitted, axis_names=axis_names(fitted, columns, levels))
+
+
+def _refuse_alphabetical(conditioned: Conditioned, record: Record) -> None:
+    """Raise ValueError for labels, coded as they stand in the alphabet, whose order is observed."""
+    laws = {site.name: bare(site.distribution) for site in conditioned.sites.observed}
+    ordered = [name for name, law in laws.items() if isinstance(law, OrderedLogistic)]
+    for target in record.targets if ordered else ():
+        labels = record.levels.get(target, ())
+        numbered = all(label[:1].isdigit() for label in labels)  # "1 low", "2 medium"
+        if len(labels) > 2 and list(labels) == sorted(labels) and not numbered:
+            raise ValueError(
+                f"site {ordered[0]!r} observes an order, and the labels of {target!r} are coded in that of "
+                f"the alphabet ({', '.join(labels[:4])}); give the numbers 0, 1, … in their own order"
+            )
 
 
 def recorded(

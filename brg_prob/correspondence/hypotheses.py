@@ -141,7 +141,7 @@ class SampledAnew:
         """Return None for draws at the same numbers of observations T."""
         if tuple(map(float, flow.scales)) != tuple(map(float, self.truth.scales)):
             return "the posterior was sampled anew at other scales"
-        return None
+        return flow.no_coordinates or self.truth.no_coordinates or None
 
     def checks(self, flow: Flow, demands: Demands, key: Array) -> Checks:
         """Return the two-sample check of all scales."""

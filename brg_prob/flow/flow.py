@@ -167,6 +167,13 @@ class Flow:
         alone = self.atlas.without_held_out()
         return map(alone.field, self._walked(alone))
 
+    @property
+    def no_coordinates(self) -> str:
+        """Why the draws have no one set of coordinates; empty if they have."""
+        if self.atlas.members > 1:
+            return "the draws of several members have no coordinates in common"
+        return "" if isinstance(self.chart(), ModeChart) else "single weights are never made whole"
+
     def z(self) -> Iterator[Array]:
         """Yield the draws in coordinates with an N(0, 1) prior, (S, D), scale by scale.
 
@@ -176,8 +183,8 @@ class Flow:
             Several members, which have no coordinates in common; a chart without modes.
         """
         chart = self.chart()
-        if self.atlas.members > 1 or not isinstance(chart, ModeChart):
-            raise ValueError(f"{network_label(self.network)} has no one set of coordinates; use fields()")
+        if not isinstance(chart, ModeChart) or self.no_coordinates:
+            raise ValueError(f"{network_label(self.network)}: {self.no_coordinates}; use fields()")
         return (chart.coordinates(draws) for (draws,) in self.draws())
 
     def posteriors(self) -> Iterator[xr.DataTree]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import xarray as xr
@@ -51,6 +51,7 @@ class Cut:
         return self.cutoff <= 0 or self.reversed
 
 
+@runtime_checkable
 class Scheme(Protocol):
     """A way of flowing; a small frozen dataclass whose fields are its options, and this class its base.
 

@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import xarray as xr
 from jax import Array
-from numpyro.distributions import OrderedLogistic
 
 from brg_prob.correspondence import (
     ClosedForm,
@@ -22,14 +21,9 @@ from brg_prob.correspondence import (
     first_that_applies,
     with_convergence,
 )
-from brg_prob.data_record import Record
-from brg_prob.flow import Flow, Scheme, coarse_grain, default_scales, left_alone
+from brg_prob.flow import Diffusion, Flow, Scheme, Tempering, coarse_grain, default_scales, left_alone
 from brg_prob.geometry import FisherMetric, coordinates_alone, fisher_metric
-from brg_prob.network import Conditioned
-from brg_prob.network.centre import bare
-from brg_prob.network.columns import axis_names
-from brg_prob.pipeline.rehearsal import Rehearsed
-from brg_prob.posterior import Engine
+from brg_prob.posterior import Engine, Rehearsed
 from brg_prob.results import with_groups
 
 
@@ -96,14 +90,14 @@ class Fitted:
 
     def chosen(self, scheme: Scheme | None) -> tuple[Scheme, str]:
         """Return the scheme, diffusion where it can be done, and a remark where it cannot."""
+        found = self.found
         if scheme is not None:
             return scheme, ""
-        found = self.found
         if not found.no_diffusion and not found.small:  # only the metric itself can tell
             beyond = left_alone(self.metric.null_bound, float(self.posterior.attrs["observations"]))
             found = dataclasses.replace(found, no_metric=beyond)
         why_not = f"; {found.no_diffusion}, so it is tempered" if found.no_diffusion else ""
-        return found.scheme(self.engine), why_not
+        return scheme_of(found, None, self.engine), why_not
 
     def scales_of(self, scheme: Scheme, *, first: bool) -> tuple[float, ...]:
         """Return the scales in a scheme's coordinate; those that were given are the first flow's."""
@@ -111,6 +105,21 @@ class Fitted:
             return tuple(float(scale) for scale in self.scales)
         count = self.scales if isinstance(self.scales, int) else len(self.scales)
         return scheme.at_observations(default_scales(float(self.posterior.attrs["observations"]), count))
+
+
+def scheme_of(found: Rehearsed, asked: Scheme | None, engine: Engine) -> Scheme:
+    """Return the scheme of a run, diffusion where none is asked for and it can be done.
+
+    Raises
+    ------
+    ValueError
+        Draws of this model cannot be moved so, with the reason.
+    """
+    if asked is None:
+        return Tempering().with_engine(engine) if found.no_diffusion else Diffusion()
+    if found.no_diffusion and not asked.anew:
+        raise ValueError(f"{asked.name} cannot be done: {found.no_diffusion}; use --scheme tempering")
+    return asked
 
 
 @dataclass
@@ -184,34 +193,3 @@ class Branch:
             found = with_convergence(found, self.fitted.posterior, tree["flow"].to_dataset(), **own)
             tree = with_groups(tree, flow.metric.determined(self.fitted.posterior))
         return tree if found is None else with_groups(tree, found.tree)
-
-
-def named(fitted: Any, record: Record) -> Any:
-    """Return a model that was read with the names of columns and levels along the axes of its latent sites.
-
-    Raises ValueError where levels were coded in another order than that which is observed.
-    """
-    if not isinstance(fitted, Conditioned):  # a readout has no latent sites of its own
-        return fitted
-    _refuse_alphabetical(fitted, record)
-    size = fitted.x.shape[1]
-    if not record.source or len(record.inputs) != size:
-        return fitted
-    stacked = getattr(fitted.network, "columns", record.inputs)
-    columns = {at: name for at, name in enumerate(record.inputs) if name in stacked}
-    levels = {at: record.levels[name] for at, name in enumerate(record.inputs) if name in record.levels}
-    return dataclasses.replace(fitted, axis_names=axis_names(fitted, columns, levels))
-
-
-def _refuse_alphabetical(conditioned: Conditioned, record: Record) -> None:
-    """Raise ValueError for labels, coded as they stand in the alphabet, whose order is observed."""
-    laws = {site.name: bare(site.distribution) for site in conditioned.sites.observed}
-    ordered = [name for name, law in laws.items() if isinstance(law, OrderedLogistic)]
-    for target in record.targets if ordered else ():
-        labels = record.levels.get(target, ())
-        numbered = all(label[:1].isdigit() for label in labels)  # "1 low", "2 medium"
-        if len(labels) > 2 and list(labels) == sorted(labels) and not numbered:
-            raise ValueError(
-                f"site {ordered[0]!r} observes an order, and the labels of {target!r} are coded in that of "
-                f"the alphabet ({', '.join(labels[:4])}); give the numbers 0, 1, … in their own order"
-            )

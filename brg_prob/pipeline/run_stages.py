@@ -10,6 +10,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import jax
@@ -18,14 +19,23 @@ import xarray as xr
 from jax import Array
 
 from brg_prob.correspondence import SHIFT_TOLERANCE
-from brg_prob.data_record import Record
+from brg_prob.data_record import Record, named
 from brg_prob.flow import Diffusion, Scheme, Shell, Tempering
-from brg_prob.pipeline.fitted import Branch, Fitted, Judgement, named
-from brg_prob.pipeline.rehearsal import Rehearsed, rehearse
+from brg_prob.pipeline.fitted import Branch, Fitted, Judgement, scheme_of
 from brg_prob.pipeline.result import Run, Source, attributes, checks_of, described_model
 from brg_prob.pipeline.shown import shown
 from brg_prob.pipeline.stage_runner import StageRunner
-from brg_prob.posterior import Engine, ModelEngine, Tempers, as_data, default_engine, fit, prepared
+from brg_prob.posterior import (
+    Engine,
+    ModelEngine,
+    Rehearsed,
+    Tempers,
+    as_data,
+    default_engine,
+    fit,
+    prepared,
+    rehearse,
+)
 from brg_prob.results import key_to_json
 from brg_prob.store import Stages
 from brg_prob.summary import SECOND, TEMPERED, branches, combine_verdicts, summarise
@@ -128,9 +138,9 @@ def run(
     if infinite_width:
         network = limit_of(network, x if held_out is None else np.concatenate([x, held_out[0]]))
     data = as_data(x, y, held_out, missing=isinstance(engine, ModelEngine))
-    read = named(prepared(engine, network, data), record)
-    found = rehearse(read, engine, draws=draws, held_out=data.held_out, scheme=scheme)
-    runner.expect(_stages(engine, scheme or found.scheme(engine), second, demands))
+    read = prepared(engine, network, data, finished=partial(named, record=record))
+    found = rehearse(read, engine, draws=draws, held_out=data.held_out)
+    runner.expect(_stages(engine, scheme_of(found, scheme, engine), second, demands))
     runner.say(notes := [*record.said, *found.notes])
     options: dict[str, Any] = {"key": keys["fit"], "draws": draws, "observations": observations}
     fitted = _fitted(read, (x, y, held_out), engine, options, runner, (scales, demands, found))

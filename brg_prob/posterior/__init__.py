@@ -20,6 +20,7 @@ from brg_prob.posterior.gradient_flow import GradientFlow
 from brg_prob.posterior.laplace import Laplace
 from brg_prob.posterior.members import readout_weights
 from brg_prob.posterior.nuts import NUTS
+from brg_prob.posterior.rehearsal import Rehearsed, rehearse
 from brg_prob.posterior.sgd_exact import SgdExact
 from brg_prob.posterior.variational import SVI
 
@@ -36,6 +37,7 @@ __all__ = [
     "Laplace",
     "ModelEngine",
     "OneByOne",
+    "Rehearsed",
     "SgdExact",
     "Tempers",
     "as_data",
@@ -45,4 +47,5 @@ __all__ = [
     "infinite_width_flow",
     "prepared",
     "readout_weights",
+    "rehearse",
 ]

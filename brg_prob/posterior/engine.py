@@ -140,11 +140,17 @@ def default_engine(network: Any) -> Engine:
     return Exact() if isinstance(network, LinearReadout) else NUTS()
 
 
-def prepared(engine: Engine, network: Any, data: Data) -> Any:
-    """Return what an engine fits: a model read at its data, or the network itself."""
+def prepared(
+    engine: Engine,
+    network: Any,
+    data: Data,
+    *,
+    finished: Callable[[Conditioned], Conditioned] = lambda read: read,
+) -> Any:
+    """Return what an engine fits: a model read at its data (and finished), or the network itself."""
     if not isinstance(engine, ModelEngine):
         return network
-    return data.conditioned(network, getattr(engine, "likelihood_factors", None))
+    return finished(data.conditioned(network, getattr(engine, "likelihood_factors", None)))
 
 
 def as_data(x: Any, y: Any, held_out: Any = None, *, missing: bool = False) -> Data:

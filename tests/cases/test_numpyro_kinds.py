@@ -19,8 +19,7 @@ from scipy import stats
 import brg_prob
 from brg_prob.data_record import Record
 from brg_prob.network import Conditioned
-from brg_prob.pipeline.rehearsal import rehearse
-from brg_prob.posterior import NUTS, Laplace
+from brg_prob.posterior import NUTS, Laplace, rehearse
 from brg_prob.transform import Standardisation
 
 _SPEC = importlib.util.spec_from_file_location("kinds", Path(__file__).parent / "kinds.py")

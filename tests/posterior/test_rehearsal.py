@@ -8,16 +8,18 @@ import numpyro.distributions as dist
 
 from brg_prob import NUTS, Laplace, Shell
 from brg_prob.network import Conditioned
-from brg_prob.pipeline.rehearsal import rehearse
+from brg_prob.pipeline.fitted import scheme_of
+from brg_prob.posterior import rehearse
 
 X = np.linspace(0, 1, 5)[:, None]
 Y = np.array([0.3, -0.2, 1.0, 0.7, 0.1])
 
 
-def refusal(model, engine, draws=400, **options):
+def refusal(model, engine, draws=400, scheme=None, **options):
     """Return the line by which a model is refused; empty if it is not."""
     try:
-        rehearse(Conditioned.of(model, X, Y), engine, draws=draws, **options)
+        found = rehearse(Conditioned.of(model, X, Y), engine, draws=draws, **options)
+        scheme_of(found, scheme, engine)
     except ValueError as error:
         return str(error)
     return ""
@@ -57,7 +59,7 @@ def test_a_model_with_forward_derivatives_alone_is_told_how_to_be_sampled():
 
 def test_more_draws_than_fit_into_memory_are_refused_with_a_number_that_does(monkeypatch):
     pages = {"SC_PAGE_SIZE": 1000, "SC_PHYS_PAGES": 1000}  # a megabyte
-    monkeypatch.setattr("brg_prob.pipeline.rehearsal.os.sysconf", pages.__getitem__)
+    monkeypatch.setattr("brg_prob.posterior.rehearsal.os.sysconf", pages.__getitem__)
     line = refusal(wide(1000), NUTS())
     assert "(1000 parameters) do not fit into 0.001 GB of memory" in line
     most = int(line.partition("at most ")[2].split()[0])

@@ -19,14 +19,13 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from numpyro.infer.util import log_density
 
-from brg_prob.flow import Diffusion, Scheme, Tempering
 from brg_prob.geometry.coordinates import NoTransport, StandardNormalCoordinates
 from brg_prob.geometry.derivatives import no_forward_mode, no_reverse_mode
 from brg_prob.geometry.jacobian import ScoreJacobian
 from brg_prob.geometry.site_metric import coordinates_of, is_small, no_metric
 from brg_prob.network import Conditioned
 from brg_prob.network.targets import line_of
-from brg_prob.posterior import Chains, Engine, ModelEngine
+from brg_prob.posterior.engine import Chains, Engine, ModelEngine
 from brg_prob.posterior.model_tree import traced_draw
 
 
@@ -56,10 +55,6 @@ class Rehearsed:
         """Why draws cannot be flowed by diffusion or a shell; empty if they can."""
         return self.no_transport or self.no_metric
 
-    def scheme(self, engine: Engine) -> Scheme:
-        """Return the scheme of a run that asks for none: diffusion where it can be done."""
-        return Tempering().with_engine(engine) if self.no_diffusion else Diffusion()
-
     @property
     def notes(self) -> tuple[str, ...]:
         """What was read of the model, and what cannot be done, a sentence each."""
@@ -73,7 +68,6 @@ def rehearse(
     *,
     draws: int,
     held_out: tuple[Any, Any] | None = None,
-    scheme: Scheme | None = None,
 ) -> Rehearsed:
     """Try every step of a run of any model at one draw of its prior.
 
@@ -81,7 +75,7 @@ def rehearse(
     ----------
     conditioned
         The model at its data; a readout, which is fitted in closed form, has nothing to rehearse.
-    engine, draws, held_out, scheme
+    engine, draws, held_out
         Those of the run.
 
     Raises
@@ -99,8 +93,6 @@ def rehearse(
     _try("differentiated", lambda: _derivative(conditioned, forward=getattr(engine, "forward_mode", False)))
     without = no_metric(conditioned)
     found = Rehearsed(without, _no_transport(conditioned), said=tuple(conditioned.reading.notes))
-    if scheme is not None and not scheme.anew and found.no_diffusion:
-        raise ValueError(f"{scheme.name} cannot be done: {found.no_diffusion}; use --scheme tempering")
     if without:
         return found
     small = _try("given a Fisher metric", lambda: _metric(conditioned))
