@@ -1,4 +1,4 @@
-"""An ensemble, an exact readout and a sampled model walk the same way: only what is theirs by nature differs."""
+"""An ensemble, an exact readout and a sampled model walk the same way; what is theirs by nature differs."""
 
 import sys
 from pathlib import Path
