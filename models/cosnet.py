@@ -211,8 +211,9 @@ class CosNet:
         w, b = hidden["w"], hidden["b"]
         # P(w) A² E[cos²]: the average over momenta and phases is ∫ d^dp/(2π)^d (T4)
         norm = math.sqrt(2 * ball_volume(self.dim, self.cutoff) / (2 * math.pi) ** self.dim)
-        amplitudes = norm * jnp.sqrt(self._density(_smooth_norm(w)))
-        return amplitudes[None, :] * jnp.cos(x @ w.T + b[None, :])
+        # |w| has no derivatives at w = 0, where a chain may start; with ε they are those of a density of |w|²
+        momentum = jnp.sqrt(jnp.sum(jnp.square(w), axis=1) + math.sqrt(jnp.finfo(w.dtype).tiny))
+        return norm * jnp.sqrt(self._density(momentum))[None, :] * jnp.cos(x @ w.T + b[None, :])
 
     def readout_prior(self, hidden: Mapping[str, Array]) -> ReadoutPrior:
         """Return independent weights: N(0, 1/N) for random momenta, N(0, 1) on a lattice."""
@@ -280,15 +281,6 @@ class CosNet:
                 f"x has shape {x.shape}; CosNet(dim={self.dim}) takes inputs of shape (n, {self.dim})"
             )
         return x
-
-
-def _smooth_norm(w: Array) -> Array:
-    """Return |w| of vectors (N, d), with derivatives at w = 0.
-
-    |w| itself has none there, and a chain may start at the centre of the ball. √(w² + ε²) has, and a density
-    of |w|² takes from it its right gradient and curvature; ε is so small that no other momentum notices.
-    """
-    return jnp.sqrt(jnp.sum(jnp.square(w), axis=1) + math.sqrt(jnp.finfo(w.dtype).tiny))
 
 
 class _Ball(constraints.Constraint):
