@@ -12,7 +12,7 @@ from types import ModuleType
 
 OUT = Path(__file__).parents[1] / "docs" / "exams"
 
-EXAMS = ("posteriors", "commands", "generated")
+EXAMS = ("posteriors", "commands", "generated", "chains")
 """Modules of this package, each with ``exam(seed, small)`` → rows of a table, whose last column is "ok",
 "refused: …" or what is wrong; ``HEAD``, the names of the columns; and ``ASKS``, what must hold for all rows.
 """

@@ -211,8 +211,9 @@ class CosNet:
         w, b = hidden["w"], hidden["b"]
         # P(w) A² E[cos²]: the average over momenta and phases is ∫ d^dp/(2π)^d (T4)
         norm = math.sqrt(2 * ball_volume(self.dim, self.cutoff) / (2 * math.pi) ** self.dim)
-        amplitudes = norm * jnp.sqrt(self._density(jnp.linalg.norm(w, axis=1)))
-        return amplitudes[None, :] * jnp.cos(x @ w.T + b[None, :])
+        # |w| has no derivatives at w = 0, where a chain may start; with ε they are those of a density of |w|²
+        momentum = jnp.sqrt(jnp.sum(jnp.square(w), axis=1) + math.sqrt(jnp.finfo(w.dtype).tiny))
+        return norm * jnp.sqrt(self._density(momentum))[None, :] * jnp.cos(x @ w.T + b[None, :])
 
     def readout_prior(self, hidden: Mapping[str, Array]) -> ReadoutPrior:
         """Return independent weights: N(0, 1/N) for random momenta, N(0, 1) on a lattice."""

@@ -10,7 +10,17 @@ import pytest
 from numpyro import handlers
 
 import brg_prob
-from brg_prob import ClosedForm, ExactRG, Laplace, Shell, coarse_grain, erg_prediction, fisher_metric, fit
+from brg_prob import (
+    NUTS,
+    ClosedForm,
+    ExactRG,
+    Laplace,
+    Shell,
+    coarse_grain,
+    erg_prediction,
+    fisher_metric,
+    fit,
+)
 from models.cosnet import CosNet
 
 BOX, N = 10.0, 32
@@ -37,7 +47,26 @@ def test_a_cosnet_by_laplace_is_held_against_the_exact_renormalization_group(by_
     assert {"propagator", "Fisher spectrum", "tempered mean"} <= {check.name for check in found.checks}
     assert {"theory", "checks"} <= set(found.tree.children)
     wrong = ExactRG(erg_prediction(CosNet(box=BOX, cutoff=4.0, mass=1.1, noise=0.3), X))
-    assert brg_prob.check_correspondence(by_laplace, wrong).verdict == "inconsistent"
+    otherwise = brg_prob.check_correspondence(by_laplace, wrong)
+    assert otherwise.verdict == "inconsistent"
+    propagator = next(check for check in otherwise.checks if check.name == "propagator")
+    assert propagator.verdict == "inconsistent"  # beside the Fisher spectrum, which needs no draws
+
+
+@pytest.mark.slow
+def test_a_cosnet_by_nuts_is_held_against_the_exact_renormalization_group():
+    # chains: the laws of the checks are simulated; T small, where the data do not drown the mass
+    flow = flowed(LATTICE, NUTS(warmup=300), scales=(float(N), 4.0, 0.5, 0.05))
+    assert not flow.independent
+    found = brg_prob.check_correspondence(flow, ExactRG(), controls=True)
+    assert found.verdict != "inconsistent"
+    for check in found.checks[:2]:
+        assert "4 chains of 1000 draws" in check.detail
+    rejected = {check.name: check.p_value < 1e-3 for check in found.checks if check.role == "control"}
+    assert rejected and all(rejected.values())
+    wrong = ExactRG(erg_prediction(dataclasses.replace(LATTICE, mass=1.1), X))
+    checks = {check.name: check for check in brg_prob.check_correspondence(flow, wrong).checks}
+    assert checks["propagator"].verdict == "inconsistent"  # beside the Fisher spectrum, which needs no draws
 
 
 def test_its_shells_are_momentum_shells(by_laplace):

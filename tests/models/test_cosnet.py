@@ -278,9 +278,29 @@ def test_nuts_can_start_on_random_momenta():
     network, x = CosNet(dim=2, width=4, cutoff=3.0), points(6, 2)
     rng = np.random.default_rng(0)  # unconstrained, any values do
     start = {"w": rng.standard_normal((4, 2)), "b": rng.standard_normal(4), "readout": np.ones(4)}
+    start["w"][0] = 0.0  # where init = "feasible" starts
     gradient = jax.jit(jax.grad(lambda z: potential_energy(network, (x, np.sin(x[:, 0])), {}, z)))(start)
     assert gradient["w"].shape == (4, 2)
     assert all(np.all(np.isfinite(np.asarray(leaf))) for leaf in gradient.values())
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+@pytest.mark.parametrize("spectrum", [FreeScalar(), Matern(1.5)], ids=["scalar", "matern"])
+def test_random_momenta_have_their_derivatives_at_zero_momentum(dim, spectrum):
+    # a chain may start at the centre of the ball; there |w| has no gradient, but a density of |w|² has
+    network = CosNet(dim=dim, width=2, cutoff=3.0, mass=0.7, spectrum=spectrum)
+    x, b = points(5, dim), jnp.array([0.3, 1.2])
+
+    def field(w):
+        return network.features(x, {"w": w, "b": b}).sum()
+
+    centre = jnp.zeros((2, dim))
+    level = network.features(jnp.zeros((1, dim)), {"w": centre, "b": 0 * b})[0]
+    expected = -level[:, None] * jnp.sin(b)[:, None] * x.sum(axis=0)[None, :]
+    np.testing.assert_allclose(jax.grad(field)(centre), expected, rtol=1e-12)
+    # beside the centre |w| is differentiable: the curvature must be continuous
+    there, beside = (jax.hessian(field)(centre + step) for step in (0.0, 1e-6))
+    np.testing.assert_allclose(there, beside, atol=1e-3)
 
 
 def test_features_jit_map_and_differentiate():
