@@ -183,8 +183,10 @@ class Atlas(Protocol):
         """Return the field (S, n, o) of all members' draws at the training inputs."""
         ...
 
-    def posterior(self, draws: Sequence[Any], attrs: Mapping[str, Any]) -> xr.DataTree:
-        """Return all members' draws as :func:`brg_prob.fit` does."""
+    def posterior(
+        self, draws: Sequence[Any], attrs: Mapping[str, Any], *, predictive: Array | None = None
+    ) -> xr.DataTree:
+        """Return all members' draws as :func:`brg_prob.fit` does; ``predictive``: key of draws of y."""
         ...
 
     def unmoved(self) -> xr.DataTree:

@@ -121,7 +121,9 @@ class ReadoutAtlas:
         """Return the field (S, n, o) at the training inputs, in the order of the posterior's draws."""
         return self._joined(draws)[:, : self.draws.data.n]
 
-    def posterior(self, draws: Sequence[Array], attrs: Mapping[str, Any]) -> xr.DataTree:
+    def posterior(
+        self, draws: Sequence[Array], attrs: Mapping[str, Any], *, predictive: Array | None = None
+    ) -> xr.DataTree:
         """Return the common tree of all members' draws."""
         field, start, shape = self._joined(draws), self.draws, (self.chains, -1)
         tree = posterior_tree(
@@ -130,6 +132,7 @@ class ReadoutAtlas:
             noise=start.noise.reshape(shape),
             member=start.member.reshape(shape),
             sampled_noise=start.sampled_noise,
+            predictive=predictive,
             attrs={**self.attrs, **attrs},
         )
         if start.weights is None or not self.metric.hidden[0]:

@@ -124,8 +124,10 @@ class SiteAtlas:
         f = np.asarray(tree["posterior"][field_variable(tree)].values)
         return jnp.asarray(f.reshape(f.shape[0] * f.shape[1], f.shape[2], -1))
 
-    def posterior(self, draws: Sequence[SiteDraws], attrs: Mapping[str, Any]) -> xr.DataTree:
-        """Return the common tree of draws."""
+    def posterior(
+        self, draws: Sequence[SiteDraws], attrs: Mapping[str, Any], *, predictive: Array | None = None
+    ) -> xr.DataTree:
+        """Return the common tree of draws, y drawn anew in any case."""
         chains = self.start["posterior"].sizes["chain"]
         return draws[0].posterior(self.conditioned, self._held_out, chains, attrs)
 

@@ -23,6 +23,7 @@ from brg_prob.geometry import FisherMetric
 from brg_prob.network import Hidden, network_label
 from brg_prob.network.identity import identity, refuse_another
 from brg_prob.notebook import one_line, quantity, table_html
+from brg_prob.posterior.schema import PREDICTIVE
 from brg_prob.results import key_to_json
 from brg_prob.theory import ProjectedObservation
 
@@ -187,14 +188,22 @@ class Flow:
             raise ValueError(f"{network_label(self.network)}: {self.no_coordinates}; use fields()")
         return (chart.coordinates(draws) for (draws,) in self.draws())
 
-    def posteriors(self) -> Iterator[xr.DataTree]:
-        """Yield the draws of each scale in :func:`brg_prob.fit`'s schema."""
+    def posteriors(self, *, predictive: bool = True) -> Iterator[xr.DataTree]:
+        """Yield the draws of each scale in :func:`brg_prob.fit`'s schema.
+
+        Parameters
+        ----------
+        predictive
+            Whether y is to be drawn anew, too; that of a model always is.
+        """
         attrs = {"key": key_to_json(self.key), "scheme": self.scheme.name, "flowed": 1}
         kept = {
             name: self.start.attrs[name] for name in ("engine", "independent") if name in self.start.attrs
         }
         for draws, observations in zip(self.draws(), self.observations, strict=True):
-            yield self.atlas.posterior(draws, kept | attrs | {"observations": observations})
+            key = jax.random.fold_in(self.key, PREDICTIVE) if predictive else None
+            tagged = kept | attrs | {"observations": observations}
+            yield self.atlas.posterior(draws, tagged, predictive=key)
 
     def posterior_at(self, scale: float) -> xr.DataTree:
         """Return the draws at a scale in :func:`brg_prob.fit`'s schema: flow them again, or use ArviZ."""

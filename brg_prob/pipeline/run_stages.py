@@ -155,7 +155,7 @@ def run(
     tree.attrs.update(
         attributes(network, engine, fitted.posterior, source, tolerance),
         notes=json.dumps(notes),
-        shift_tolerance=shift_tolerance,
+        **({"shift_tolerance": shift_tolerance} if first.truth else {}),
         verdict=combine_verdicts(verdicts),
         seconds=json.dumps(runner.seconds),
         key=key_to_json(key),

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax import Array
 
+from brg_prob.derived import DERIVED, PREDICTIVE_KEY, with_derived
 from brg_prob.posterior.engine import Data
-from brg_prob.results import Attribute, build_tree
+from brg_prob.results import Attribute, build_tree, key_to_json
 
 PREDICTIVE = 0x5EED
 """Moves a fit's key on to that of draws of y."""
@@ -24,31 +22,6 @@ TRAINED = "the draws are trained networks, not draws of a posterior"
 def squeeze_outputs(field: Any) -> tuple[Any, list[str]]:
     """Return a field (..., o) without the last axis if o = 1, and the dimension names it adds."""
     return (field[..., 0], []) if field.shape[-1] == 1 else (field, ["output"])
-
-
-def gaussian_log_density(field: Array, y: Array, noise: Array) -> Array:
-    """Return log N(y | field, noise²) summed over outputs.
-
-    Parameters
-    ----------
-    field
-        (..., n, o).
-    y
-        (n, o).
-    noise
-        σ, (...).
-
-    Returns
-    -------
-    Array
-        (..., n).
-    """
-    standard = (y - field) / noise[..., None, None]
-    constant = y.shape[1] * (jnp.log(noise) + 0.5 * math.log(2 * math.pi))
-    return -0.5 * jnp.sum(jnp.square(standard), axis=-1) - constant[..., None]
-
-
-_log_likelihood = jax.jit(gaussian_log_density)
 
 
 def posterior_tree(
@@ -72,7 +45,7 @@ def posterior_tree(
     field
         (chain, draw, n + h, o): training, then held-out inputs.
     noise
-        σ, (chain, draw); stored where it was sampled.
+        σ, (chain, draw); stored where it was sampled, else its median is the attribute ``noise``.
     dual
         c, (chain, draw, n, o).
     member, log_prior
@@ -87,24 +60,14 @@ def posterior_tree(
     sample = ["chain", "draw"]
     groups: dict[str, dict[str, Any]] = {
         "posterior": {"f": train},
-        "log_likelihood": {"y": _log_likelihood(host[:, :, :n], data.y, noise)},
         "observed_data": {"y": y},
         "constant_data": {"inputs": data.x},
     }
-    if predictive is not None:
-        error = np.random.default_rng(np.asarray(jax.random.key_data(predictive))).standard_normal(
-            host[:, :, :n].shape
-        )
-        y_new = host[:, :, :n] + np.asarray(noise)[..., None, None] * error.astype(host.dtype)
-        groups["posterior_predictive"] = {"y": squeeze_outputs(y_new)[0]}
     dims = {
         "f": [*sample, "x", *extra],
         "dual": [*sample, "x", *extra],
         "noise": sample,
         "member": sample,
-        "log_likelihood/y": [*sample, "x"],
-        "posterior_predictive/y": [*sample, "x", *extra],
-        "predictions_log_likelihood/y": [*sample, "x_held_out"],
         "y": ["x", *extra],
         "inputs": ["x", "dim"],
         "readout": sample,
@@ -121,11 +84,16 @@ def posterior_tree(
         x_held, y_held = data.held_out
         groups["predictions"] = {"f": squeeze_outputs(host[:, :, n:])[0]}
         groups["predictions_constant_data"] = {"inputs": x_held}
-        groups["predictions_log_likelihood"] = {"y": _log_likelihood(host[:, :, n:], y_held, noise)}
         groups["predictions_data"] = {"y": squeeze_outputs(np.asarray(y_held))[0]}
         for name in ("predictions/f", "predictions_constant_data/inputs", "predictions_data/y"):
             dims[name] = ["x_held_out" if d == "x" else d for d in dims[name.split("/")[1]]]
-    return build_tree(groups, dims=dims, attrs=attrs)
+    derived = ["log_likelihood"] + ["predictions_log_likelihood"] * (data.held_out is not None)
+    own: dict[str, Attribute] = {"noise": float(np.median(np.asarray(noise)))}
+    if predictive is not None:
+        derived.append("posterior_predictive")
+        own[PREDICTIVE_KEY] = key_to_json(predictive)
+    own[DERIVED] = ",".join(derived)
+    return with_derived(build_tree(groups, dims=dims, attrs={**attrs, **own}))
 
 
 def trained_tree(

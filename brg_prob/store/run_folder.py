@@ -29,9 +29,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from brg_prob.derived import with_derived
 from brg_prob.files import UNSEALED, is_folder, page_bytes, put, sha256_of
 from brg_prob.store import swap
 from brg_prob.store.locks import InUseError, StoreError, only_writer, real_path, refused, state_of
+from brg_prob.store.packing import packing
 from brg_prob.store.stages import tree_bytes
 from brg_prob.store.swap import FORMAT, MODEL
 
@@ -133,7 +135,7 @@ def write_run(
     folder
         Where it shall stand.
     tree
-        The arrays; attributes str, int or float.
+        The arrays; attributes str, int or float. Draws of a large field are packed (:func:`packing`).
     summary
         The content of ``summary.json``.
     model
@@ -155,7 +157,8 @@ def write_run(
     """
     folder = real_path(folder)
     check_target(folder)
-    contents = {DRAWS: tree_bytes(tree), SUMMARY: _json(summary).encode("utf-8", errors="backslashreplace")}
+    said = _json(summary).encode("utf-8", errors="backslashreplace")
+    contents = {DRAWS: tree_bytes(tree, packing), SUMMARY: said}
     contents |= {name: page_bytes(text) for name, text in pages.items()}
     stated = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     head = {"format": FORMAT, "format_version": FORMAT_VERSION, "files": stated | {MODEL: UNSEALED}}
@@ -233,7 +236,7 @@ def read_run(folder: Path) -> StoredRun:
 
     try:
         with xr.open_datatree(folder / DRAWS, engine="h5netcdf") as stored:
-            tree = stored.load()
+            tree = with_derived(stored.load())
     except Exception as error:  # HDF5 fails in many ways
         raise StoreError(f"{str(folder / DRAWS)!r} is damaged ({type(error).__name__}); run again") from error
     return StoredRun(tree=tree, summary=summary, model=model)

@@ -13,14 +13,16 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from brg_prob.derived import with_derived, without_derived
 from brg_prob.files import is_aside, is_plain, put, sha256_of
 from brg_prob.store.locks import only_writer, real_path, refused, state_of
+from brg_prob.store.packing import is_packed
 
 if TYPE_CHECKING:  # loaded when a stage is read or written
     import xarray as xr
@@ -108,7 +110,8 @@ class Stages:
             self._earlier = _read(self.folder / "draws.nc")
         try:
             assert self._earlier is not None
-            return _extracted(self._earlier, known)
+            found = _extracted(self._earlier, known)
+            return None if is_packed(found) else found  # its numbers are no longer those that were computed
         except (AssertionError, KeyError, TypeError):  # damaged, or changed by hand
             return None
 
@@ -139,12 +142,13 @@ def _described(folder: Path) -> dict[str, Any]:
     return stages if intact and isinstance(stages, dict) else {}
 
 
-def tree_bytes(tree: xr.DataTree) -> bytes:
-    """Return a tree as the bytes of a netCDF4 file.
+def tree_bytes(tree: xr.DataTree, encoding: Callable[[xr.DataTree], Any] | None = None) -> bytes:
+    """Return a tree as the bytes of a netCDF4 file, without what follows from the rest.
 
     On a full disk HDF5's own writes can end the process with a segmentation fault; Python's raise OSError.
     """
-    return bytes(tree.to_netcdf(engine="h5netcdf"))
+    left = without_derived(tree)
+    return bytes(left.to_netcdf(engine="h5netcdf", encoding=encoding(left) if encoding else None))
 
 
 def _read(path: Path) -> xr.DataTree | None:
@@ -161,7 +165,7 @@ def _read(path: Path) -> xr.DataTree | None:
             name: value.item() if isinstance(value, np.generic) else value
             for name, value in group.attrs.items()
         }
-    return tree
+    return with_derived(tree)
 
 
 @contextlib.contextmanager
