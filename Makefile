@@ -8,17 +8,18 @@ WORKERS ?= 2
 BIN     := $(VENV)/bin
 PYTHON  := $(BIN)/python
 
+PROGRAMS     := $(abspath $(VENV))/.jax-cache-empty
 DEMO_OUT     ?= runs/demo
 DEMO_COMMAND ?= $(BIN)/brg-prob run models/cosnet.py --data data/soi_monthly.csv --tune --out $(DEMO_OUT)
 
 # Two processes on two cores, each with a spinning BLAS of two threads, are several times slower than one each.
-tests unit slow more: export OPENBLAS_NUM_THREADS = 1
+tests unit slow more programs: export OPENBLAS_NUM_THREADS = 1
 # The two processes share what they compile, and a file with its fixtures belongs to one of them. Nearly all time
 # is compilation of programs that run for milliseconds: they are compiled with little optimisation.
-tests unit slow more: export XLA_FLAGS := --xla_backend_optimization_level=0 $(XLA_FLAGS)
-tests unit slow more: export JAX_COMPILATION_CACHE_DIR = $(abspath $(VENV))/.jax-cache
-tests unit slow more: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
-tests unit slow more: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
+tests unit slow more programs: export XLA_FLAGS := --xla_backend_optimization_level=0 $(XLA_FLAGS)
+tests unit slow more programs: export JAX_COMPILATION_CACHE_DIR = $(abspath $(VENV))/.jax-cache
+tests unit slow more programs: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
+tests unit slow more programs: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
 
 PIP := $(PYTHON) -m pip --disable-pip-version-check --no-input -qq
 
@@ -28,7 +29,7 @@ SOUND := $(shell grep -qsx 'command = .* -m venv.* $(abspath $(VENV))' $(VENV)/p
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint format format-check types imports unit slow tests doctest docs picture exam more bench constraints clean distclean
+.PHONY: help demo test lint format format-check types imports unit slow tests programs doctest docs picture exam more bench constraints clean distclean
 
 help:
 	@sed -n 's/^## \([a-z-]*\): */  make \1	/p' $(MAKEFILE_LIST) | expand -t 22
@@ -74,6 +75,13 @@ unit: $(VENV)/.test
 ## slow: the slow tests
 slow: $(VENV)/.test
 	$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m slow
+
+## programs: the tests with nothing compiled; how many programs each room compiles, and how long that takes
+programs: $(VENV)/.test
+	rm -rf $(PROGRAMS)
+	JAX_COMPILATION_CACHE_DIR=$(PROGRAMS) $(PYTHON) -m pytest -p tests.programs -n $(WORKERS) --dist loadfile \
+		--no-loadscope-reorder
+	rm -rf $(PROGRAMS)
 
 # In a process of its own: the examples must hold as a reader runs them, without the tests' float64.
 ## doctest: the examples in the docstrings
