@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import xarray as xr
@@ -48,8 +49,8 @@ def fisher_metric(
     FisherMetric
         Per observation. Of a readout (:class:`~brg_prob.geometry.ReadoutMetric`) eigenvalues in units of the
         prior-whitened weights. Where ``at`` is a tree of draws of all latent sites, where the network has no
-        linear readout, or where ``y`` or an option is given, over all sites in coordinates where their prior
-        is N(0, 1) (:class:`~brg_prob.geometry.SiteMetric`).
+        linear readout, or where ``y`` or an option is given and ``at`` is no tree, over all sites in
+        coordinates where their prior is N(0, 1) (:class:`~brg_prob.geometry.SiteMetric`).
 
     Raises
     ------
@@ -69,11 +70,24 @@ def fisher_metric(
             str(at.attrs.get("network", "")),
             "the posterior",
         )
-    over_sites = isinstance(at, xr.DataTree) and bool(stored_sites(at))
-    if over_sites or options or y is not None or not isinstance(network, LinearReadout):
+    if not _of_readout(network, at, y, options):
         if noise is not None:
             raise ValueError(f"noise={noise!r} is for linear readouts; this model states its own noise")
         return site_metric(network, x, y, at=at, sites=sites, **options)
+    if options:
+        raise ValueError(
+            f"{', '.join(options)}: the posterior holds draws of a readout, not of all latent sites, which a "
+            "metric over these needs; leave the option out, or fit with an engine of any model such as NUTS()"
+        )
     if sites is not None and tuple(sites) != ("readout",):
         raise ValueError(f"sites={sites!r}: the metric of a linear readout covers the site 'readout' alone")
     return readout_metric(network, x, at=at, noise=noise)
+
+
+def _of_readout(network: Any, at: Any, y: Any, options: Mapping[str, Any]) -> bool:
+    """Return whether the metric is a readout's: at its own posterior, or where nothing asks for all sites."""
+    if not isinstance(network, LinearReadout):
+        return False
+    if isinstance(at, xr.DataTree):
+        return not stored_sites(at)
+    return y is None and not options

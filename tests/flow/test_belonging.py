@@ -84,3 +84,13 @@ def test_any_model_s_posterior_and_metric_belong_to_it():
         coarse_grain(twice, posterior, metric, scales=(8.0, 1.0), key=KEY)
     # a metric at other inputs of the same network is legitimate
     assert fisher_metric(twice, X[:3], at=posterior).observations == 3
+
+
+def test_the_metric_of_a_readouts_posterior_is_the_readouts_whatever_y_is_passed():
+    net = CosNet(box=5.0, cutoff=6.0)
+    x = np.arange(20)[:, None] / 4.0
+    posterior = fit(net, x, np.sin(x[:, 0]), key=jax.random.key(0), draws=20)
+    own, passed = fisher_metric(net, x, at=posterior), fisher_metric(net, x, at=posterior, y=np.cos(x[:, 0]))
+    np.testing.assert_array_equal(own.eigenvalues, passed.eigenvalues)
+    with pytest.raises(ValueError, match="at_draws: the posterior holds draws of a readout"):
+        fisher_metric(net, x, at=posterior, at_draws=5)
