@@ -1,6 +1,7 @@
-"""What follows from a readout's field, targets and noise alone: never stored, made again when a run is read.
+"""What follows from a readout's field, targets and noise alone, and is made again when a run is read.
 
-On the host and without jax, so that a run can be read and compared without it.
+On the host and without jax, so that a run can be read and compared without it. The log-likelihood of the
+training rows is stored all the same: who reads a file with ArviZ alone leaves rows out by it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ DERIVED = "derived"
 """Attribute of a tree's root: which groups follow from the others, comma-separated."""
 PREDICTIVE_KEY = "predictive_key"
 """Attribute of a tree's root: JSON of the numbers that seed draws of y at the training inputs."""
+_STORED = "log_likelihood"
 _SOURCES = {
     "log_likelihood": ("posterior", "observed_data"),
     "predictions_log_likelihood": ("predictions", "predictions_data"),
@@ -57,19 +59,24 @@ def with_derived(tree: xr.DataTree) -> xr.DataTree:
     the attribute.
     """
     made = tree.copy()
-    for name in filter(None, str(tree.attrs.get(DERIVED, "")).split(",")):
-        source, targets = (tree[group].to_dataset() for group in _SOURCES[name])
-        made[name] = _derived(name, tree, source["f"], targets["y"])
+    for name in _named(tree):
+        if name not in tree.children:
+            source, targets = (tree[group].to_dataset() for group in _SOURCES[name])
+            made[name] = _derived(name, tree, source["f"], targets["y"])
     return made
 
 
 def without_derived(tree: xr.DataTree) -> xr.DataTree:
-    """Return a tree without the groups that its attribute ``derived`` names."""
+    """Return a tree without the groups that its attribute ``derived`` names, save the log-likelihood."""
     left = tree.copy()
-    for name in filter(None, str(tree.attrs.get(DERIVED, "")).split(",")):
-        if name in left.children:
+    for name in _named(tree):
+        if name in left.children and name != _STORED:
             del left[name]
     return left
+
+
+def _named(tree: xr.DataTree) -> list[str]:
+    return [name for name in str(tree.attrs.get(DERIVED, "")).split(",") if name]
 
 
 def _derived(name: str, tree: xr.DataTree, f: xr.DataArray, y: xr.DataArray) -> xr.DataTree:

@@ -186,7 +186,15 @@ class Atlas(Protocol):
     def posterior(
         self, draws: Sequence[Any], attrs: Mapping[str, Any], *, predictive: Array | None = None
     ) -> xr.DataTree:
-        """Return all members' draws as :func:`brg_prob.fit` does; ``predictive``: key of draws of y."""
+        """Return all members' draws as :func:`brg_prob.fit` does.
+
+        Parameters
+        ----------
+        attrs
+            Of the tree, beside the posterior's own.
+        predictive
+            Key of draws of y; None: what is cheap without, and not needed to score the draws, is left out.
+        """
         ...
 
     def unmoved(self) -> xr.DataTree:

@@ -126,6 +126,7 @@ class ReadoutAtlas:
     ) -> xr.DataTree:
         """Return the common tree of all members' draws."""
         field, start, shape = self._joined(draws), self.draws, (self.chains, -1)
+        weighed = predictive is not None or start.sampled_noise  # else leaving out needs no likelihoods
         tree = posterior_tree(
             start.data,
             field=field.reshape(*shape, *field.shape[1:]),
@@ -133,6 +134,7 @@ class ReadoutAtlas:
             member=start.member.reshape(shape),
             sampled_noise=start.sampled_noise,
             predictive=predictive,
+            likelihood=weighed,
             attrs={**self.attrs, **attrs},
         )
         if start.weights is None or not self.metric.hidden[0]:

@@ -70,6 +70,10 @@ def known_choice(kind: str, name: str, registry: dict[str, tuple[str, str]]) -> 
     )
 
 
+_FIELDLESS = {"object", "Protocol", "Generic", "Scheme", "OneByOne"}
+"""Bases that are known to have no fields, our own included."""
+
+
 @cache
 def registered_options(kind: str, name: str) -> tuple[Option, ...]:
     """Return the fields of a registered engine or scheme, read off its source."""
@@ -156,7 +160,7 @@ def class_options(tree: ast.Module, name: str) -> tuple[Option, ...] | None:
     options: dict[str, Option] = {}
     for base in node.bases:
         known = ast.unparse(base)
-        if known.split("[")[0] in ("object", "Protocol", "Generic"):
+        if known.split("[")[0] in _FIELDLESS:
             continue
         inherited = class_options(tree, known)
         if inherited is None:

@@ -188,20 +188,20 @@ class Flow:
             raise ValueError(f"{network_label(self.network)}: {self.no_coordinates}; use fields()")
         return (chart.coordinates(draws) for (draws,) in self.draws())
 
-    def posteriors(self, *, predictive: bool = True) -> Iterator[xr.DataTree]:
+    def posteriors(self, *, whole: bool = True) -> Iterator[xr.DataTree]:
         """Yield the draws of each scale in :func:`brg_prob.fit`'s schema.
 
         Parameters
         ----------
-        predictive
-            Whether y is to be drawn anew, too; that of a model always is.
+        whole
+            False: what is not needed to score the draws may be left out, such as y drawn anew.
         """
         attrs = {"key": key_to_json(self.key), "scheme": self.scheme.name, "flowed": 1}
         kept = {
             name: self.start.attrs[name] for name in ("engine", "independent") if name in self.start.attrs
         }
         for draws, observations in zip(self.draws(), self.observations, strict=True):
-            key = jax.random.fold_in(self.key, PREDICTIVE) if predictive else None
+            key = jax.random.fold_in(self.key, PREDICTIVE) if whole else None
             tagged = kept | attrs | {"observations": observations}
             yield self.atlas.posterior(draws, tagged, predictive=key)
 

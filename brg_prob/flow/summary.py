@@ -65,7 +65,7 @@ def summarise(flow: Flow) -> xr.DataTree:
 
 def _passing(flow: Flow, variables: dict[str, list[Any]]) -> Iterator[xr.DataTree]:
     """Yield the posterior of each scale, and take its moments on the way."""
-    for tree in flow.posteriors(predictive=False):
+    for tree in flow.posteriors(whole=False):
         f = np.asarray(tree["posterior"][field_variable(tree)].values)
         f = f.reshape(-1, *f.shape[2:])
         keep = np.linspace(0, len(f) - 1, min(flow.store_draws, len(f))).astype(int)

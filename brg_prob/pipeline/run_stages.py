@@ -145,6 +145,7 @@ def run(
     options: dict[str, Any] = {"key": keys["fit"], "draws": draws, "observations": observations}
     fitted = _fitted(read, (x, y, held_out), engine, options, runner, (scales, demands, found))
     tree, first = _flowed(fitted, scheme, second, keys, runner)
+    network = read.network if isinstance(engine, ModelEngine) else read
     recorded = runner(
         "record", lambda: shown(first.flow, tree, record, keys["prior"]), *first.depends, record
     )

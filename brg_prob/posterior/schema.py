@@ -35,6 +35,7 @@ def posterior_tree(
     member: Array | np.ndarray | None = None,
     log_prior: Array | None = None,
     predictive: Array | None = None,
+    likelihood: bool = True,
 ) -> xr.DataTree:
     """Return the common tree.
 
@@ -52,6 +53,8 @@ def posterior_tree(
         (chain, draw).
     predictive
         Key of draws of y at the training inputs, group ``posterior_predictive``; None: none are made.
+    likelihood
+        Whether the group ``log_likelihood`` is made.
     """
     n = data.n
     host = np.asarray(field)  # slices of host arrays compile nothing
@@ -87,7 +90,7 @@ def posterior_tree(
         groups["predictions_data"] = {"y": squeeze_outputs(np.asarray(y_held))[0]}
         for name in ("predictions/f", "predictions_constant_data/inputs", "predictions_data/y"):
             dims[name] = ["x_held_out" if d == "x" else d for d in dims[name.split("/")[1]]]
-    derived = ["log_likelihood"] + ["predictions_log_likelihood"] * (data.held_out is not None)
+    derived = ["log_likelihood"] * likelihood + ["predictions_log_likelihood"] * (data.held_out is not None)
     own: dict[str, Attribute] = {"noise": float(np.median(np.asarray(noise)))}
     if predictive is not None:
         derived.append("posterior_predictive")

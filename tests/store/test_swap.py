@@ -35,7 +35,7 @@ def run(tmp_path):
 def _fast(monkeypatch):
     """Make the arrays once: hundreds of runs are written here, and HDF5 has no part in what fails."""
     content = stages.tree_bytes(runs.TREE)
-    monkeypatch.setattr(run_folder, "tree_bytes", lambda tree: content)
+    monkeypatch.setattr(run_folder, "tree_bytes", lambda *_: content)
 
 
 # --- a second run
