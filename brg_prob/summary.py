@@ -92,6 +92,19 @@ def branches(tree: xr.DataTree) -> Iterator[xr.DataTree]:
             yield tree.children[name]
 
 
+def group(tree: xr.DataTree, path: str) -> xr.Dataset:
+    """Return a group of a run's tree, by its path; an empty dataset where there is none."""
+    try:
+        return tree[path].to_dataset()
+    except KeyError:
+        return xr.Dataset()
+
+
+def floats(data: Any, name: str) -> np.ndarray:
+    """Return a variable of a group, or a column of a table, as an array of floats."""
+    return np.asarray(data[name].values, dtype=float)
+
+
 def check_rows(branch: xr.DataTree) -> list[dict[str, Any]]:
     """Return the checks of one flow: the stable keys, then ``role``, ``unit`` and ``flow`` (its scheme)."""
     if "checks" not in branch.children:

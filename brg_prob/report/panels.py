@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from brg_prob.arrays import thin
 from brg_prob.figures.style import input_unit, momentum_unit, quantity, safe_label
-from brg_prob.figures.thinning import thin
 from brg_prob.report.page import number
 
 MOST_ROWS, MOST_MODES = 500, 200
