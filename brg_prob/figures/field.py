@@ -27,6 +27,7 @@ from brg_prob.figures.style import (
     short,
 )
 from brg_prob.figures.thinning import MOST_MARKERS, drawn_note, peaks, spread
+from brg_prob.summary import floats, group
 
 
 def field_picture(tree: xr.DataTree) -> Picture | None:
@@ -36,9 +37,9 @@ def field_picture(tree: xr.DataTree) -> Picture | None:
     posterior_mean, posterior_sd); None without it, or where an observation has no mean to stand beside it.
     Without ``prior_draw`` none is drawn.
     """
-    if "record" not in tree.children or tree["record"].attrs.get("shown") == "none":
+    record = group(tree, "record")
+    if not record or record.attrs.get("shown") == "none":
         return None
-    record = tree["record"].to_dataset()
     name = {
         key: safe_label(str(record.attrs[key]), most)
         for key, most in (("input_name", 24), ("input_unit", 16), ("value_name", 24), ("value_unit", 16))
@@ -56,12 +57,12 @@ def _what(record: xr.Dataset) -> str:
 def _columns(record: xr.Dataset, order: np.ndarray) -> dict[str, np.ndarray]:
     """Return the record's variables as arrays, rows in order."""
     names = ("value", "prior_mean", "prior_sd", "posterior_mean", "posterior_sd")
-    return {key: np.asarray(record[key].values, dtype=float)[order] for key in names}
+    return {key: floats(record, key)[order] for key in names}
 
 
 def _along_the_line(record: xr.Dataset, name: dict[str, str]) -> Picture:
     """Two panels over one axis: before and after training."""
-    at = np.asarray(record["input"].values, dtype=float)
+    at = floats(record, "input")
     order = np.argsort(at)
     at, training = at[order], np.asarray(record["training"].values)[order] == 1
     data = _columns(record, order)
@@ -75,7 +76,7 @@ def _along_the_line(record: xr.Dataset, name: dict[str, str]) -> Picture:
     before, after = panels
     _band(before, at, data["prior_mean"], data["prior_sd"], ORANGE, "prior ± 2 s.d.")
     if "prior_draw" in record:
-        draw = np.asarray(record["prior_draw"].values, dtype=float)[0, order]
+        draw = floats(record, "prior_draw")[0, order]
         _line(before, at, draw, lw=0.9, color=ORANGE, label="one prior draw")
     _band(after, at, data["posterior_mean"], data["posterior_sd"], SKY, "posterior ± 2 s.d.")
     _line(after, at, data["posterior_mean"], lw=1.2, color=BLUE, label="posterior mean")

@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 
+from brg_prob.arrays import thin
 from brg_prob.figures.style import (
     BLUE,
     INK,
@@ -34,7 +35,8 @@ from brg_prob.figures.style import (
     stacked,
     with_error,
 )
-from brg_prob.figures.thinning import peaks, thin
+from brg_prob.figures.thinning import peaks
+from brg_prob.summary import floats, group
 
 _MOST_MARKERS = 40
 _STYLES: dict[str, dict[str, Any]] = {
@@ -58,11 +60,10 @@ def theories_picture(tree: xr.DataTree) -> Picture | None:
     kl_to_prior, wasserstein, excess_kurtosis and their errors ``…_se``). None without a two-point
     function; each other panel, and each row of the list, is left out without its variable.
     """
-    if "field_theory" not in tree.children or "two_point" not in tree["field_theory"].data_vars:
+    data = group(tree, "field_theory")
+    if "two_point" not in data:
         return None
-    theories = _Theories(
-        tree["field_theory"].to_dataset(), *group_units(tree, "field_theory"), dimension(tree)
-    )
+    theories = _Theories(data, *group_units(tree, "field_theory"), dimension(tree))
     panels = [name for name in _FUNCTIONS if theories.has(name)]
     rows = theories.rows()
     heights = [2.15 * len(panels), 0.45 + 0.24 * len(rows)]
@@ -99,7 +100,7 @@ class _Theories:
 
     def of(self, name: str, state: str) -> np.ndarray:
         """Return a variable of one state."""
-        return np.asarray(self.data[name].sel(state=state).values, dtype=float)
+        return floats(self.data.sel(state=state), name)
 
     def error(self, name: str, state: str) -> np.ndarray:
         """Return the standard error of a variable; nan where there is none."""
@@ -107,13 +108,9 @@ class _Theories:
             return self.of(f"{name}_se", state)
         return np.full(self.of(name, state).shape, np.nan)
 
-    def along(self, axis: str) -> np.ndarray:
-        """Return a coordinate."""
-        return np.asarray(self.data[axis].values, dtype=float)
-
     def distances(self, ax: Axes) -> np.ndarray:
         """Return where distances stand on the horizontal axis; logarithmic unless they are evenly spaced."""
-        lag = self.along("lag")
+        lag = floats(self.data, "lag")
         label_axes(ax, x=quantity("distance r", self.length))
         if lag.size > 2 and not np.allclose(np.diff(lag), lag[1] - lag[0], rtol=0.02):
             return momentum_axis(ax, lag)
@@ -121,7 +118,7 @@ class _Theories:
 
     def variance(self, state: str) -> float:
         """Return G(0), the two-point function at the smallest distance there is."""
-        return float(self.of("two_point", state)[np.argmin(np.abs(self.along("lag")))])
+        return float(self.of("two_point", state)[np.argmin(np.abs(floats(self.data, "lag")))])
 
     def single_numbers(self) -> dict[str, tuple[str, str]]:
         """Return label and unit of the quantities that are one number per state."""
@@ -175,7 +172,7 @@ def _two_point(ax: Axes, theories: _Theories) -> None:
     """Draw the connected two-point functions against the distance."""
     lag = theories.distances(ax)
     if "two_point_exact" in theories.data:
-        exact = np.asarray(theories.data["two_point_exact"].values, dtype=float)
+        exact = floats(theories.data, "two_point_exact")
         kept = peaks(exact)
         ax.plot(lag[kept], exact[kept], "-", color=INK, lw=1.0, label="prior, exact", zorder=3)
     for state in _STYLES:
@@ -198,7 +195,7 @@ def _four_point(ax: Axes, theories: _Theories) -> None:
 
 def _power(ax: Axes, theories: _Theories) -> None:
     """Draw the power spectra against momentum."""
-    momentum, values = theories.along("momentum"), np.asarray(theories.data["power"].values, dtype=float)
+    momentum, values = floats(theories.data, "momentum"), floats(theories.data, "power")
     if (values > 0).any():
         log_axis(ax, "y", values[values > 0].min(), np.nanmax(values))
     for state in _STYLES:
@@ -260,7 +257,7 @@ def _numbers(theories: _Theories) -> pd.DataFrame:
     tables = []
     for name, (axis, axis_unit, label, unit) in along.items():
         for state in _STYLES if theories.has(name) else ():
-            at = {(axis, axis_unit): theories.along(axis)}
+            at = {(axis, axis_unit): floats(theories.data, axis)}
             tables.append(_columns(theories, name, (label, unit), state, at))
     for name, label_and_unit in theories.single_numbers().items():
         tables += [_columns(theories, name, label_and_unit, state, {}) for state in _STYLES]
