@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from brg_prob.arrays import Floats
 from brg_prob.flow import Flow
 from brg_prob.flow.model_flow import ModelFlow
 from brg_prob.geometry.spectrum import prior_mean
-from brg_prob.observables.units import Floats, field_factor, restored, restored_inputs, with_output
+from brg_prob.observables.units import field_factor, restored, restored_inputs, with_output
 from brg_prob.prior import prior_fields
 from brg_prob.transform import Standardisation
 
@@ -96,13 +97,12 @@ def _prior_at(flow: Flow | ModelFlow, row: int) -> tuple[Floats, float]:
         (fields,) = prior_fields(flow.conditioned, key=flow.key, draws=_PRIOR_DRAWS)
         before = with_output(np.asarray(fields[:, row], dtype=float), 1)
         return before.mean(axis=0), float(before[:, 0].std(ddof=1))
-    means, variances = [], []
-    for number in range(flow.metric.members):
-        modes = flow.metric.member(number)
-        variances.append(float(jnp.sum(jnp.square(modes.inputs[row] * modes.singular_values))))
-        means.append(
-            np.asarray(prior_mean(flow.network, flow.x, flow.metric.hidden[number])[row], dtype=float)
-        )
-    mean = np.mean(means, axis=0)
-    between = float(np.mean((np.asarray(means)[:, 0] - mean[0]) ** 2))
-    return mean, float(np.sqrt(np.mean(variances) + between))
+    members = [flow.metric.member(number) for number in range(flow.metric.members)]
+    within = [float(jnp.sum(jnp.square(modes.inputs[row] * modes.singular_values))) for modes in members]
+    means = np.stack(
+        [
+            np.asarray(prior_mean(flow.network, flow.x, hidden)[row], dtype=float)
+            for hidden in flow.metric.hidden
+        ]
+    )
+    return means.mean(axis=0), float(np.sqrt(np.mean(within) + means[:, 0].var()))
