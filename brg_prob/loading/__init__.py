@@ -100,7 +100,8 @@ def _loaded(request: Request, table: Table | None) -> tuple[Problem, Source, Any
         table = _table(request, signature)
     key = jax.random.key(request.arguments.seed)
     problem = problem_of(request, module, table, jax.random.fold_in(key, 0))
-    if _takes_any_model(engine_of(request, problem.network)):
+    engine = _class_of(ENGINES, engine_of(request, problem.network))
+    if getattr(engine, "any_model", False):
         problem = _read(problem, request.arguments.held_out)
     else:
         observation_of(problem.network, problem.x, request.source, problem.y)
@@ -116,11 +117,6 @@ def _loaded(request: Request, table: Table | None) -> tuple[Problem, Source, Any
         digest=module_digest(content, request.source.name, request.model.options, fingerprint(problem)),
     )
     return problem, source, jax.random.fold_in(key, 1)
-
-
-def _takes_any_model(engine: str) -> bool:
-    """Return whether an engine takes any NumPyro model."""
-    return getattr(_class_of(ENGINES, engine), "any_model", False)
 
 
 def _read(problem: Problem, held_out: str | None) -> Problem:
