@@ -79,7 +79,11 @@ def _names(table: xr.Dataset, most: int = 22) -> list[str]:
 
 
 def _rank_plots(axes: np.ndarray, table: xr.Dataset, worst: np.ndarray) -> None:
-    """Draw how often each chain holds each rank, on the band that uniform ranks would keep to."""
+    """Draw how often each chain holds each rank, on the band that uniform ranks would keep to.
+
+    By hand: arviz-plots ranks draws itself, with pyplot, and here are the counts of quantities that are no
+    variables of the posterior.
+    """
     names = _names(table, 30)
     counts = floats(table, "rank_count")
     low, high, expected = (float(table.attrs.get(name, np.nan)) for name in ("low", "high", "expected"))
