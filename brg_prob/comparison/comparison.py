@@ -54,6 +54,11 @@ class Comparison:
         return Pairs.of(len(self.names))
 
     @property
+    def single(self) -> bool:
+        """Return whether one run is compared, its posterior with its prior."""
+        return len(self.names) == 1
+
+    @property
     def rows(self) -> list[dict[str, Any]]:
         """Return the theories, a dict of plain numbers and words each."""
         return self._records("theories")

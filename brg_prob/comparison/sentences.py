@@ -19,7 +19,7 @@ _KINDS = {
 
 def headline(comparison: Comparison) -> str:
     """Return what differs most and by how many standard errors; or that nothing does beyond chance."""
-    most, single = comparison.largest, len(comparison.names) == 1
+    most = comparison.largest
     if most is None:
         return f"{_subject(comparison)}: no number with an error could be compared; the notes say why."
     count = len(comparison.tests)
@@ -27,13 +27,13 @@ def headline(comparison: Comparison) -> str:
         return f"{_subject(comparison)} are the same in all {count} numbers compared."
     where = f"the {most['quantity']}{_where(comparison, most)}"
     if most["p_value"] >= LEVEL:
+        whose = "" if comparison.single else f" of {_whose(comparison, most)}"
         return (
             f"{_subject(comparison)} do not differ beyond chance: the largest of {count} differences, in "
-            f"{where}{'' if single else f' of {_whose(comparison, most)}'}, is {_errors(most['z'])} "
-            f"(p = {short(most['p_value'], 2)})."
+            f"{where}{whose}, is {_errors(most['z'])} (p = {short(most['p_value'], 2)})."
         )
     by = f"{_size(comparison, most)}, {_errors(most['z'])} ({_p_value(most['p_value'])})"
-    if single:
+    if comparison.single:
         return f"Training changes {where} most: {by}."
     whose = _whose(comparison, most)
     return f"T{whose[1:]} differs from that of “{comparison.names[0]}” most in {where}: {by}."
@@ -52,7 +52,7 @@ def leads(comparison: Comparison) -> list[str]:
 
 def curve_message(comparison: Comparison, group: str) -> str:
     """Return the message of one group of differences: its largest, or that none exceeds chance."""
-    words, single = _KINDS[group], len(comparison.names) == 1
+    words = _KINDS[group]
     plural = "power spectra" if group == "power" else f"{words}s"
     rows = [row for row in comparison.tests if row["quantity"] == words]
     if not rows:
@@ -66,14 +66,14 @@ def curve_message(comparison: Comparison, group: str) -> str:
             f"No difference between the {plural} exceeds chance: the largest of {len(rows)} is "
             f"{_errors(row['z'])}"
         )
-    if single:
+    if comparison.single:
         return f"Training changes the {words} most{where}: {size}, {_errors(row['z'])}"
     return f"The {plural} differ most{where}: {_whose(comparison, row)} is {size}, {_errors(row['z'])}"
 
 
 def _subject(comparison: Comparison) -> str:
     """Return what is compared, as the subject of a sentence."""
-    prefix = "Prior and posterior of " if len(comparison.names) == 1 else ""
+    prefix = "Prior and posterior of " if comparison.single else ""
     return prefix + listed(comparison.names)
 
 
@@ -125,7 +125,7 @@ def _p_value(value: float) -> str:
 def _agreement(comparison: Comparison, row: dict[str, Any], run: int) -> list[str]:
     """Return that two posteriors agree, where the headline is about something else that does not."""
     most = comparison.largest
-    if len(comparison.names) == 1 or most is None or most["p_value"] >= LEVEL or not row["p_value"] >= LEVEL:
+    if comparison.single or most is None or most["p_value"] >= LEVEL or not row["p_value"] >= LEVEL:
         return []
     return [
         f"The posteriors of “{comparison.names[run]}” and “{comparison.names[0]}” do not differ beyond "
@@ -139,7 +139,7 @@ def _distance(comparison: Comparison, row: dict[str, Any], run: int) -> list[str
     unit = f" {unit}" if unit else ""
     if math.isnan(row["kl"]) and math.isnan(row["wasserstein"]):
         return []
-    if len(comparison.names) == 1:
+    if comparison.single:
         return [
             f"The posterior is KL = {short(row['kl'])} nats from the prior; their fields are "
             f"{short(row['wasserstein'])}{unit} apart per input (Wasserstein)."
@@ -156,9 +156,8 @@ def _score(comparison: Comparison, row: dict[str, Any], run: int) -> list[str]:
     value, error = row["score_difference"], row["score_difference_se"]
     if not math.isfinite(value):
         return []
-    single = len(comparison.names) == 1
-    one = "The posterior" if single else f"“{comparison.names[run]}”"
-    other = "the prior" if single else f"“{comparison.names[0]}”"
+    one = "The posterior" if comparison.single else f"“{comparison.names[run]}”"
+    other = "the prior" if comparison.single else f"“{comparison.names[0]}”"
     how = f"paired over {row['shared_observations']}" if row["paired"] else "unpaired"
     if value == 0 and error == 0:
         return [f"{one} predicts held-out observations exactly as {other} does."]

@@ -64,16 +64,15 @@ def curve_picture(comparison: Comparison, group: str) -> Picture:
     """
     data = comparison.tree[group].to_dataset()
     at, (value, error) = floats(data, _axis(group)), _scaled(comparison, group)
-    single = len(comparison.names) == 1
-    ratios = [2, 1.2] if single else [1.7, 1.7, 1.2]
+    ratios = [2, 1.2] if comparison.single else [1.7, 1.7, 1.2]
     fig, axes = new_figure(
-        height=4.8 if single else 6.5, nrows=len(ratios), sharex=True, height_ratios=ratios
+        height=4.8 if comparison.single else 6.5, nrows=len(ratios), sharex=True, height_ratios=ratios
     )
     places = grid_axis(axes[-1], at)
-    states = [("prior", "posterior")] if single else [("posterior",), ("prior",)]
+    states = [("prior", "posterior")] if comparison.single else [("posterior",), ("prior",)]
     for ax, inside in zip(axes, states, strict=False):
         _curves(ax, comparison, inside, places, value, error)
-        label_axes(ax, y=quantity(_word(group, inside, single), _brief(_unit(data, group))))
+        label_axes(ax, y=quantity(_word(group, inside, comparison.single), _brief(_unit(data, group))))
         if group == "power":
             drawn = value[[t.state in inside for t in comparison.pairs.theories]]
             positive = drawn[drawn > 0]
@@ -120,12 +119,11 @@ def _curves(
     error: np.ndarray,
 ) -> None:
     """Draw theories with one standard error; the runs' markers are shifted apart along the grid."""
-    single = len(comparison.names) == 1
     for number, theory in enumerate(comparison.pairs.theories):
         if theory.state not in states or theory.run >= MOST_RUNS or not np.isfinite(value[number]).any():
             continue
-        place = (0 if theory.state == "posterior" else 1) if single else theory.run
-        name = theory.state if single else comparison.names[theory.run]
+        place = (0 if theory.state == "posterior" else 1) if comparison.single else theory.run
+        name = theory.state if comparison.single else comparison.names[theory.run]
         some = _interleaved(at.size, place, len(first_runs(comparison)))
         style = line(place)
         kept = peaks(value[number])
@@ -250,14 +248,19 @@ def _caption(comparison: Comparison, group: str, data: xr.Dataset) -> str:
         "squared, zero for a Gaussian field,",
         "power": "Power spectrum G(p)",
     }[group]
-    single = len(comparison.names) == 1
-    panels = "of prior and posterior" if single else "of the posteriors (top) and the priors (middle)"
+    panels, against, fill = (
+        ("of prior and posterior", "posterior minus prior", "")
+        if comparison.single
+        else (
+            "of the posteriors (top) and the priors (middle)",
+            f"minus the reference “{comparison.names[0]}”",
+            "; filled for posteriors, hollow for priors",
+        )
+    )
     unit = _unit(data, group)
     panels += f" in {unit}" if unit else ""
-    against = "posterior minus prior" if single else f"minus the reference “{comparison.names[0]}”"
-    filled = "" if single else "; filled for posteriors, hollow for priors"
     text = (
-        f"{what} {panels}, one standard error. Bottom: {against}, in standard errors{filled}; shaded: within "
+        f"{what} {panels}, one standard error. Bottom: {against}, in standard errors{fill}; shaded: within "
         "chance for all differences of this page together. Neighbouring points share draws: they scatter "
         "together."
     )

@@ -38,7 +38,7 @@ _ALONG = (
 def fisher_picture(comparison: Comparison) -> Picture:
     """Draw Tλ against rank for each run and, of several runs, λ relative to that of the first."""
     data = comparison.tree["fisher"].to_dataset()
-    weight, several = floats(data, "weight"), len(comparison.names) > 1
+    weight = floats(data, "weight")
     count, modes = np.asarray(data["distinguishable"].values), np.isfinite(weight).sum(axis=1)
     return Picture(
         "fisher",
@@ -46,7 +46,7 @@ def fisher_picture(comparison: Comparison) -> Picture:
         _fisher_message(comparison, count, modes),
         "Eigenvalues λ of the prior-whitened Fisher metric per observation in descending order, times the "
         "observations T the run was trained at; a mode with Tλ ≥ 1 (dotted) is distinguishable by its data."
-        + (" Below: λ relative to that of the same rank in the first run." if several else "")
+        + ("" if comparison.single else " Below: λ relative to that of the same rank in the first run.")
         + " Computed, not sampled: no error bars."
         + first_runs_note(comparison),
         "; ".join(
@@ -61,7 +61,7 @@ def fisher_picture(comparison: Comparison) -> Picture:
 
 def _spectra(comparison: Comparison, weight: np.ndarray, ratio: np.ndarray) -> Figure:
     """Draw Tλ, and below it the ratios where there are several runs, (run, rank)."""
-    several = len(comparison.names) > 1
+    several = not comparison.single
     fig, axes = new_figure(
         height=5.4 if several else 3.7,
         nrows=2 if several else 1,
@@ -95,7 +95,7 @@ def _spectra(comparison: Comparison, weight: np.ndarray, ratio: np.ndarray) -> F
 
 def _fisher_message(comparison: Comparison, count: np.ndarray, modes: np.ndarray) -> str:
     """Return how many modes are distinguishable."""
-    if len(comparison.names) == 1:
+    if comparison.single:
         return f"The data can tell apart {count[0]} of {modes[0]} modes"
     said = [f"{count[run]} of {modes[run]} modes of “{name}”" for run, name in enumerate(comparison.names)]
     if len(said) <= 3:
@@ -146,7 +146,7 @@ def flow_picture(comparison: Comparison) -> Picture:
         log_axis(axes[-1, 0], "x", at[usable].min(), at[usable].max())
         axes[-1, 0].invert_xaxis()
     label_axes(axes[-1, 0], x="observations T (flow →)")
-    if len(comparison.names) > 1:
+    if not comparison.single:
         run_legend(fig, axes[0, 0])
     fig.align_ylabels(list(axes[:, 0]))
     lost = [name for run, name in enumerate(first_runs(comparison)) if not usable[run].any()]

@@ -156,13 +156,7 @@ def _clean(ax: Axes) -> None:
 
 def legend(ax: Axes, **options: Any) -> None:
     """Add a frameless legend in theme colours."""
-    settings: dict[str, Any] = {
-        "frameon": False,
-        "fontsize": 10,
-        "labelcolor": INK,
-        "handlelength": 1.8,
-    } | options
-    ax.legend(**settings)
+    ax.legend(**({"frameon": False, "fontsize": 10, "labelcolor": INK, "handlelength": 1.8} | options))
 
 
 def log_axis(ax: Axes, which: str, low: float, high: float) -> None:
@@ -182,10 +176,9 @@ def momentum_axis(ax: Axes, values: np.ndarray) -> np.ndarray:
     Zero stands at half the smallest other value, and is labelled 0.
     """
     positive = values[values > 0]
-    if not positive.size:
-        return values
-    log_axis(ax, "x", positive.min(), positive.max())
-    if positive.size == values.size:
+    if positive.size:
+        log_axis(ax, "x", positive.min(), positive.max())
+    if positive.size in (0, values.size):
         return values
     smallest = positive.min()
     zero = smallest / 2

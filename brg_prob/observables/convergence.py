@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import xarray as xr
 from arviz_stats.base import array_stats
@@ -120,14 +118,9 @@ def _entries(posterior: xr.DataTree) -> dict[str, Floats]:
     for name, variable in posterior["posterior"].data_vars.items():
         if name in (field_variable(posterior), "dual") or variable.ndim == 2:
             continue
-        flat = variable.values.reshape(*variable.shape[:2], -1)
-        axes = [
-            variable.coords[dim].values if dim in variable.coords else range(size)
-            for dim, size in zip(variable.dims[2:], variable.shape[2:], strict=True)
-        ]
-        labels = list(itertools.product(*axes))
-        for at in range(min(_ENTRIES, flat.shape[2])):
-            found[f"{name}[{', '.join(map(str, labels[at]))}]"] = np.asarray(flat[..., at], dtype=float)
+        entries = variable.stack(entry=variable.dims[2:]).transpose("chain", "draw", "entry")
+        for at, label in enumerate(entries.indexes["entry"][:_ENTRIES]):
+            found[f"{name}[{', '.join(map(str, label))}]"] = np.asarray(entries[..., at], dtype=float)
     return found
 
 

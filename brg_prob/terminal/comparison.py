@@ -44,7 +44,7 @@ def print_comparison(comparison: Comparison, page: Path | None, console: Console
             console.print(Text(sentence))
     console.print()
     reference = f"“{comparison.names[0]}”"
-    several = len(comparison.names) > 1
+    several = not comparison.single
     tables = {
         "theories; KL (nats) and W₂ are those to the prior": _theories(comparison),
         "largest differences, in standard errors" + f", from {reference}" * several: _differences(comparison),
@@ -140,12 +140,12 @@ def _table(first: str, *numbers: str) -> Table:
 
 def _name(comparison: Comparison, theory: Theory) -> Text:
     """Return the name of a theory in a table: of several runs the run's, of one the state."""
-    return Text(theory.state if len(comparison.names) == 1 else comparison.names[theory.run])
+    return Text(theory.state if comparison.single else comparison.names[theory.run])
 
 
 def _heading(table: Table, comparison: Comparison, theory: Theory, first: bool) -> None:
     """Add a line with the state of the theories that follow, of several runs."""
-    if first and len(comparison.names) > 1:
+    if first and not comparison.single:
         table.add_row(Text(f"{theory.state}s", style="dim"))
 
 
