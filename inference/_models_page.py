@@ -21,7 +21,7 @@ import xarray as xr
 import brg_prob
 from brg_prob import store
 from brg_prob.pipeline import Source
-from brg_prob.terminal import Stages
+from brg_prob.terminal.progress import Stages
 from inference._models_figures import Figures, Floats, Row, Study
 
 _LABEL, _WIDTH = 24, 80

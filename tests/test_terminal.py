@@ -14,7 +14,9 @@ from brg_prob.comparison import compare, headline
 from brg_prob.geometry.contraction import contraction
 from brg_prob.geometry.sloppiness import direction_table
 from brg_prob.summary import check_rows, summarise
-from brg_prob.terminal import Stages, print_comparison, print_result
+from brg_prob.terminal.comparison import print_comparison
+from brg_prob.terminal.progress import Stages
+from brg_prob.terminal.run import print_result
 from brg_prob.terminal.sloppiness import sloppiness_blocks
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -16,7 +18,7 @@ from brg_prob.comparison.distances import DRAWS_PER_INPUT, MOST_INPUTS, Distance
 from brg_prob.comparison.pairs import Pairs
 from brg_prob.comparison.reading import Reading
 from brg_prob.comparison.scores import ScoreDifference, score_difference, shared_rows
-from brg_prob.summary import floats, group
+from brg_prob.summary import floats, group, scale_rows
 
 _SCALARS = (
     "mass_squared",
@@ -272,20 +274,15 @@ def fisher_group(readings: Sequence[Reading]) -> xr.Dataset:
 
 def flow_group(readings: Sequence[Reading]) -> xr.Dataset:
     """Return the first flow of each run by scale; scores in the record's own units."""
-    columns: dict[str, list[Floats]] = {}
-    for reading in readings:
-        flow = reading.group("flow")
-        size = flow.sizes["scale"]
-        for name in ("observations", "effective_dimension", "kl_to_prior", "test_score", "test_score_se"):
-            values = floats(flow, name) if name in flow else np.full(size, np.nan)
-            shift = reading.log_scale if name == "test_score" else 0.0
-            columns.setdefault(name, []).append(values - shift)
-    return xr.Dataset({name: (("run", "scale"), _padded(values)) for name, values in columns.items()})
+    tables = [pd.DataFrame(scale_rows(reading.tree)) for reading in readings]
+    for table, reading in zip(tables, readings, strict=True):
+        table["test_score"] -= reading.log_scale
+    names = ("observations", "effective_dimension", "kl_to_prior", "test_score", "test_score_se")
+    return xr.Dataset(
+        {name: (("run", "scale"), _padded([table[name].to_numpy() for table in tables])) for name in names}
+    )
 
 
 def _padded(rows: Sequence[Floats]) -> Floats:
     """Return rows of different lengths as one array, filled with NaN."""
-    made = np.full((len(rows), max(row.size for row in rows)), np.nan)
-    for number, row in enumerate(rows):
-        made[number, : row.size] = row
-    return made
+    return np.array(list(zip_longest(*rows, fillvalue=np.nan)), dtype=float).T.reshape(len(rows), -1)

@@ -37,7 +37,7 @@ LARGEST_TABLE = 2 << 20
 
 
 class Progress(Protocol):
-    """Shows the stages of a run; :class:`brg_prob.terminal.Stages` is one."""
+    """Shows the stages of a run; :class:`brg_prob.terminal.progress.Stages` is one."""
 
     def __call__(self, stage: str) -> AbstractContextManager[None]:
         """Enter a stage."""

@@ -60,7 +60,7 @@ def _what_was_run(tree: xr.DataTree, summary: dict[str, Any]) -> str:
 def _prior(tree: xr.DataTree, summary: dict[str, Any], model: dict[str, Any]) -> str:
     """Return the network with its options, in its author's words, and the field theory it is."""
     options = [
-        f"{name} = {_option(value)}"
+        f"{name} = {number(value, 4) if isinstance(value, float) else value}"
         for name, value in summary["model"]["options"].items()
         if value is not None
     ]
@@ -112,11 +112,6 @@ def _metric(tree: xr.DataTree, summary: dict[str, Any]) -> str:
         f"distinguishable at T where Tλ ≥ 1, here at T = {number(seen, 6)} where λ ≥ {number(1 / seen)}. "
         f"Point: {status or 'not recorded'}."
     )
-
-
-def _option(value: Any) -> str:
-    """Return an option's value, numbers short."""
-    return number(value, 4) if isinstance(value, float) else str(value)
 
 
 def _docstring(source: str) -> str:

@@ -75,17 +75,18 @@ def _parameters(table: xr.Dataset) -> Group:
         others, tail = np.setdiff1d(places, first), _PARAMETERS // 4
         places = np.union1d(first, np.r_[others[: _PARAMETERS - first.size - tail], others[-tail:]])
     own = "prior_median" in table
-    heads = ("prior", "posterior") if own else ("posterior z",)
+    columns = {word: (f"{word}_median", f"{word}_width") for word in ("prior", "posterior")}
+    columns = columns if own else {"posterior z": ("z_mean", "z_sd")}
     title = "parameters, median ± half of the central 68 % interval" if own else "parameters"
     out = table_of_numbers(title)
     out.add_column("parameter", overflow="fold", min_width=9)
-    for name in (*heads, "contraction", ""):
+    for name in (*columns, "contraction", ""):
         out.add_column(name, justify="right", no_wrap=True)
     for place in places:
         at = order[place]
         out.add_row(
             Text(str(table["parameter"].values[at])),
-            *(_laws(table, int(at)) if own else [_pair(table, "z_mean", "z_sd", int(at))]),
+            *(_pair(table, centre, width, int(at)) for centre, width in columns.values()),
             f"{float(table['contraction'].values[at]):.2f}",
             Text("conflict", style="yellow") if conflict[place] else "",
         )
@@ -129,11 +130,6 @@ def table_of_numbers(title: str, *heads: str) -> Table:
     for name in heads:
         table.add_column(name, justify="right", no_wrap=True)
     return table
-
-
-def _laws(table: xr.Dataset, at: int) -> list[str]:
-    """Return prior and posterior of a parameter in its own unit, median ± width."""
-    return [_pair(table, f"{word}_median", f"{word}_width", at) for word in ("prior", "posterior")]
 
 
 def _pair(table: xr.Dataset, centre: str, width: str, at: int) -> str:
