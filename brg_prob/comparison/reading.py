@@ -32,17 +32,14 @@ class Reportable(Protocol):
     @property
     def tree(self) -> xr.DataTree:
         """The arrays of the run."""
-        ...
 
     @property
     def summary(self) -> dict[str, Any]:
         """The content of ``summary.json``."""
-        ...
 
     @property
     def model(self) -> dict[str, Any]:
         """The content of ``model.json``."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -41,11 +41,9 @@ class Progress(Protocol):
 
     def __call__(self, stage: str) -> AbstractContextManager[None]:
         """Enter a stage."""
-        ...
 
     def expect(self, stages: int) -> None:
         """Say how many stages there are in all."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -125,16 +125,14 @@ def field_panel(tree: xr.DataTree) -> Panel | None:
     x = channel("x", quantity(names["input_name"], names["input_unit"]), at)
     title = quantity(names["value_name"], names["value_unit"])
     y, y_low = channel("y", title, every), channel("low", title, every)
-    band = {"type": "area", "color": "var(--sky)", "opacity": 0.35, "clip": True}
-    points = {"type": "circle", "color": "var(--ink)", "size": 9, "opacity": 0.7, "clip": True}
     unit = f" {names['value_unit']}" if names["value_unit"] else ""
     return Panel(
         "moving-field",
         "The field",
         (("band", "sky", "± 2 s.d."), ("line", "blue", "mean"), ("dot", "ink", "data trained on")),
         [
-            layer("field", band, x=x, y=y_low, y2={"field": "high"}),
-            layer("data", points, x=x, y=y),
+            layer("field", mark("area", "sky", opacity=0.35, clip=True), x=x, y=y_low, y2={"field": "high"}),
+            layer("data", mark("circle", "ink", size=9, opacity=0.7, clip=True), x=x, y=y),
             layer("field", line_mark("blue"), x=x, y=channel("mean", title, every)),
         ],
         [
@@ -166,8 +164,7 @@ def propagator_panel(tree: xr.DataTree) -> Panel | None:
     shown = np.concatenate([curve["predicted"], low, high], axis=None)
     y, y_low, y_line = (log_channel(name, title, shown) for name in ("y", "low", "predicted"))
     low = np.where(low <= 0, y["scale"]["domain"][0], low)  # of few draws a bar may reach below zero
-    open_circle = {"type": "point", "color": "var(--blue)", "size": 22, "strokeWidth": 1.3, "filled": False}
-    bar = {"type": "rule", "color": "var(--blue)", "clip": True}
+    open_circle = mark("point", "blue", size=22, strokeWidth=1.3, filled=False)
     line = order[thin(order.size, 4 * MOST_MODES)]
     return Panel(
         "moving-propagator",
@@ -175,7 +172,7 @@ def propagator_panel(tree: xr.DataTree) -> Panel | None:
         (("line", "ink", "predicted, exact RG"), ("ring", "blue", "measured ± 1 s.e.")),
         [
             layer("curve", line_mark("ink"), x=x, y=y_line),
-            layer("modes", bar, x=x, y=y_low, y2={"field": "high"}),
+            layer("modes", mark("rule", "blue", clip=True), x=x, y=y_low, y2={"field": "high"}),
             layer("modes", open_circle, x=x, y=y),
         ],
         [
@@ -217,9 +214,9 @@ def fisher_panel(tree: xr.DataTree) -> Panel:
     )
     place = np.where(nothing, y["scale"]["domain"][0], values)
     said = f" {int(nothing.sum())} with λ = 0, to rounding, stand at the tick 0." if nothing.any() else ""
-    point = {"type": "point", "color": "var(--blue)", "size": 22, "strokeWidth": 1.2}
+    point = mark("point", "blue", size=22, strokeWidth=1.2)
     fill = {"condition": {"test": "datum.above", "value": "var(--blue)"}, "value": "transparent"}
-    rule = {"type": "rule", "color": "var(--vermilion)", "strokeDash": [5, 4], "strokeWidth": 1.6}
+    rule = mark("rule", "vermilion", strokeDash=[5, 4], strokeWidth=1.6)
     return Panel(
         "moving-fisher",
         "The Fisher spectrum and the threshold 1/T",
@@ -260,7 +257,7 @@ def histogram_panel(tree: xr.DataTree) -> Panel | None:
     x = channel("x", quantity(names["value_name"], unit), edge, margin=0.0)
     title = quantity("density", f"1/{unit}" if unit else "")
     y = {"field": "y", "type": "quantitative", "title": title, "axis": {"tickCount": 4}}
-    bars = {"type": "bar", "color": "var(--sky)", "opacity": 0.55, "clip": True}
+    bars = mark("bar", "sky", opacity=0.55, clip=True)
     normal, prior = _normal(mean, spread), _normal(prior_mean, prior_spread)
     total = np.maximum(count.sum(axis=1, keepdims=True), 1)
     where = _histogram_place(slides, names)
@@ -328,14 +325,19 @@ def _data(tree: xr.DataTree) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     return {"x": floats(record, "input")[rows], "y": floats(record, "value")[rows]}, names
 
 
-def layer(data: str, mark: Mapping[str, Any], **encoding: Any) -> dict[str, Any]:
-    """Return a layer over one data set."""
-    return {"data": {"name": data}, "mark": dict(mark), "encoding": encoding}
+def layer(data: str, drawn: Mapping[str, Any], **encoding: Any) -> dict[str, Any]:
+    """Return a layer over one data set, of one mark."""
+    return {"data": {"name": data}, "mark": dict(drawn), "encoding": encoding}
+
+
+def mark(kind: str, colour: str, **options: Any) -> dict[str, Any]:
+    """Return a mark in a colour of the page."""
+    return {"type": kind, "color": f"var(--{colour})", **options}
 
 
 def line_mark(colour: str) -> dict[str, Any]:
-    """Return a line mark in a colour of the page."""
-    return {"type": "line", "color": f"var(--{colour})", "strokeWidth": 1.6, "clip": True}
+    """Return a line in a colour of the page."""
+    return mark("line", colour, strokeWidth=1.6, clip=True)
 
 
 def channel(name: str, title: str, values: np.ndarray, margin: float = 0.04) -> dict[str, Any]:
