@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import xarray as xr
 
-from brg_prob.charts import Basis, Chart
+from brg_prob.charts import Chart
 from brg_prob.charts.chart import Unit
 from brg_prob.flow.scales import fisher_cutoffs
 from brg_prob.flow.scheme import Cut, Scheme
@@ -42,7 +42,7 @@ class Shell(Scheme):
     directions as the true one, from the other end of the spectrum.
     """
 
-    basis: Basis = "eigen"
+    basis: Literal["eigen", "parameter"] = "eigen"  # a Basis; spelt out, as options are read off the source
     action: Literal["reset", "drop"] = "reset"
     keep: Literal["stiff", "sloppy"] = "stiff"
 

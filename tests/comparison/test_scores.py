@@ -7,11 +7,13 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 
 from brg_prob.comparison import compare
 from brg_prob.comparison.compared_run import HeldOut, Reading, log_predictive_density
 from brg_prob.comparison.scores import score_difference, shared_rows
-from brg_prob.flow.score import log_predictive_density as of_the_flow
+from brg_prob.flow.prediction import held_out_density
+from brg_prob.posterior.schema import gaussian_log_density
 
 _SPEC = importlib.util.spec_from_file_location("free_runs", Path(__file__).parent / "free_runs.py")
 free_runs = importlib.util.module_from_spec(_SPEC)
@@ -24,7 +26,9 @@ def test_densities_are_those_of_the_flow(outputs):
     rng = np.random.default_rng(0)
     field, y = rng.standard_normal((50, 7, outputs)), rng.standard_normal((7, outputs))
     noise = rng.uniform(0.3, 1.0, 50)
-    expected = of_the_flow(jnp.asarray(field), jnp.asarray(y), jnp.asarray(noise))
+    each = np.asarray(gaussian_log_density(jnp.asarray(field), jnp.asarray(y), jnp.asarray(noise)))
+    logs = xr.Dataset({"y": (("chain", "draw", "row"), each[None])})
+    expected = held_out_density(xr.DataTree.from_dict({"predictions_log_likelihood": logs}))
     np.testing.assert_allclose(log_predictive_density(field, y, noise), expected, rtol=1e-12)
 
 
