@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from brg_prob.wording import detectable_deviation
@@ -90,6 +91,19 @@ def branches(tree: xr.DataTree) -> Iterator[xr.DataTree]:
     for name in (TEMPERED, SECOND):
         if name in tree.children and "flow" in tree.children[name].children:
             yield tree.children[name]
+
+
+def group(tree: xr.DataTree, path: str) -> xr.Dataset:
+    """Return a group of a run's tree, by its path; an empty dataset where there is none."""
+    try:
+        return tree[path].to_dataset()
+    except KeyError:
+        return xr.Dataset()
+
+
+def floats(data: Any, name: str) -> np.ndarray:
+    """Return a variable of a group, or a column of a table, as an array of floats."""
+    return np.asarray(data[name].values, dtype=float)
 
 
 def check_rows(branch: xr.DataTree) -> list[dict[str, Any]]:
@@ -183,6 +197,16 @@ def data_sentence(summary: dict[str, Any]) -> str:
         return f"The data themselves are not what this prior expects ({name}, p = {p_value})."
     seen = "" if rows[0]["verdict"] == "consistent" else ", though one record can tell little"
     return f"The data themselves do not contradict this prior ({name}, p = {p_value}{seen})."
+
+
+def scale_rows(branch: xr.DataTree) -> list[dict[str, float]]:
+    """Return the numbers of one flow, a row per scale; NaN for what it does not have."""
+    flow, theory = branch["flow"].to_dataset(), group(branch, "theory")
+    names = ("observations", "effective_dimension", "kl_to_prior", "test_score", "test_score_se")
+    sources = {"scale": flow, "momentum_cutoff": theory} | dict.fromkeys(names, flow)
+    nothing = np.full(flow.sizes["scale"], np.nan)
+    columns = {name: floats(data, name) if name in data else nothing for name, data in sources.items()}
+    return pd.DataFrame(columns).to_dict("records")
 
 
 def deciding_columns(branch: xr.DataTree) -> list[tuple[str, np.ndarray]]:

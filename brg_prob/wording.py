@@ -1,10 +1,42 @@
-"""Numbers of a check in words, the same in terminal, report, notebook and summary."""
+"""Numbers and names in words, the same in terminal, report, notebook and summary."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def short(value: float, digits: int = 3) -> str:
+    """Return a number in words: few digits, a true minus, powers of ten written out.
+
+    Examples
+    --------
+    >>> short(-0.123456), short(1.2e-9), short(12345.0), short(float("inf"))
+    ('−0.123', '1.2·10⁻⁹', '12300', '∞')
+    """
+    if not math.isfinite(value):
+        return "–" if math.isnan(value) else "∞" if value > 0 else "−∞"
+    rounded = float(f"{value:.{digits}g}")
+    if rounded == 0 or 1e-3 <= abs(rounded) < 1e6:
+        return f"{rounded:.10g}".replace("-", "−")
+    mantissa, exponent = f"{rounded:.{digits - 1}e}".split("e")
+    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+    return f"{mantissa}·10{str(int(exponent)).translate(_SUPERSCRIPT)}".replace("-", "−")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names in a sentence.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c"])
+    '“a”, “b” and “c”'
+    """
+    quoted = [f"“{name}”" for name in names]
+    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
 
 
 def deviation(size: float | None, unit: str = "relative") -> str:

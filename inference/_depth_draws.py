@@ -14,8 +14,8 @@ import jax
 import numpy as np
 from jax import Array
 
+from brg_prob.arrays import holm
 from brg_prob.correspondence.moments import mean_test, moments, variance_test
-from brg_prob.correspondence.statistics import holm
 from brg_prob.flow import Diffusion, Flow, coarse_grain, default_scales
 from brg_prob.geometry import fisher_metric
 from brg_prob.posterior import fit

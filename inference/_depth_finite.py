@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
+from brg_prob.arrays import holm
 from brg_prob.correlators import cumulant
-from brg_prob.correspondence.statistics import holm
 from brg_prob.interactions import connected_four_point
 from inference._finite_width import finite_width_deviation
 from inference._lazy import LazySetting, lazy_departures

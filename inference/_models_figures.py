@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import brg_prob
 from brg_prob import NUTS
-from brg_prob.correspondence.statistics import holm
+from brg_prob.arrays import holm
 from brg_prob.data_record import Record
 from brg_prob.diagnostics import convergence
 from brg_prob.summary import TEMPERED, check_rows

@@ -20,7 +20,7 @@ import xarray as xr
 
 import brg_prob
 from brg_prob import store
-from brg_prob.cli.terminal import Stages
+from brg_prob.cli.terminal.progress import Stages
 from brg_prob.pipeline import Source
 from inference._models_figures import Figures, Floats, Row, Study
 

@@ -217,7 +217,6 @@ def trust() -> xr.Dataset:
             "trend_note": "3 modes are as long as the record or longer; its line and mean were taken off.",
             "aliased_note": "No mode reaches the Nyquist momentum 125.7 rad/year of the training grid.",
             "edge_note": "The record's ends disturb about 10.0% of it, 1/(mL).",
-            "summary": f"{trusted.sum()} of {p.size} modes can be trusted.",
             "length_unit": "year",
         },
     )

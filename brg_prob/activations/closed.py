@@ -52,45 +52,39 @@ def leaky_relu(slope: float, name: str = "") -> Activation:
     )
 
 
-@cache
-def step() -> Activation:
-    """Return the Heaviside step, ½ at 0."""
-    return Activation(
-        "step",
-        lambda z, _: (1 + jnp.sign(z)) / 2,
-        on_blocks(lambda a, b, c: arc_zero(a, b, c) / (2 * math.pi)),
-        on_blocks(_zeros),
-        lambda z, _: jnp.zeros_like(z),
-        kinks=(0.0,),
-    )
+STEP = Activation(
+    "step",
+    lambda z, _: (1 + jnp.sign(z)) / 2,
+    on_blocks(lambda a, b, c: arc_zero(a, b, c) / (2 * math.pi)),
+    on_blocks(_zeros),
+    lambda z, _: jnp.zeros_like(z),
+    kinks=(0.0,),
+)
+"""The Heaviside step, ½ at 0."""
 
 
-@cache
-def sign() -> Activation:
-    """Return the sign, 0 at 0."""
-    return Activation(
-        "sign",
-        lambda z, _: jnp.sign(z),
-        on_blocks(lambda a, b, c: 2 / math.pi * arc_sine(a, b, c)),
-        on_blocks(_zeros),
-        lambda z, _: jnp.zeros_like(z),
-        kinks=(0.0,),
-    )
+SIGN = Activation(
+    "sign",
+    lambda z, _: jnp.sign(z),
+    on_blocks(lambda a, b, c: 2 / math.pi * arc_sine(a, b, c)),
+    on_blocks(_zeros),
+    lambda z, _: jnp.zeros_like(z),
+    kinks=(0.0,),
+)
+"""The sign, 0 at 0."""
 
 
 # -- smooth
 
 
-@cache
-def identity() -> Activation:
-    """Return φ(z) = z."""
-    return Activation(
-        "identity",
-        lambda z, _: z,
-        on_blocks(lambda a, b, c: c + _zeros(a, b, c)),
-        on_blocks(lambda a, b, c: 1 + _zeros(a, b, c)),
-        lambda z, _: jnp.ones_like(z),
-    )
+IDENTITY = Activation(
+    "identity",
+    lambda z, _: z,
+    on_blocks(lambda a, b, c: c + _zeros(a, b, c)),
+    on_blocks(lambda a, b, c: 1 + _zeros(a, b, c)),
+    lambda z, _: jnp.ones_like(z),
+)
+"""Φ(z) = z."""
 
 
 def _erf_sine(a: Array, b: Array, c: Array) -> Array:
@@ -98,16 +92,14 @@ def _erf_sine(a: Array, b: Array, c: Array) -> Array:
     return jnp.sqrt(1 + 2 * (a + b) + 4 * gap(a, b, c))
 
 
-@cache
-def error_function() -> Activation:
-    """Return φ(z) = erf z."""
-    return Activation(
-        "erf",
-        lambda z, _: erf(z),
-        on_blocks(lambda a, b, c: 2 / math.pi * arcsine(2 * c, _erf_sine(a, b, c))),
-        on_blocks(lambda a, b, c: 4 / math.pi / _erf_sine(a, b, c)),
-        lambda z, _: 2 / math.sqrt(math.pi) * jnp.exp(-z * z),
-    )
+ERF = Activation(
+    "erf",
+    lambda z, _: erf(z),
+    on_blocks(lambda a, b, c: 2 / math.pi * arcsine(2 * c, _erf_sine(a, b, c))),
+    on_blocks(lambda a, b, c: 4 / math.pi / _erf_sine(a, b, c)),
+    lambda z, _: 2 / math.sqrt(math.pi) * jnp.exp(-z * z),
+)
+"""Φ(z) = erf z."""
 
 
 def _cos_dual(a: Array, b: Array, c: Array) -> Array:
@@ -122,20 +114,16 @@ def _sin_dual(a: Array, b: Array, c: Array) -> Array:
     return jnp.where(c < 0, 0.5, -0.5) * jnp.exp(-below - half) * jnp.expm1(2 * below)
 
 
-@cache
-def sine() -> Activation:
-    """Return φ(z) = sin z."""
-    return Activation(
-        "sin", lambda z, _: jnp.sin(z), on_blocks(_sin_dual), on_blocks(_cos_dual), lambda z, _: jnp.cos(z)
-    )
+SINE = Activation(
+    "sin", lambda z, _: jnp.sin(z), on_blocks(_sin_dual), on_blocks(_cos_dual), lambda z, _: jnp.cos(z)
+)
+"""Φ(z) = sin z."""
 
 
-@cache
-def cosine() -> Activation:
-    """Return φ(z) = cos z."""
-    return Activation(
-        "cos", lambda z, _: jnp.cos(z), on_blocks(_cos_dual), on_blocks(_sin_dual), lambda z, _: -jnp.sin(z)
-    )
+COSINE = Activation(
+    "cos", lambda z, _: jnp.cos(z), on_blocks(_cos_dual), on_blocks(_sin_dual), lambda z, _: -jnp.sin(z)
+)
+"""Φ(z) = cos z."""
 
 
 def _isserlis(power: int, a: Array, b: Array, c: Array) -> Array:
@@ -190,16 +178,14 @@ def _gelu_dual_derivative(a: Array, b: Array, c: Array) -> Array:
     return (omega + c * (2 * m + (c * c * m - 1 - a - b) / delta) / side) / (2 * math.pi)
 
 
-@cache
-def gelu() -> Activation:
-    """Return φ(z) = zΦ(z), Φ the normal distribution function."""
-    return Activation(
-        "gelu",
-        lambda z, _: jax.nn.gelu(z, approximate=False),
-        on_blocks(_gelu_dual),
-        on_blocks(_gelu_dual_derivative),
-        lambda z, _: norm.cdf(z) + z * norm.pdf(z),
-    )
+GELU = Activation(
+    "gelu",
+    lambda z, _: jax.nn.gelu(z, approximate=False),
+    on_blocks(_gelu_dual),
+    on_blocks(_gelu_dual_derivative),
+    lambda z, _: norm.cdf(z) + z * norm.pdf(z),
+)
+"""Φ(z) = zΦ(z), Φ the normal distribution function."""
 
 
 def _normalised_exp(z: Array, variance: Any) -> Array:
@@ -212,9 +198,7 @@ def _exp_dual(a: Array, b: Array, c: Array) -> Array:
     return jnp.exp(c - (a + b) / 2)
 
 
-@cache
-def normalised_exponential() -> Activation:
-    """Return φ(z; q) = e^{z−q}, q the prior variance of z (T14): E[φ²] = 1 at every variance."""
-    return Activation(
-        "exp", _normalised_exp, on_blocks(_exp_dual), on_blocks(_exp_dual), _normalised_exp, normalised=True
-    )
+NORMALISED_EXPONENTIAL = Activation(
+    "exp", _normalised_exp, on_blocks(_exp_dual), on_blocks(_exp_dual), _normalised_exp, normalised=True
+)
+"""Φ(z; q) = e^{z−q}, q the prior variance of z (T14): E[φ²] = 1 at every variance."""

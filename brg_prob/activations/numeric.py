@@ -65,10 +65,6 @@ class Numeric:
     order: int
     degrees: mehler.Degrees
 
-    def derivative(self, times: int) -> Elementwise:
-        """Return φ⁽ᵗⁱᵐᵉˢ⁾, elementwise."""
-        return nth_derivative(self.function, times)
-
     def degrees_of(self, *times: int) -> mehler.Degrees:
         """Return the degrees that the series of all these derivatives of φ have."""
         shared = set.intersection(*({k - i for k in self.degrees if k >= i} for i in times))
@@ -76,19 +72,12 @@ class Numeric:
 
     def coefficients(self, variance: Array, *times: int) -> Array:
         """Return the coefficients of φ⁽ⁱ⁾, i the first of ``times``, at the degrees that all share."""
-        return mehler.coefficients(self.derivative(times[0]), variance, self.degrees_of(*times), self.order)
-
-    def expectation(self, i: int, j: int) -> Block:
-        """Return E_ij(a, b, c), differentiable."""
-        return _expectation(self, i, j)
-
-    def activation(self) -> Activation:
-        """Return φ with its dual kernels."""
-        return _activation(self)
+        function, degrees = nth_derivative(self.function, times[0]), self.degrees_of(*times)
+        return mehler.coefficients(function, variance, degrees, self.order)
 
     def tuned(self, max_variance: float, tolerance: float, max_correlation: float) -> Activation:
         """Return φ computed as cheaply as the variance and the tolerance allow; on the host."""
-        return tune(self, max_variance, tolerance, max_correlation).activation()
+        return _activation(tune(self, max_variance, tolerance, max_correlation))
 
     def mean_square(self, variances: np.ndarray) -> np.ndarray:
         """Return E[φ²] at variances (m,), on the host: nothing is compiled for it but φ."""
@@ -101,7 +90,7 @@ class Numeric:
         """Return an estimate of the error of E_00: bound of the series, error of the quadrature, rounding."""
         if not self.degrees:
             coarse = replace(self, order=_coarser(self.order))
-            values = [method.expectation(0, 0)(a, b, c) for method in (self, coarse)]
+            values = [_expectation(method, 0, 0)(a, b, c) for method in (self, coarse)]
             return jnp.abs(values[0] - values[1]) + 64 * jnp.finfo(c.dtype).eps * jnp.abs(values[0])
         tail, quadrature = zip(*(self._point_error(v) for v in (a, b)), strict=True)
         rho = jnp.abs(mehler.correlation(a, b, c))
@@ -143,7 +132,7 @@ def _value(numeric: Numeric, i: int, j: int, a: Array, b: Array, c: Array) -> Ar
         if i == j:  # exchanging u and v then changes no digit
             a, b = jnp.maximum(a, b), jnp.minimum(a, b)
         order = numeric.order if numeric.kinks else math.ceil(numeric.order * REACH_PAIRS / REACH)
-        f, g = numeric.derivative(i), numeric.derivative(j)
+        f, g = (nth_derivative(numeric.function, times) for times in (i, j))
         return pair_expectation(f, g, a, b, c, order=order, kinks=numeric.kinks)
     left, right = numeric.coefficients(a, i, j), numeric.coefficients(b, j, i)
     return mehler.series(left, right, mehler.correlation(a, b, c), numeric.degrees_of(i, j))
@@ -152,17 +141,17 @@ def _value(numeric: Numeric, i: int, j: int, a: Array, b: Array, c: Array) -> Ar
 def _variance_slope(numeric: Numeric, i: int, j: int, a: Array, b: Array, c: Array) -> Array:
     """Return ∂_a E_ij."""
     if not numeric.kinks:
-        return numeric.expectation(i + 2, j)(a, b, c) / 2
-    slope, function = numeric.derivative(1), numeric.function
+        return _expectation(numeric, i + 2, j)(a, b, c) / 2
+    slope, function = nth_derivative(numeric.function, 1), numeric.function
     weighted = pair_expectation(
         lambda z: z * slope(z), function, a, b, c, order=numeric.order, kinks=numeric.kinks
     )
-    return quotient(weighted - c * numeric.expectation(1, 1)(a, b, c), 2 * a)
+    return quotient(weighted - c * _expectation(numeric, 1, 1)(a, b, c), 2 * a)
 
 
 @lru_cache(maxsize=1024)
 def _expectation(numeric: Numeric, i: int, j: int) -> Block:
-    """Return E_ij with its derivatives."""
+    """Return E_ij(a, b, c), differentiable."""
     if numeric.kinks and (i, j) != (0, 0):
         return lambda a, b, c: _value(numeric, i, j, a, b, c)
 
@@ -175,19 +164,19 @@ def _expectation(numeric: Numeric, i: int, j: int) -> Block:
         a, b, c = primals
         da, db, dc = tangents
         change = _variance_slope(numeric, i, j, a, b, c) * da + _variance_slope(numeric, j, i, b, a, c) * db
-        return expectation(a, b, c), change + numeric.expectation(i + 1, j + 1)(a, b, c) * dc
+        return expectation(a, b, c), change + _expectation(numeric, i + 1, j + 1)(a, b, c) * dc
 
     return expectation
 
 
 @lru_cache(maxsize=256)
 def _activation(numeric: Numeric) -> Activation:
-    slope = numeric.derivative(1)
+    slope = nth_derivative(numeric.function, 1)
     return Activation(
         numeric.name,
         lambda z, _: numeric.function(z),
-        on_blocks(numeric.expectation(0, 0)),
-        on_blocks(numeric.expectation(1, 1)),
+        on_blocks(_expectation(numeric, 0, 0)),
+        on_blocks(_expectation(numeric, 1, 1)),
         lambda z, _: slope(z),
         kinks=numeric.kinks,
         numeric=numeric,
@@ -198,7 +187,7 @@ def _activation(numeric: Numeric) -> Activation:
 def numeric_activation(name: str, function: Elementwise, kinks: tuple[float, ...] = ()) -> Activation:
     """Return φ by series good to 1e-10 of E[φ²] up to variance 2, or with kinks by quadrature."""
     untuned = Numeric(name, function, kinks, KINKED_ORDER if kinks else SMOOTH_ORDER, ())
-    return tune(untuned, DEFAULT_VARIANCE, DEFAULT_TOLERANCE, 1.0).activation()
+    return _activation(tune(untuned, DEFAULT_VARIANCE, DEFAULT_TOLERANCE, 1.0))
 
 
 # -- the choice of a method, on the host

@@ -16,24 +16,24 @@ from brg_prob.activations.base import Activation
 from brg_prob.activations.numeric import numeric_activation
 from brg_prob.activations.quadrature import Elementwise
 
-_PLAIN: Mapping[str, Callable[[], Activation]] = MappingProxyType(
+_CLOSED: Mapping[str, Activation] = MappingProxyType(
     {
-        "abs": lambda: closed.leaky_relu(-1.0, "abs"),
-        "cos": closed.cosine,
-        "erf": closed.error_function,
-        "exp": closed.normalised_exponential,
-        "gelu": closed.gelu,
-        "identity": closed.identity,
-        "leaky_relu": lambda: closed.leaky_relu(0.01),
-        "relu": lambda: closed.leaky_relu(0.0, "relu"),
-        "sigmoid": lambda: numeric_activation("sigmoid", jax.nn.sigmoid),
-        "sign": closed.sign,
-        "sin": closed.sine,
-        "softplus": lambda: numeric_activation("softplus", jax.nn.softplus),
-        "step": closed.step,
-        "swish": lambda: numeric_activation("swish", jax.nn.silu),
-        "tanh": lambda: numeric_activation("tanh", jnp.tanh),
+        "abs": closed.leaky_relu(-1.0, "abs"),
+        "cos": closed.COSINE,
+        "erf": closed.ERF,
+        "exp": closed.NORMALISED_EXPONENTIAL,
+        "gelu": closed.GELU,
+        "identity": closed.IDENTITY,
+        "leaky_relu": closed.leaky_relu(0.01),
+        "relu": closed.leaky_relu(0.0, "relu"),
+        "sign": closed.SIGN,
+        "sin": closed.SINE,
+        "step": closed.STEP,
     }
+)
+
+_NUMERIC: Mapping[str, Elementwise] = MappingProxyType(
+    {"sigmoid": jax.nn.sigmoid, "softplus": jax.nn.softplus, "swish": jax.nn.silu, "tanh": jnp.tanh}
 )
 
 _ALIASES: Mapping[str, str] = MappingProxyType({"heaviside": "step", "silu": "swish"})
@@ -63,7 +63,7 @@ def names() -> tuple[str, ...]:
 
     It also takes ``heaviside`` for step and ``silu`` for swish.
     """
-    return tuple(sorted({*_PLAIN, *_PARAMETRIC}))
+    return tuple(sorted({*_CLOSED, *_NUMERIC, *_PARAMETRIC}))
 
 
 def activation(spec: str | Activation | Elementwise, *, kinks: tuple[float, ...] | None = None) -> Activation:
@@ -114,9 +114,11 @@ def _named(spec: str) -> Activation:
         raise ValueError(f"activation {spec!r} is unknown; {hint}")
     argument = match[2] if match else None
     if argument is None:
-        if name not in _PLAIN:
+        if name in _NUMERIC:
+            return numeric_activation(name, _NUMERIC[name])
+        if name not in _CLOSED:
             raise ValueError(f"activation {spec!r} needs its parameter, such as '{name}(3)'")
-        return _PLAIN[name]()
+        return _CLOSED[name]
     if name not in _PARAMETRIC:
         raise ValueError(f"activation {spec!r} takes no parameter; write {name!r}")
     try:

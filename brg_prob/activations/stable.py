@@ -116,9 +116,7 @@ def arc_sine(a: Array, b: Array, c: Array) -> Array:
     return 2 * jnp.arctan(quotient(c, t + root(gap(a, b, c))))
 
 
-@arc_sine.defjvp
-def _arc_sine_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
-    return arc_sine(*primals), _angle_tangent(primals, tangents)
+arc_sine.defjvp(lambda primals, tangents: (arc_sine(*primals), _angle_tangent(primals, tangents)))
 
 
 @jax.custom_jvp
@@ -129,9 +127,7 @@ def arc_zero(a: Array, b: Array, c: Array) -> Array:
     return _angle(c, root(gap(a, b, c)), t)
 
 
-@arc_zero.defjvp
-def _arc_zero_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
-    return arc_zero(*primals), _angle_tangent(primals, tangents)
+arc_zero.defjvp(lambda primals, tangents: (arc_zero(*primals), _angle_tangent(primals, tangents)))
 
 
 @jax.custom_jvp

@@ -208,11 +208,10 @@ def _check_names(columns: Columns, inputs: Sequence[str], targets: Sequence[str]
         if name in columns.unusable:
             raise UsageError(columns.unusable[name])
         if name not in columns.values:
-            known = columns.listed
             role = "input" if name in inputs else "target"
             raise UsageError(
                 f"{columns.source} has no column {name!r} for the {role}"
-                f"{nearest(name, columns.values) or f'; it has {known}'}"
+                f"{nearest(name, columns.values) or f'; it has {columns.listed}'}"
             )
         if list(inputs).count(name) > 1 or list(targets).count(name) > 1:
             raise UsageError(f"column {name!r} of {columns.source} is given twice; name it once")
@@ -264,9 +263,8 @@ def _default_target(
     for name in (argument, OBSERVED, *(unclaimed or rest)[-1:]):
         if name in rest:
             return (name,)
-    known = columns.listed
     raise UsageError(
-        f"{columns.source} leaves no target column (columns: {known}); give one beside the inputs"
+        f"{columns.source} leaves no target column (columns: {columns.listed}); give one beside the inputs"
     )
 
 

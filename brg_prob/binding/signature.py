@@ -212,7 +212,7 @@ def _argument(parameter: inspect.Parameter) -> Argument:
     """Return one parameter of a callable."""
     default = None if parameter.default is parameter.empty else repr(parameter.default)[:_LONGEST]
     kind = parameter.annotation
-    annotation = "" if kind is parameter.empty else kind if isinstance(kind, str) else _written(kind)
+    annotation = "" if kind is parameter.empty else kind if isinstance(kind, str) else written(kind)
     return Argument(
         parameter.name,
         default,
@@ -222,6 +222,6 @@ def _argument(parameter: inspect.Parameter) -> Argument:
     )
 
 
-def _written(kind: Any) -> str:
+def written(kind: Any) -> str:
     """Return a type as it would be written."""
     return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")

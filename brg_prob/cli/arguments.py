@@ -8,6 +8,7 @@ milliseconds, and a MODEL.py with a syntax error or without a model is refused b
 from __future__ import annotations
 
 import ast
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -36,6 +37,8 @@ SCHEMES = {
     "tempering": ("flow/tempering.py", "Tempering"),
 }
 """Name on the command line → file of this package and class."""
+
+_WITHOUT_FIELDS = ("OneByOne", "Scheme")  # bases of engines and schemes, in files of their own
 
 
 @dataclass(frozen=True)
@@ -70,17 +73,14 @@ def known_choice(kind: str, name: str, registry: dict[str, tuple[str, str]]) -> 
     )
 
 
-_FIELDLESS = {"object", "Protocol", "Generic", "Scheme", "OneByOne"}
-"""Bases that are known to have no fields, our own included."""
-
-
 @cache
 def registered_options(kind: str, name: str) -> tuple[Option, ...]:
     """Return the fields of a registered engine or scheme, read off its source."""
     file, class_name = {"engine": ENGINES, "scheme": SCHEMES}[kind][name]
     tree = ast.parse((HERE / file).read_text(encoding="utf-8"))
+    found = class_options(tree, class_name, without_fields=_WITHOUT_FIELDS)
     # a scheme that runs an engine is given the run's own
-    return tuple(o for o in class_options(tree, class_name) or () if "Engine" not in o.annotation)
+    return tuple(option for option in found or () if "Engine" not in option.annotation)
 
 
 def split_model(argument: str) -> tuple[Path, str | None]:
@@ -148,10 +148,13 @@ def _signature(tree: ast.Module, name: str) -> Signature | None:
     return None
 
 
-def class_options(tree: ast.Module, name: str) -> tuple[Option, ...] | None:
+def class_options(
+    tree: ast.Module, name: str, *, without_fields: Collection[str] = ()
+) -> tuple[Option, ...] | None:
     """Return the fields of a dataclass in a parsed file, those of bases in the same file first.
 
-    None if there is no such dataclass, or a base is defined elsewhere (then fields are unknown).
+    None if there is no such dataclass, or a base is defined elsewhere (then fields are unknown), unless it
+    is named as one without fields.
     """
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     node = classes.get(name)
@@ -160,7 +163,7 @@ def class_options(tree: ast.Module, name: str) -> tuple[Option, ...] | None:
     options: dict[str, Option] = {}
     for base in node.bases:
         known = ast.unparse(base)
-        if known.split("[")[0] in _FIELDLESS:
+        if known.split("[")[0] in ("object", "Protocol", "Generic", *without_fields):
             continue
         inherited = class_options(tree, known)
         if inherited is None:

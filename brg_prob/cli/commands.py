@@ -67,7 +67,7 @@ def report(words: list[str]) -> int:
     arguments = parser.parse_args(words)
     folder = Path(arguments.folder)
     page = Path(arguments.out) if arguments.out else folder / store.REPORT
-    from brg_prob.cli.terminal import Stages
+    from brg_prob.cli.terminal.progress import Stages
 
     store.read_model(folder)  # no lock is left beside what is no run
     with store.only_writer(folder), Stages() as progress, progress("report"):
@@ -100,7 +100,8 @@ def compare(words: list[str]) -> int:
     store.check_page(page)
     for folder in folders:
         store.read_model(folder)
-    from brg_prob.cli.terminal import Stages, print_comparison
+    from brg_prob.cli.terminal.comparison_tables import print_comparison
+    from brg_prob.cli.terminal.progress import Stages
 
     with Stages(quiet=arguments.quiet) as progress:
         progress.expect(3)
@@ -162,7 +163,7 @@ def labelled(folders: list[Path]) -> dict[str, Path]:
 def _executed(request: Request) -> Executed:
     """Compute and write a run, show its progress and its result."""
     quiet = request.arguments.quiet
-    from brg_prob.cli.terminal import Stages
+    from brg_prob.cli.terminal.progress import Stages
 
     with Stages(quiet=quiet) as progress:
         from brg_prob.cli.loading import execute
@@ -172,7 +173,7 @@ def _executed(request: Request) -> Executed:
         except KeyboardInterrupt as interrupted:
             raise KeyboardInterrupt(str(interrupted) or "nothing was written") from None
     if not quiet:
-        from brg_prob.cli.terminal import print_result
+        from brg_prob.cli.terminal.run import print_result
 
         print_result(done.run, done.written.folder)
         if done.written.note:

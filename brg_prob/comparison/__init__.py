@@ -3,7 +3,7 @@
 from brg_prob.comparison.compared_run import Reportable
 from brg_prob.comparison.comparison import Comparison, compare
 from brg_prob.comparison.differences import LEVEL, QUANTITIES
-from brg_prob.comparison.sentences import curve_message, headline, leads, short, value_error
+from brg_prob.comparison.sentences import curve_message, headline, leads, value_error
 
 __all__ = [
     "LEVEL",
@@ -14,6 +14,5 @@ __all__ = [
     "curve_message",
     "headline",
     "leads",
-    "short",
     "value_error",
 ]

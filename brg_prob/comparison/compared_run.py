@@ -14,9 +14,9 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from brg_prob.arrays import Floats
+from brg_prob.summary import floats, group
 from brg_prob.transform import Standardisation
-
-Floats = NDArray[np.float64]
 
 NEEDED = ("field_theory", "flow", "fisher", "record")
 """Groups without which a run cannot be compared."""
@@ -32,17 +32,14 @@ class Reportable(Protocol):
     @property
     def tree(self) -> xr.DataTree:
         """The arrays of the run."""
-        ...
 
     @property
     def summary(self) -> dict[str, Any]:
         """The content of ``summary.json``."""
-        ...
 
     @property
     def model(self) -> dict[str, Any]:
         """The content of ``model.json``."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -115,13 +112,17 @@ class Reading:
         return Reading(name, run.tree, dict(run.summary))
 
     def group(self, name: str) -> xr.Dataset:
-        """Return a group as a Dataset."""
-        return self.tree[name].to_dataset()
+        """Return a group as a Dataset, an empty one where there is none."""
+        return group(self.tree, name)
 
     @property
     def record(self) -> dict[str, Any]:
         """Return names, units and source of the record."""
         return dict(self.tree["record"].attrs)
+
+    def same_record(self, other: Reading, *keys: str) -> bool:
+        """Whether two runs say the same of their records under some keys."""
+        return all(self.record.get(key, "") == other.record.get(key, "") for key in keys)
 
     @property
     def units(self) -> tuple[str, str]:
@@ -143,12 +144,11 @@ class Reading:
     @cached_property
     def inputs(self) -> Floats:
         """Return the inputs (r, d) at which posterior draws exist, in the record's own units."""
-        parts = [self.group("constant_data")["inputs"].values] if self._has("constant_data", "inputs") else []
-        if self._has("predictions", "f"):
-            parts.append(self.group("predictions_constant_data")["inputs"].values)
-        if not parts or not self._has("posterior", "f"):
+        groups = [self.group(name) for name in ("constant_data", "predictions_constant_data")]
+        parts = [floats(data, "inputs") for data in groups if "inputs" in data]
+        if not parts or "f" not in self.group("posterior"):
             return np.empty((0, 0))
-        x = np.concatenate([np.asarray(part, dtype=float) for part in parts])
+        x = np.concatenate(parts)
         return x if self.preparation is None else self.preparation.inverse_inputs(x)
 
     @property
@@ -156,15 +156,19 @@ class Reading:
         """Whether the posterior draws are independent."""
         return bool(int(self.tree.attrs.get("independent", 0)))
 
+    @property
+    def draw_count(self) -> int:
+        """Return the number of posterior draws."""
+        sizes = self.group("posterior").sizes
+        return int(sizes["chain"] * sizes["draw"])
+
     def draws(self, rows: NDArray[np.intp]) -> Floats:
         """Return posterior draws (chain, draw, k) of the first output at rows of ``inputs``, record units."""
-        parts = [self.group("posterior")["f"].values]
-        if self._has("predictions", "f"):
-            parts.append(self.group("predictions")["f"].values)
+        groups = [self.group(name) for name in ("posterior", "predictions")]
+        parts = [data["f"].values for data in groups if "f" in data]
         n = parts[0].shape[2]
-        shape = (*parts[0].shape[:2], len(rows), *parts[0].shape[3:])
-        taken = np.empty(shape)
         train = rows < n
+        taken = np.empty((*parts[0].shape[:2], len(rows), *parts[0].shape[3:]))
         taken[:, :, train] = parts[0][:, :, rows[train]]
         if (~train).any():
             taken[:, :, ~train] = parts[1][:, :, rows[~train] - n]
@@ -173,50 +177,45 @@ class Reading:
             taken = self.preparation.inverse(internal, taken)
         return taken if taken.ndim == 3 else taken[..., 0]
 
+    def score(self, state: str) -> HeldOut | None:
+        """Return the scores of the prior or of the posterior."""
+        return self.posterior_score if state == "posterior" else self.prior_score
+
     @cached_property
     def posterior_score(self) -> HeldOut | None:
         """Return log E_draws[N(y | f, σ²)] of each held-out observation; None without any."""
-        if not self._has("predictions", "f") or not self._has("predictions_data", "y"):
+        if "f" not in self.group("predictions") or "y" not in self.group("predictions_data"):
             return None
-        noise = self._noise()
-        f = np.asarray(self.group("predictions")["f"].values, dtype=float)
-        f = f.reshape(-1, *f.shape[2:])
-        y = np.asarray(self.group("predictions_data")["y"].values, dtype=float)
-        x = np.asarray(self.group("predictions_constant_data")["inputs"].values, dtype=float)
+        f, y = floats(self.group("predictions"), "f"), floats(self.group("predictions_data"), "y")
+        x, noise = floats(self.group("predictions_constant_data"), "inputs"), self._noise()
         if not y.size or not np.all(np.isfinite(noise)):
             return None
-        density = log_predictive_density(f, y, np.broadcast_to(noise, f.shape[0])) - self.log_scale
-        shown, values = x, y
+        draws = f.reshape(-1, *f.shape[2:])
+        density = log_predictive_density(draws, y, np.broadcast_to(noise, len(draws))) - self.log_scale
         if self.preparation is not None:
-            shown, values = self.preparation.inverse_inputs(x), self.preparation.inverse(x, y)
-        return HeldOut(shown, values if values.ndim == 1 else values[:, 0], density)
+            x, y = self.preparation.inverse_inputs(x), self.preparation.inverse(x, y)
+        return HeldOut(x, y if y.ndim == 1 else y[:, 0], density)
 
     @cached_property
     def prior_score(self) -> HeldOut | None:
         """Return the same under the prior, its field taken as normal at each input; one output only."""
-        score = self.posterior_score
-        record = self.group("record")
+        score, record = self.posterior_score, self.group("record")
+        if score is None or self.group("predictions")["f"].ndim > 3:
+            return None
         rows = np.asarray(record["training"].values) == 0
         noise = float(record.attrs.get("noise", math.nan))
-        outputs = self.group("predictions")["f"].ndim > 3 if score is not None else False
-        if score is None or outputs or rows.sum() != score.values.size or not noise > 0:
+        if rows.sum() != score.values.size or not noise > 0:
             return None
-        mean, spread = (
-            np.asarray(record[name].values, dtype=float)[rows] for name in ("prior_mean", "prior_sd")
-        )
+        mean, spread = (floats(record, name)[rows] for name in ("prior_mean", "prior_sd"))
         variance = spread**2 + noise**2
         density = -0.5 * ((score.values - mean) ** 2 / variance + np.log(2 * np.pi * variance))
         return HeldOut(score.inputs, score.values, density)
 
     def _noise(self) -> Floats:
         """Return σ of each draw, or one for all, in the network's units."""
-        if self._has("posterior", "noise"):
-            return np.asarray(self.group("posterior")["noise"].values, dtype=float).ravel()
+        if "noise" in self.group("posterior"):
+            return floats(self.group("posterior"), "noise").ravel()
         return np.asarray(float(self.tree.attrs.get("noise", math.nan)))
-
-    def _has(self, group: str, variable: str) -> bool:
-        """Whether a group holds a variable."""
-        return group in self.tree.children and variable in self.tree[group].data_vars
 
 
 def log_predictive_density(field: Floats, y: Floats, noise: Floats) -> Floats:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from brg_prob.comparison.compared_run import Reading, Reportable, printable_names
-from brg_prob.comparison.curves import KINDS, curve_group, listed
-from brg_prob.comparison.differences import Differences, difference_table
+from brg_prob.comparison.curves import KINDS, curve_group
+from brg_prob.comparison.differences import QUANTITIES, Differences, difference_table
 from brg_prob.comparison.groups import (
     fisher_group,
     flow_group,
@@ -22,7 +20,8 @@ from brg_prob.comparison.groups import (
     scalar_differences,
     theories_group,
 )
-from brg_prob.comparison.pairs import Pairs
+from brg_prob.comparison.pairs import Pairs, Theory
+from brg_prob.wording import listed
 
 
 @dataclass(frozen=True)
@@ -55,20 +54,51 @@ class Comparison:
         return Pairs.of(len(self.names))
 
     @property
+    def single(self) -> bool:
+        """Return whether one run is compared, its posterior with its prior."""
+        return len(self.names) == 1
+
+    @property
     def rows(self) -> list[dict[str, Any]]:
         """Return the theories, a dict of plain numbers and words each."""
-        return _rows(self.tree["theories"].to_dataset(), "theory")
+        return self._records("theories")
 
     @property
     def contrasts(self) -> list[dict[str, Any]]:
         """Return the contrasts: distances, scores, and the largest |z| with its Holm p-value."""
-        return _rows(self.tree["distances"].to_dataset(), "contrast")
+        return self._records("distances")
+
+    @property
+    def tests(self) -> list[dict[str, Any]]:
+        """Return the differences that were held against their errors."""
+        return self._records("differences")
+
+    @property
+    def contrasted(self) -> list[Theory]:
+        """Return the theory of each contrast that is held against a reference."""
+        return [self.pairs.theories[one] for one, _ in self.pairs.contrasts]
 
     @property
     def largest(self) -> dict[str, Any] | None:
         """Return the difference of most standard errors, a row of ``differences``; None without any."""
-        rows = _rows(self.tree["differences"].to_dataset(), "test")
-        return max(rows, key=lambda row: abs(row["z"]), default=None)
+        return max(self.tests, key=lambda row: abs(row["z"]), default=None)
+
+    @property
+    def largest_z(self) -> dict[str, list[float]]:
+        """Return the largest z of each contrast by quantity, in reading order; NaN where there is none."""
+        found: dict[str, dict[int, float]] = {}
+        for row in sorted(self.tests, key=lambda row: abs(row["z"])):
+            found.setdefault(row["quantity"], {})[row["contrast"]] = row["z"]  # the last is the largest
+        contrasts = range(len(self.pairs.contrasts))
+        return {
+            words: [found[words].get(contrast, np.nan) for contrast in contrasts]
+            for words in QUANTITIES
+            if words in found
+        }
+
+    def _records(self, group: str) -> list[dict[str, Any]]:
+        """Return a group's rows as dicts of plain values; floats may be NaN."""
+        return self.tree[group].to_dataset().to_dataframe().to_dict("records")
 
 
 def compare(runs: Mapping[str, Reportable]) -> Comparison:
@@ -149,24 +179,22 @@ def _general_notes(readings: Sequence[Reading]) -> list[str]:
     first = readings[0]
     for reading in readings[1:]:
         if reading.units != first.units:
-            mine, other = (_unit_words(r) for r in (reading, first))
             notes.append(
-                f"“{reading.name}” is measured {mine}, “{first.name}” {other}: only numbers without "
-                "units, Fisher spectra and flows are compared."
+                f"“{reading.name}” is measured {_unit_words(reading)}, “{first.name}” {_unit_words(first)}: "
+                "only numbers without units, Fisher spectra and flows are compared."
             )
-        same = all(reading.record.get(k, "") == first.record.get(k, "") for k in ("source", "sha256"))
-        if not same:
+        if not reading.same_record(first, "source", "sha256"):
             sources = [str(r.record.get("source", "")) or "unnamed data" for r in (reading, first)]
             notes.append(
                 f"“{reading.name}” was trained on another record ({sources[0]}) than “{first.name}” "
                 f"({sources[1]})."
             )
-    shared = [
-        pair
-        for pair in combinations(readings, 2)
-        if pair[0].summary.get("seed") is not None and pair[0].summary["seed"] == pair[1].summary.get("seed")
+    seeds = [reading.summary.get("seed") for reading in readings]
+    names = [
+        reading.name
+        for reading, seed in zip(readings, seeds, strict=True)
+        if seed is not None and seeds.count(seed) > 1
     ]
-    names = list(dict.fromkeys(reading.name for pair in shared for reading in pair))
     if names:
         notes.append(
             f"{listed(names)} have the same seed: their draws may share random numbers, and their "
@@ -185,22 +213,18 @@ def _unit_words(reading: Reading) -> str:
 
 def _with_largest(distances: xr.Dataset, tests: xr.Dataset) -> xr.Dataset:
     """Add to each contrast its largest difference in standard errors."""
-    contrast = np.asarray(tests["contrast"].values)
-    columns: dict[str, list[Any]] = {name: [] for name in ("z", "quantity", "at", "p_value", "tests")}
-    for number in range(distances.sizes["contrast"]):
-        rows = np.flatnonzero(contrast == number)
-        columns["tests"].append(rows.size)
-        if not rows.size:
-            for name, value in (("z", math.nan), ("quantity", ""), ("at", math.nan), ("p_value", math.nan)):
-                columns[name].append(value)
-            continue
-        most = rows[np.argmax(np.abs(tests["z"].values[rows]))]
-        for name in ("z", "quantity", "at", "p_value"):
-            columns[name].append(tests[name].values[most])
-    renamed = {"z": "largest_z", "quantity": "largest_in", "at": "largest_at"}
-    return distances.assign(
-        {renamed.get(name, name): ("contrast", np.array(values)) for name, values in columns.items()}
-    )
+    rows, contrasts = tests.to_dataframe(), range(distances.sizes["contrast"])
+    counts = rows["contrast"].value_counts().reindex(contrasts, fill_value=0)
+    places = rows["z"].abs().groupby(rows["contrast"]).idxmax()
+    most = rows.loc[places].set_index("contrast").reindex(contrasts)
+    columns = {
+        "largest_z": most["z"],
+        "largest_in": most["quantity"].fillna("").astype(str),
+        "largest_at": most["at"],
+        "p_value": most["p_value"],
+        "tests": counts,
+    }
+    return distances.assign({name: ("contrast", values.to_numpy()) for name, values in columns.items()})
 
 
 def _settings(readings: Sequence[Reading]) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -235,12 +259,3 @@ def _words(value: Any) -> str:
     if isinstance(value, float | np.floating):
         return f"{float(value):.6g}"
     return str(value) if value is not None and str(value) != "" else "–"
-
-
-def _rows(dataset: xr.Dataset, dim: str) -> list[dict[str, Any]]:
-    """Return a table's rows as dicts of plain values; floats may be NaN."""
-    columns = {str(name): dataset[name].values for name in dataset.data_vars}
-    return [
-        {name: np.asarray(values[at]).item() for name, values in columns.items()}
-        for at in range(dataset.sizes.get(dim, 0))
-    ]

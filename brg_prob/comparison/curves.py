@@ -8,10 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from brg_prob.comparison.compared_run import STATES, Floats, Reading
+from brg_prob.arrays import Floats
+from brg_prob.comparison.compared_run import STATES, Reading
 from brg_prob.comparison.differences import Differences
 from brg_prob.comparison.interpolation import Curve, common_grid, on_grid, same_grid
 from brg_prob.comparison.pairs import Pairs
+from brg_prob.summary import floats
+from brg_prob.wording import listed
 
 
 @dataclass(frozen=True)
@@ -119,21 +122,7 @@ def _one_grid(
 def _curve(reading: Reading, kind: Kind) -> Curve:
     """Return a correlation function of prior and posterior, (2, g), where all of it is finite."""
     theory = reading.group("field_theory").sel(state=list(STATES)).sortby(kind.dim)
-    value, error = (
-        np.asarray(theory[name].transpose("state", kind.dim).values, dtype=float)
-        for name in (kind.group, f"{kind.group}_se")
-    )
+    theory = theory.transpose("state", kind.dim, ...)
+    value, error = floats(theory, kind.group), floats(theory, f"{kind.group}_se")
     finite = np.isfinite(value).all(axis=0)
-    return Curve(np.asarray(theory[kind.dim].values, dtype=float)[finite], value[:, finite], error[:, finite])
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return names in a sentence.
-
-    Examples
-    --------
-    >>> listed(["a", "b", "c"])
-    '“a”, “b” and “c”'
-    """
-    quoted = [f"“{name}”" for name in names]
-    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
+    return Curve(floats(theory, kind.dim)[finite], value[:, finite], error[:, finite])

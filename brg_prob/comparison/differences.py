@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from scipy.stats import norm
 
-from brg_prob.comparison.compared_run import Floats
+from brg_prob.arrays import Floats, holm
 
 LEVEL = 0.05
 ROUNDING = 1e-9  # an error below this part of its number is rounding: the number did not vary
@@ -83,6 +84,20 @@ class Differences:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(self.error > 0, self.value / self.error, np.nan)
 
+    def rows(self) -> pd.DataFrame:
+        """Return the differences as a table, a row each."""
+        return pd.DataFrame(
+            {
+                "quantity": self.quantity,
+                "contrast": self.contrast,
+                "at": self.at,
+                "difference": self.value,
+                "se": self.error,
+                "relative": self.relative,
+                "z": self.z,
+            }
+        )
+
 
 def difference_table(parts: Sequence[Differences]) -> xr.Dataset:
     """Return all differences with their standard errors as one table, Holm's p-values included.
@@ -94,38 +109,8 @@ def difference_table(parts: Sequence[Differences]) -> xr.Dataset:
         ``relative``, ``z`` and ``p_value`` (two-sided, adjusted for all rows); attribute
         ``level``. Differences without an error are not in it.
     """
-    columns: dict[str, list[np.ndarray]] = {
-        name: [] for name in ("quantity", "contrast", "at", "difference", "se", "relative", "z")
-    }
-    for part in parts:
-        use = np.isfinite(part.z)
-        columns["quantity"].append(np.full(int(use.sum()), part.quantity))
-        columns["contrast"].append(np.full(int(use.sum()), part.contrast))
-        for name, values in (
-            ("at", part.at),
-            ("difference", part.value),
-            ("se", part.error),
-            ("relative", part.relative),
-            ("z", part.z),
-        ):
-            columns[name].append(values[use])
-    table = {name: np.concatenate(values) for name, values in columns.items() if values}
-    table = table or {name: np.empty(0) for name in columns} | {"quantity": np.empty(0, dtype="<U1")}
-    table["p_value"] = holm(2 * norm.sf(np.abs(table["z"].astype(float))))
-    return xr.Dataset({name: ("test", v) for name, v in table.items()}, attrs={"level": LEVEL})
-
-
-def holm(p_values: Floats) -> Floats:
-    """Return Holm's adjusted p-values: reject those below the level, whatever the dependence.
-
-    Examples
-    --------
-    >>> holm(np.array([0.01, 0.04, 0.03])).round(3).tolist()
-    [0.03, 0.06, 0.06]
-    """
-    order = np.argsort(p_values, kind="stable")
-    factor = np.arange(p_values.size, 0, -1)
-    adjusted = np.minimum(np.maximum.accumulate(p_values[order] * factor), 1.0)
-    back = np.empty_like(adjusted)
-    back[order] = adjusted
-    return back
+    rows = pd.concat([part.rows() for part in parts], ignore_index=True)
+    table = rows[np.isfinite(rows["z"])].assign(p_value=lambda tests: holm(2 * norm.sf(np.abs(tests["z"]))))
+    columns = {str(name): ("test", values.to_numpy()) for name, values in table.items()}
+    quantity = ("test", table["quantity"].to_numpy(dtype=str))
+    return xr.Dataset(columns | {"quantity": quantity}, attrs={"level": LEVEL})

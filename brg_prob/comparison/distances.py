@@ -13,9 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from brg_prob.arrays import Floats
 
 BLOCKS = 40
 MOST_INPUTS = 60
@@ -43,14 +42,14 @@ class Distance:
         Inputs k, and directions in which either posterior fluctuates.
     """
 
-    kl: float
-    kl_error: float
-    reverse: float
-    reverse_error: float
-    wasserstein: float
-    wasserstein_error: float
-    inputs: int
-    directions: int
+    kl: float = math.nan
+    kl_error: float = math.nan
+    reverse: float = math.nan
+    reverse_error: float = math.nan
+    wasserstein: float = math.nan
+    wasserstein_error: float = math.nan
+    inputs: int = 0
+    directions: int = 0
 
 
 def gaussian_kl(mean: Floats, cov: Floats, other_mean: Floats, other_cov: Floats) -> float:
@@ -165,8 +164,7 @@ def _directions(pooled: Floats) -> Floats:
 
 def _kl(mean: Floats, cov: Floats, other_mean: Floats, other_cov: Floats) -> float:
     """Return the divergence in the pooled basis; infinite where only one of the two fluctuates."""
-    empty, other_empty = (np.linalg.eigvalsh(c)[0] < _EMPTY for c in (cov, other_cov))
-    if empty or other_empty:
+    if min(np.linalg.eigvalsh(c)[0] for c in (cov, other_cov)) < _EMPTY:
         return math.inf
     return gaussian_kl(mean, cov, other_mean, other_cov)
 

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from brg_prob.arrays import Floats
 
 _SAME = 1e-6  # of the grid's span: the round-off of taking an origin off and putting it back
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from brg_prob.comparison.compared_run import Floats, HeldOut
+from brg_prob.arrays import Floats
+from brg_prob.comparison.compared_run import HeldOut
 
 _SAME = 1e-9  # of a column's range: the round-off of two standardisations
 
@@ -27,9 +28,9 @@ class ScoreDifference:
         or more, else it is that of the two means.
     """
 
-    value: float
-    error: float
-    shared: int
+    value: float = math.nan
+    error: float = math.nan
+    shared: int = 0
 
     @property
     def paired(self) -> bool:

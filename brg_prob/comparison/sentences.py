@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from brg_prob.comparison.comparison import Comparison
 from brg_prob.comparison.differences import LEVEL, ROUNDING
-
-_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+from brg_prob.wording import listed, short
 
 _KINDS = {
     "two_point": "two-point function",
@@ -22,21 +19,21 @@ _KINDS = {
 
 def headline(comparison: Comparison) -> str:
     """Return what differs most and by how many standard errors; or that nothing does beyond chance."""
-    most, single = comparison.largest, len(comparison.names) == 1
+    most = comparison.largest
     if most is None:
         return f"{_subject(comparison)}: no number with an error could be compared; the notes say why."
-    count = _tests(comparison)
+    count = len(comparison.tests)
     if most["z"] == 0:
         return f"{_subject(comparison)} are the same in all {count} numbers compared."
     where = f"the {most['quantity']}{_where(comparison, most)}"
     if most["p_value"] >= LEVEL:
+        whose = "" if comparison.single else f" of {_whose(comparison, most)}"
         return (
             f"{_subject(comparison)} do not differ beyond chance: the largest of {count} differences, in "
-            f"{where}{'' if single else f' of {_whose(comparison, most)}'}, is {_errors(most['z'])} "
-            f"(p = {short(most['p_value'], 2)})."
+            f"{where}{whose}, is {_errors(most['z'])} (p = {short(most['p_value'], 2)})."
         )
     by = f"{_size(comparison, most)}, {_errors(most['z'])} ({_p_value(most['p_value'])})"
-    if single:
+    if comparison.single:
         return f"Training changes {where} most: {by}."
     whose = _whose(comparison, most)
     return f"T{whose[1:]} differs from that of “{comparison.names[0]}” most in {where}: {by}."
@@ -44,75 +41,46 @@ def headline(comparison: Comparison) -> str:
 
 def leads(comparison: Comparison) -> list[str]:
     """Return further sentences: distance and score of each posterior against its reference."""
-    said: list[str] = []
-    for number, row in enumerate(comparison.contrasts):
-        one, _ = comparison.pairs.contrasts[number]
-        theory = comparison.pairs.theories[one]
-        if theory.state == "posterior":
-            said += _agreement(comparison, row, theory.run)
-            said += [*_distance(comparison, row, theory.run), *_score(comparison, row, theory.run)]
-    return said
+    return [
+        sentence
+        for theory, row in zip(comparison.contrasted, comparison.contrasts, strict=True)
+        if theory.state == "posterior"
+        for part in (_agreement, _distance, _score)
+        for sentence in part(comparison, row, theory.run)
+    ]
 
 
 def curve_message(comparison: Comparison, group: str) -> str:
     """Return the message of one group of differences: its largest, or that none exceeds chance."""
-    words, single = _KINDS[group], len(comparison.names) == 1
+    words = _KINDS[group]
     plural = "power spectra" if group == "power" else f"{words}s"
-    tests = comparison.tree["differences"].to_dataset()
-    rows = np.flatnonzero(tests["quantity"].values == words)
-    if not rows.size:
+    rows = [row for row in comparison.tests if row["quantity"] == words]
+    if not rows:
         return f"The {plural} cannot be compared"
-    most = rows[np.argmax(np.abs(tests["z"].values[rows]))]
-    row = {str(name): np.asarray(tests[name].values[most]).item() for name in tests.data_vars}
+    row = max(rows, key=lambda test: abs(test["z"]))
     where, size = _where(comparison, row), _size(comparison, row)
     if row["z"] == 0:
         return f"The {plural} are the same everywhere"
     if row["p_value"] >= LEVEL:
         return (
-            f"No difference between the {plural} exceeds chance: the largest of {rows.size} is "
+            f"No difference between the {plural} exceeds chance: the largest of {len(rows)} is "
             f"{_errors(row['z'])}"
         )
-    if single:
+    if comparison.single:
         return f"Training changes the {words} most{where}: {size}, {_errors(row['z'])}"
     return f"The {plural} differ most{where}: {_whose(comparison, row)} is {size}, {_errors(row['z'])}"
 
 
-def short(value: float, digits: int = 3) -> str:
-    """Return a number in words: few digits, a true minus, powers of ten written out.
-
-    Examples
-    --------
-    >>> short(-0.123456), short(1.2e-9), short(12345.0), short(float("inf"))
-    ('−0.123', '1.2·10⁻⁹', '12300', '∞')
-    """
-    if not math.isfinite(value):
-        return "–" if math.isnan(value) else "∞" if value > 0 else "−∞"
-    rounded = float(f"{value:.{digits}g}")
-    if rounded == 0 or 1e-3 <= abs(rounded) < 1e6:
-        return f"{rounded:.10g}".replace("-", "−")
-    mantissa, exponent = f"{rounded:.{digits - 1}e}".split("e")
-    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
-    return f"{mantissa}·10{str(int(exponent)).translate(_SUPERSCRIPT)}".replace("-", "−")
-
-
 def _subject(comparison: Comparison) -> str:
     """Return what is compared, as the subject of a sentence."""
-    quoted = [f"“{name}”" for name in comparison.names]
-    if len(quoted) == 1:
-        return f"Prior and posterior of {quoted[0]}"
-    return f"{', '.join(quoted[:-1])} and {quoted[-1]}"
+    prefix = "Prior and posterior of " if comparison.single else ""
+    return prefix + listed(comparison.names)
 
 
 def _whose(comparison: Comparison, row: dict[str, Any]) -> str:
     """Return whose number a difference is about."""
-    one, _ = comparison.pairs.contrasts[row["contrast"]]
-    theory = comparison.pairs.theories[one]
+    theory = comparison.contrasted[row["contrast"]]
     return f"the {theory.state} of “{comparison.names[theory.run]}”"
-
-
-def _tests(comparison: Comparison) -> int:
-    """Return the number of differences that were held against their errors."""
-    return int(comparison.tree["differences"].sizes.get("test", 0))
 
 
 def _where(comparison: Comparison, row: dict[str, Any]) -> str:
@@ -139,10 +107,8 @@ def _size(comparison: Comparison, row: dict[str, Any]) -> str:
         return f"{short(100 * abs(relative))} % {direction}"
     if row["quantity"] in ("power spectrum", "mass²") and math.isfinite(relative):
         return f"{short(1 + relative)} times as large"
-    unit = ""
-    if row["quantity"] == "mean field":
-        unit = f" {comparison.tree['mean_field'].attrs['field_unit']}".rstrip()
-    return f"{short(abs(value))}{unit} {direction}"
+    unit = f" {comparison.tree['mean_field'].attrs['field_unit']}" if row["quantity"] == "mean field" else ""
+    return f"{short(abs(value))}{unit.rstrip()} {direction}"
 
 
 def _errors(z: float) -> str:
@@ -159,7 +125,7 @@ def _p_value(value: float) -> str:
 def _agreement(comparison: Comparison, row: dict[str, Any], run: int) -> list[str]:
     """Return that two posteriors agree, where the headline is about something else that does not."""
     most = comparison.largest
-    if len(comparison.names) == 1 or most is None or most["p_value"] >= LEVEL or not row["p_value"] >= LEVEL:
+    if comparison.single or most is None or most["p_value"] >= LEVEL or not row["p_value"] >= LEVEL:
         return []
     return [
         f"The posteriors of “{comparison.names[run]}” and “{comparison.names[0]}” do not differ beyond "
@@ -173,7 +139,7 @@ def _distance(comparison: Comparison, row: dict[str, Any], run: int) -> list[str
     unit = f" {unit}" if unit else ""
     if math.isnan(row["kl"]) and math.isnan(row["wasserstein"]):
         return []
-    if len(comparison.names) == 1:
+    if comparison.single:
         return [
             f"The posterior is KL = {short(row['kl'])} nats from the prior; their fields are "
             f"{short(row['wasserstein'])}{unit} apart per input (Wasserstein)."
@@ -190,9 +156,8 @@ def _score(comparison: Comparison, row: dict[str, Any], run: int) -> list[str]:
     value, error = row["score_difference"], row["score_difference_se"]
     if not math.isfinite(value):
         return []
-    single = len(comparison.names) == 1
-    one = "The posterior" if single else f"“{comparison.names[run]}”"
-    other = "the prior" if single else f"“{comparison.names[0]}”"
+    one = "The posterior" if comparison.single else f"“{comparison.names[run]}”"
+    other = "the prior" if comparison.single else f"“{comparison.names[0]}”"
     how = f"paired over {row['shared_observations']}" if row["paired"] else "unpaired"
     if value == 0 and error == 0:
         return [f"{one} predicts held-out observations exactly as {other} does."]
@@ -219,9 +184,7 @@ def value_error(value: float, error: float, shown: int = 2) -> str:
     >>> value_error(1.23456, 0.0123, shown=1), value_error(0.5, 1e-15)
     ('1.23 ± 0.01', '0.5')
     """
-    if not math.isfinite(value):
-        return short(value)
-    if not (math.isfinite(error) and error > ROUNDING * abs(value)):
+    if not (math.isfinite(value) and math.isfinite(error) and error > ROUNDING * abs(value)):
         return short(value)
     digits = max(0, shown - 1 - math.floor(math.log10(error)))
     if digits > 6 or abs(value) >= 1e6:

@@ -10,8 +10,9 @@ import numpy as np
 import xarray as xr
 from jax import Array
 
+from brg_prob.arrays import Floats, holm
 from brg_prob.correspondence.result import Check, Checks, check_tree, overall
-from brg_prob.correspondence.statistics import Floats, holm, judge
+from brg_prob.correspondence.statistics import judge
 from brg_prob.correspondence.two_sample import TwoSample, energy_distance
 from brg_prob.flow import Flow
 from brg_prob.results import build_tree

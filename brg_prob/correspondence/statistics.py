@@ -107,26 +107,6 @@ def sum_of_squares(z: Floats) -> tuple[float, float]:
     return statistic, float(stats.chi2.sf(statistic, z.size))
 
 
-def holm(p_values: ArrayLike) -> Floats:
-    """Return Holm's adjusted p-values; the family is rejected at ``level`` if their minimum is ≤ it.
-
-    Valid under any dependence of the tests (scales of one flow share draws). NaN marks a test
-    that was not made: it stays NaN and is not counted.
-
-    Examples
-    --------
-    >>> holm([0.01, 0.5, 0.04]).tolist()
-    [0.03, 0.5, 0.08]
-    """
-    p = np.asarray(p_values, dtype=float)
-    adjusted = np.full(p.shape, np.nan)
-    made = np.flatnonzero(~np.isnan(p))
-    order = made[np.argsort(p[made], kind="stable")]
-    factors = np.arange(order.size, 0, -1)
-    adjusted[order] = np.minimum(np.maximum.accumulate(factors * p[order]), 1.0)
-    return adjusted
-
-
 @lru_cache(maxsize=1024)
 def noncentrality(modes: int, level: float, power: float = POWER) -> float:
     """Return λ at which a χ² test with ``modes`` degrees at ``level`` has the given power."""

@@ -10,13 +10,22 @@ import xarray as xr
 from matplotlib.axes import Axes
 from scipy.stats import norm
 
+from brg_prob.arrays import thin
 from brg_prob.comparison import Comparison, curve_message
 from brg_prob.figures.comparison_flow import fisher_picture, flow_picture
-from brg_prob.figures.comparison_style import MOST_RUNS, grid_axis, line, run_legend, shown, shown_note
+from brg_prob.figures.comparison_style import (
+    MOST_RUNS,
+    first_runs,
+    first_runs_note,
+    grid_axis,
+    line,
+    run_legend,
+)
 from brg_prob.figures.style import (
     INK,
     MUTED,
     Picture,
+    columns_of,
     frame,
     label_axes,
     log_axis,
@@ -27,7 +36,8 @@ from brg_prob.figures.style import (
     safe_label,
     short,
 )
-from brg_prob.figures.thinning import peaks, thin
+from brg_prob.figures.thinning import peaks
+from brg_prob.summary import floats
 
 _MOST_MARKERS = 40
 _NAMES = {"two_point": "two-point", "four_point": "four-point", "power": "power"}
@@ -53,18 +63,16 @@ def curve_picture(comparison: Comparison, group: str) -> Picture:
         ``two_point``, ``four_point`` or ``power``.
     """
     data = comparison.tree[group].to_dataset()
-    dim = "momentum" if group == "power" else "lag"
-    at, (value, error) = np.asarray(data[dim].values, dtype=float), _scaled(comparison, group)
-    single = len(comparison.names) == 1
-    ratios = [2, 1.2] if single else [1.7, 1.7, 1.2]
+    at, (value, error) = floats(data, _axis(group)), _scaled(comparison, group)
+    ratios = [2, 1.2] if comparison.single else [1.7, 1.7, 1.2]
     fig, axes = new_figure(
-        height=4.8 if single else 6.5, nrows=len(ratios), sharex=True, height_ratios=ratios
+        height=4.8 if comparison.single else 6.5, nrows=len(ratios), sharex=True, height_ratios=ratios
     )
     places = grid_axis(axes[-1], at)
-    states = [("prior", "posterior")] if single else [("posterior",), ("prior",)]
+    states = [("prior", "posterior")] if comparison.single else [("posterior",), ("prior",)]
     for ax, inside in zip(axes, states, strict=False):
         _curves(ax, comparison, inside, places, value, error)
-        label_axes(ax, y=quantity(_word(group, inside, single), _brief(_unit(data, group))))
+        label_axes(ax, y=quantity(_word(group, inside, comparison.single), _brief(_unit(data, group))))
         if group == "power":
             drawn = value[[t.state in inside for t in comparison.pairs.theories]]
             positive = drawn[drawn > 0]
@@ -72,7 +80,7 @@ def curve_picture(comparison: Comparison, group: str) -> Picture:
         else:
             ax.axhline(0, color=MUTED, lw=0.8, zorder=1)
     run_legend(fig, axes[0])
-    _differences(axes[-1], comparison, places, np.asarray(data["z"].values, dtype=float))
+    _differences(axes[-1], comparison, places, floats(data, "z"))
     length = safe_label(str(data.attrs["length_unit"]), 16)
     where = quantity("momentum |p|", momentum_unit(length)) if group == "power" else quantity("lag r", length)
     label_axes(axes[-1], x=where)
@@ -87,13 +95,18 @@ def curve_picture(comparison: Comparison, group: str) -> Picture:
     )
 
 
+def _axis(group: str) -> str:
+    """Return the argument of a correlation function."""
+    return "momentum" if group == "power" else "lag"
+
+
 def _scaled(comparison: Comparison, group: str) -> tuple[np.ndarray, np.ndarray]:
     """Return values and errors as drawn, (theory, grid): four-point functions relative to G(0)²."""
     data = comparison.tree[group].to_dataset()
-    value, error = (np.asarray(data[name].values, dtype=float) for name in ("value", "se"))
+    value, error = floats(data, "value"), floats(data, "se")
     if group != "four_point" or "two_point" not in comparison.tree.children:
         return value, error
-    square = np.asarray(comparison.tree["two_point"]["value"].values, dtype=float)[:, :1] ** 2
+    square = floats(comparison.tree["two_point"], "value")[:, :1] ** 2
     return value / square, error / square
 
 
@@ -106,13 +119,12 @@ def _curves(
     error: np.ndarray,
 ) -> None:
     """Draw theories with one standard error; the runs' markers are shifted apart along the grid."""
-    single = len(comparison.names) == 1
     for number, theory in enumerate(comparison.pairs.theories):
         if theory.state not in states or theory.run >= MOST_RUNS or not np.isfinite(value[number]).any():
             continue
-        place = (0 if theory.state == "posterior" else 1) if single else theory.run
-        name = theory.state if single else comparison.names[theory.run]
-        some = _interleaved(at.size, place, len(shown(comparison)))
+        place = (0 if theory.state == "posterior" else 1) if comparison.single else theory.run
+        name = theory.state if comparison.single else comparison.names[theory.run]
+        some = _interleaved(at.size, place, len(first_runs(comparison)))
         style = line(place)
         kept = peaks(value[number])
         ax.plot(at[kept], value[number][kept], ls=style["ls"], color=style["color"], lw=1.1)
@@ -147,87 +159,70 @@ def _brief(unit: str) -> str:
 
 def _differences(ax: Axes, comparison: Comparison, at: np.ndarray, z: np.ndarray) -> None:
     """Draw differences in standard errors, posteriors filled, priors hollow; shaded: within chance."""
-    threshold = _threshold(comparison)
-    ax.axhspan(-threshold, threshold, color=MUTED, alpha=0.13, lw=0)
-    ax.axhline(0, color=INK, lw=0.9, zorder=1)
+    threshold = _within_chance(ax, comparison)
     some = thin(at.size, 2 * _MOST_MARKERS)
-    for number, (one, _) in enumerate(comparison.pairs.contrasts):
-        theory = comparison.pairs.theories[one]
+    for number, theory in enumerate(comparison.contrasted):
         if theory.run >= MOST_RUNS or not np.isfinite(z[number]).any():
             continue
         style = line(theory.run)
-        hollow = theory.state == "prior"
-        ax.plot(
-            at[some],
-            z[number][some],
-            style["marker"],
-            color=style["color"],
-            mfc="none" if hollow else style["color"],
-            ms=3.4,
-            mew=0.9,
-            lw=0,
-        )
+        fill = "none" if theory.state == "prior" else style["color"]
+        ax.plot(at[some], z[number][some], **(style | {"ls": "none"}), mfc=fill, ms=3.4, mew=0.9)
     low, high = ax.get_ylim()
     ax.set_ylim(min(low, -1.15 * threshold), max(high, 1.15 * threshold))
     label_axes(ax, y="difference (s.e.)")
 
 
-def _threshold(comparison: Comparison) -> float:
-    """Return the size in standard errors beyond which a difference exceeds chance (Bonferroni over all)."""
+def _within_chance(ax: Axes, comparison: Comparison) -> float:
+    """Draw zero and the band of chance; return its edge in standard errors (Bonferroni over all)."""
     tests = comparison.tree["differences"]
-    return float(norm.isf(tests.attrs["level"] / 2 / max(tests.sizes["test"], 1)))
+    threshold = float(norm.isf(tests.attrs["level"] / 2 / max(tests.sizes["test"], 1)))
+    ax.axhspan(-threshold, threshold, color=MUTED, alpha=0.13, lw=0)
+    ax.axhline(0, color=INK, lw=0.9, zorder=1)
+    return threshold
 
 
 def mean_picture(comparison: Comparison) -> Picture:
     """Draw the differences of the posteriors' mean fields from the reference's, with errors."""
     data = comparison.tree["mean_field"].to_dataset()
     fig, (top, low) = new_figure(height=4.4, nrows=2, sharex=True, height_ratios=[1.7, 1.2])
-    columns = {name: np.asarray(data[name].values, dtype=float) for name in ("at", "difference", "se", "z")}
-    tables = []
-    threshold = _threshold(comparison)
-    low.axhspan(-threshold, threshold, color=MUTED, alpha=0.13, lw=0)
+    _within_chance(low, comparison)
+    top.axhline(0, color=INK, lw=0.9, zorder=1)
     field, length = (safe_label(str(data.attrs[f"{name}_unit"]), 16) for name in ("field", "input"))
-    for number, (one, _) in enumerate(comparison.pairs.contrasts):
-        theory = comparison.pairs.theories[one]
-        at, difference, error, z = (columns[name][number] for name in ("at", "difference", "se", "z"))
-        if not np.isfinite(at).any():
+    argument = safe_label(str(data.attrs["input_name"]), 24)
+    labels = {
+        "at": (argument, length),
+        "difference": ("difference of means", field),
+        "se": ("standard error", field),
+        "z": ("difference", "standard errors"),
+    }
+    tables = []
+    for number, theory in enumerate(comparison.contrasted):
+        one, name = data.isel(contrast=number), comparison.names[theory.run]
+        if not np.isfinite(floats(one, "at")).any():
             continue
-        name = comparison.names[theory.run]
-        tables.append(
-            frame(
-                {
-                    (safe_label(str(data.attrs["input_name"]), 24), length): at,
-                    ("difference of means", field): difference,
-                    ("standard error", field): error,
-                    ("difference", "standard errors"): z,
-                },
-                run=name,
-            ).dropna(how="all", subset=["difference [standard errors]"])
-        )
+        tables.append(frame(columns_of(one, labels), run=name))
         if theory.run < MOST_RUNS:
+            at, difference, error, z = (floats(one, part) for part in labels)
             style = line(theory.run)
             marks: dict[str, Any] = {"color": style["color"], "ms": 3.8, "mew": 1.0}
-            top.errorbar(
-                at, difference, error, fmt=style["marker"], mfc="none", label=safe_label(name, 28), **marks
-            )
+            label = safe_label(name, 28)
+            top.errorbar(at, difference, error, fmt=style["marker"], mfc="none", label=label, **marks)
             low.plot(at, z, style["marker"], **marks)
-    for ax in (top, low):
-        ax.axhline(0, color=INK, lw=0.9, zorder=1)
     run_legend(fig, top)
     label_axes(top, y=quantity("mean − reference", _brief(field)))
-    label_axes(low, x=quantity(safe_label(str(data.attrs["input_name"]), 24), length), y="difference (s.e.)")
+    label_axes(low, x=quantity(argument, length), y="difference (s.e.)")
     fig.align_ylabels([top, low])
     unit = f", in {field}," if field else ""
     return Picture(
         "mean-field",
         fig,
         curve_message(comparison, "mean_field"),
-        f"Above: the posterior’s mean field minus that of the reference {_quoted(comparison.names[0])}{unit} "
+        f"Above: the posterior’s mean field minus that of the reference “{comparison.names[0]}”{unit} "
         "at common inputs, with its Monte-Carlo error. Below: the same in standard errors; shaded: within "
-        f"chance for all differences of this page together.{shown_note(comparison)}",
-        f"Differences of mean fields at {columns['at'].shape[1]} inputs at most; the largest is "
-        f"{short(float(np.nanmax(np.abs(columns['z']))))} standard errors.",
-        pd.concat(tables, ignore_index=True),
+        f"chance for all differences of this page together.{first_runs_note(comparison)}",
+        f"Differences of mean fields at {data.sizes['point']} inputs at most; the largest is "
+        f"{short(float(np.nanmax(np.abs(data['z'].values))))} standard errors.",
+        pd.concat(tables).dropna(subset=["difference [standard errors]"], ignore_index=True),
     )
 
 
@@ -253,20 +248,25 @@ def _caption(comparison: Comparison, group: str, data: xr.Dataset) -> str:
         "squared, zero for a Gaussian field,",
         "power": "Power spectrum G(p)",
     }[group]
-    single = len(comparison.names) == 1
-    panels = "of prior and posterior" if single else "of the posteriors (top) and the priors (middle)"
+    panels, against, fill = (
+        ("of prior and posterior", "posterior minus prior", "")
+        if comparison.single
+        else (
+            "of the posteriors (top) and the priors (middle)",
+            f"minus the reference “{comparison.names[0]}”",
+            "; filled for posteriors, hollow for priors",
+        )
+    )
     unit = _unit(data, group)
     panels += f" in {unit}" if unit else ""
-    against = "posterior minus prior" if single else f"minus the reference {_quoted(comparison.names[0])}"
-    filled = "" if single else "; filled for posteriors, hollow for priors"
     text = (
-        f"{what} {panels}, one standard error. Bottom: {against}, in standard errors{filled}; shaded: within "
+        f"{what} {panels}, one standard error. Bottom: {against}, in standard errors{fill}; shaded: within "
         "chance for all differences of this page together. Neighbouring points share draws: they scatter "
         "together."
     )
     if data.attrs["interpolated"]:
         text += " Grids differ: interpolated linearly to common points."
-    return text + shown_note(comparison)
+    return text + first_runs_note(comparison)
 
 
 def _alt(comparison: Comparison, group: str, at: np.ndarray, value: np.ndarray) -> str:
@@ -276,8 +276,7 @@ def _alt(comparison: Comparison, group: str, at: np.ndarray, value: np.ndarray) 
         for name, row in zip(comparison.pairs.names(comparison.names), value, strict=True)
         if np.isfinite(row).any()
     ]
-    dim = "momentum" if group == "power" else "lag"
-    return f"Between {dim} {short(at[0])} and {short(at[-1])}: {'; '.join(parts)}."
+    return f"Between {_axis(group)} {short(at[0])} and {short(at[-1])}: {'; '.join(parts)}."
 
 
 def _numbers(
@@ -288,21 +287,18 @@ def _numbers(
     length = str(data.attrs["length_unit"])
     axis = ("momentum", momentum_unit(length)) if group == "power" else ("lag", length)
     z = {one: number for number, (one, _) in enumerate(comparison.pairs.contrasts)}
-    tables = []
-    for number, theory in enumerate(comparison.pairs.theories):
-        label = _word(group, (theory.state,), True)
-        columns: dict[tuple[str, str], Any] = {
-            axis: at,
-            (label, _unit(data, group)): value[number],
-            (f"{label} standard error", _unit(data, group)): error[number],
-            ("difference", "standard errors"): (
-                np.asarray(data["z"].values[z[number]]) if number in z else np.full(at.size, np.nan)
-            ),
-        }
-        tables.append(frame(columns, run=comparison.names[theory.run], state=theory.state))
+    label, unit, nothing = _word(group, ("",), True), _unit(data, group), np.full(at.size, np.nan)
+    tables = [
+        frame(
+            {
+                axis: at,
+                (label, unit): value[number],
+                (f"{label} standard error", unit): error[number],
+                ("difference", "standard errors"): data["z"].values[z[number]] if number in z else nothing,
+            },
+            run=comparison.names[theory.run],
+            state=theory.state,
+        )
+        for number, theory in enumerate(comparison.pairs.theories)
+    ]
     return pd.concat(tables, ignore_index=True)
-
-
-def _quoted(name: str) -> str:
-    """Return a name in quotation marks."""
-    return f"“{name}”"

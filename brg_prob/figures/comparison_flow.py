@@ -9,12 +9,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from brg_prob.arrays import thin
 from brg_prob.comparison import Comparison
-from brg_prob.figures.comparison_style import MOST_RUNS, line, run_legend, shown, shown_note
+from brg_prob.figures.comparison_style import first_runs, first_runs_note, line, run_legend
 from brg_prob.figures.style import (
     INK,
     MUTED,
     Picture,
+    columns_of,
     frame,
     label_axes,
     log_axis,
@@ -22,7 +24,8 @@ from brg_prob.figures.style import (
     safe_label,
     short,
 )
-from brg_prob.figures.thinning import peaks, thin
+from brg_prob.figures.thinning import peaks
+from brg_prob.summary import floats
 
 _MOST_MARKERS = 24
 _ALONG = (
@@ -35,32 +38,30 @@ _ALONG = (
 def fisher_picture(comparison: Comparison) -> Picture:
     """Draw Tλ against rank for each run and, of several runs, λ relative to that of the first."""
     data = comparison.tree["fisher"].to_dataset()
-    weight = np.asarray(data["weight"].values, dtype=float)
-    several = len(comparison.names) > 1
-    fig = _spectra(comparison, weight, np.exp(np.asarray(data["log_ratio"].values, dtype=float)))
+    weight = floats(data, "weight")
     count, modes = np.asarray(data["distinguishable"].values), np.isfinite(weight).sum(axis=1)
     return Picture(
         "fisher",
-        fig,
+        _spectra(comparison, weight, np.exp(floats(data, "log_ratio"))),
         _fisher_message(comparison, count, modes),
         "Eigenvalues λ of the prior-whitened Fisher metric per observation in descending order, times the "
         "observations T the run was trained at; a mode with Tλ ≥ 1 (dotted) is distinguishable by its data."
-        + (" Below: λ relative to that of the same rank in the first run." if several else "")
+        + ("" if comparison.single else " Below: λ relative to that of the same rank in the first run.")
         + " Computed, not sampled: no error bars."
-        + shown_note(comparison),
+        + first_runs_note(comparison),
         "; ".join(
             f"{name}: Tλ from {short(np.nanmax(weight[run]))} to {short(np.nanmin(weight[run]))}, "
             f"{count[run]} of {modes[run]} modes at 1 or above"
             for run, name in enumerate(comparison.names)
         )
         + ".",
-        _fisher_numbers(comparison, np.asarray(data["rank"].values)),
+        _fisher_numbers(comparison),
     )
 
 
 def _spectra(comparison: Comparison, weight: np.ndarray, ratio: np.ndarray) -> Figure:
     """Draw Tλ, and below it the ratios where there are several runs, (run, rank)."""
-    several = len(comparison.names) > 1
+    several = not comparison.single
     fig, axes = new_figure(
         height=5.4 if several else 3.7,
         nrows=2 if several else 1,
@@ -70,7 +71,7 @@ def _spectra(comparison: Comparison, weight: np.ndarray, ratio: np.ndarray) -> F
     )
     top, low = axes[0, 0], axes[-1, 0]
     rank = np.arange(1, weight.shape[1] + 1)
-    for run, name in enumerate(shown(comparison)):
+    for run, name in enumerate(first_runs(comparison)):
         positive = np.flatnonzero(weight[run] > 0)
         kept = positive[peaks(weight[run][positive])]
         top.plot(rank[kept], weight[run][kept], label=safe_label(name, 28), **_style(run, kept.size))
@@ -94,13 +95,11 @@ def _spectra(comparison: Comparison, weight: np.ndarray, ratio: np.ndarray) -> F
 
 def _fisher_message(comparison: Comparison, count: np.ndarray, modes: np.ndarray) -> str:
     """Return how many modes are distinguishable."""
-    if len(comparison.names) <= 3:
-        said = [
-            f"{count[run]} of {modes[run]} modes{f' of “{name}”' if len(comparison.names) > 1 else ''}"
-            for run, name in enumerate(comparison.names)
-        ]
-        listed = said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
-        return f"The data can tell apart {listed}"
+    if comparison.single:
+        return f"The data can tell apart {count[0]} of {modes[0]} modes"
+    said = [f"{count[run]} of {modes[run]} modes of “{name}”" for run, name in enumerate(comparison.names)]
+    if len(said) <= 3:
+        return f"The data can tell apart {', '.join(said[:-1])} and {said[-1]}"
     least, most = int(count.min()), int(count.max())
     if least == most:
         return f"The data of each of the {count.size} runs can tell {least} modes apart"
@@ -108,36 +107,37 @@ def _fisher_message(comparison: Comparison, count: np.ndarray, modes: np.ndarray
     return f"The data can tell apart between {least} modes (“{fewest}”) and {most} (“{richest}”)"
 
 
-def _fisher_numbers(comparison: Comparison, rank: np.ndarray) -> pd.DataFrame:
+def _fisher_numbers(comparison: Comparison) -> pd.DataFrame:
     """Return the spectra, one run below the other."""
     data = comparison.tree["fisher"].to_dataset()
-    tables = []
-    for run, name in enumerate(comparison.names):
-        there = np.isfinite(data["eigenvalue"].values[run])
-        columns: dict[tuple[str, str], Any] = {
-            ("rank", ""): rank[there].astype(int),
-            ("eigenvalue", "per observation"): data["eigenvalue"].values[run][there],
-            ("T times eigenvalue", ""): data["weight"].values[run][there],
-            ("eigenvalue relative to the first run", ""): np.exp(data["log_ratio"].values[run][there]),
-        }
-        tables.append(frame(columns, run=name))
+    data = data.assign(ratio=np.exp(data["log_ratio"]))
+    labels = {
+        "rank": ("rank", ""),
+        "eigenvalue": ("eigenvalue", "per observation"),
+        "weight": ("T times eigenvalue", ""),
+        "ratio": ("eigenvalue relative to the first run", ""),
+    }
+    tables = [
+        frame(columns_of(data.isel(run=run), labels, np.isfinite(data["eigenvalue"].values[run])), run=name)
+        for run, name in enumerate(comparison.names)
+    ]
     return pd.concat(tables, ignore_index=True)
 
 
 def flow_picture(comparison: Comparison) -> Picture:
     """Draw effective dimension, KL and score along the flow of each run, above each other."""
     data = comparison.tree["flow"].to_dataset()
-    at = np.asarray(data["observations"].values, dtype=float)
+    at = floats(data, "observations")
     panels = [(name, word) for name, word in _ALONG if np.isfinite(data[name].values).any()]
     fig, axes = new_figure(height=0.6 + 1.9 * len(panels), nrows=len(panels), sharex=True, squeeze=False)
     usable = np.isfinite(at) & (at > 0)
     for ax, (name, word) in zip(axes[:, 0], panels, strict=True):
-        value = np.asarray(data[name].values, dtype=float)
-        for run, label in enumerate(shown(comparison)):
+        value = floats(data, name)
+        for run, label in enumerate(first_runs(comparison)):
             there = usable[run] & np.isfinite(value[run])
             style = _style(run, int(there.sum())) | {"label": safe_label(label, 28)}
             if name == "test_score":
-                error = np.nan_to_num(np.asarray(data["test_score_se"].values, dtype=float)[run][there])
+                error = np.nan_to_num(floats(data, "test_score_se")[run][there])
                 ax.errorbar(at[run][there], value[run][there], error, elinewidth=0.9, **style)
             else:
                 ax.plot(at[run][there], value[run][there], **style)
@@ -146,10 +146,10 @@ def flow_picture(comparison: Comparison) -> Picture:
         log_axis(axes[-1, 0], "x", at[usable].min(), at[usable].max())
         axes[-1, 0].invert_xaxis()
     label_axes(axes[-1, 0], x="observations T (flow →)")
-    if len(comparison.names) > 1:
+    if not comparison.single:
         run_legend(fig, axes[0, 0])
     fig.align_ylabels(list(axes[:, 0]))
-    lost = [name for run, name in enumerate(comparison.names[:MOST_RUNS]) if not usable[run].any()]
+    lost = [name for run, name in enumerate(first_runs(comparison)) if not usable[run].any()]
     return Picture(
         "flow",
         fig,
@@ -158,7 +158,7 @@ def flow_picture(comparison: Comparison) -> Picture:
         "Kullback–Leibler divergence from the prior, and mean log predictive density per held-out "
         "observation in the record’s own units, with its standard error over the held-out observations."
         + (f" Without T, not drawn: {', '.join(lost)}." if lost else "")
-        + shown_note(comparison),
+        + first_runs_note(comparison),
         _flow_words(comparison),
         _flow_numbers(comparison),
     )
@@ -166,17 +166,8 @@ def flow_picture(comparison: Comparison) -> Picture:
 
 def _style(run: int, points: int) -> dict[str, Any]:
     """Return how a run is drawn, with markers that can be told apart."""
-    style = line(run)
-    return {
-        "color": style["color"],
-        "marker": style["marker"],
-        "ls": style["ls"],
-        "lw": 1.1,
-        "ms": 4.2,
-        "mfc": "none",
-        "mew": 1.1,
-        "markevery": thin(points, _MOST_MARKERS).tolist() if points else None,
-    }
+    markers = thin(points, _MOST_MARKERS).tolist() if points else None
+    return {**line(run), "lw": 1.1, "ms": 4.2, "mfc": "none", "mew": 1.1, "markevery": markers}
 
 
 def _flow_message(comparison: Comparison) -> str:
@@ -203,7 +194,7 @@ def _flow_words(comparison: Comparison) -> str:
     data = comparison.tree["flow"].to_dataset()
     said = []
     for run, name in enumerate(comparison.names):
-        values = np.asarray(data["effective_dimension"].values, dtype=float)[run]
+        values = floats(data, "effective_dimension")[run]
         values = values[np.isfinite(values)]
         if values.size:
             said.append(f"{name}: effective dimension from {short(values[0])} to {short(values[-1])}")
@@ -214,15 +205,9 @@ def _flow_numbers(comparison: Comparison) -> pd.DataFrame:
     """Return the flows, one run below the other."""
     data = comparison.tree["flow"].to_dataset()
     units = {"kl_to_prior": "nats", "test_score": "nats", "test_score_se": "nats"}
-    tables = []
-    for run, name in enumerate(comparison.names):
-        columns: dict[tuple[str, str], Any] = {
-            (str(key).replace("_", " "), units.get(str(key), "")): np.asarray(
-                data[key].values[run], dtype=float
-            )
-            for key in data.data_vars
-        }
-        tables.append(
-            frame(columns, run=name).dropna(how="all", subset=["effective dimension", "observations"])
-        )
-    return pd.concat(tables, ignore_index=True)
+    labels = {str(key): (str(key).replace("_", " "), units.get(str(key), "")) for key in data.data_vars}
+    tables = [
+        frame(columns_of(data.isel(run=run), labels), run=name) for run, name in enumerate(comparison.names)
+    ]
+    rows = pd.concat(tables, ignore_index=True)
+    return rows.dropna(how="all", subset=["effective dimension", "observations"], ignore_index=True)

@@ -78,12 +78,12 @@ def run_legend(figure: Figure, ax: Axes) -> None:
         text.set_parse_math(False)
 
 
-def shown(comparison: Comparison) -> tuple[str, ...]:
+def first_runs(comparison: Comparison) -> tuple[str, ...]:
     """Return the runs that are drawn: the first six."""
     return comparison.names[:MOST_RUNS]
 
 
-def shown_note(comparison: Comparison) -> str:
+def first_runs_note(comparison: Comparison) -> str:
     """Return that not all runs are drawn, where that is so."""
     count = len(comparison.names)
     return (

@@ -16,12 +16,23 @@ from brg_prob.figures.style import (
     MUTED,
     VERMILION,
     Picture,
+    columns_of,
     frame,
     label_axes,
     legend_above,
     new_figure,
     short,
 )
+from brg_prob.summary import floats, group
+
+_LABELS = {
+    "equivalent_shift": ("equivalent shift", "sd"),
+    "null_shift": ("shift that equal laws stay below", "sd"),
+    "smallest_detectable": ("smallest detectable shift", "sd"),
+    "size": ("energy coefficient", ""),
+    "p_value": ("p-value", ""),
+    "rejected": ("told apart", ""),
+}
 
 
 def distance_picture(tree: xr.DataTree) -> Picture | None:
@@ -30,11 +41,11 @@ def distance_picture(tree: xr.DataTree) -> Picture | None:
     Reads ``equivalent_shift``, ``null_shift``, ``smallest_detectable``, ``p_value`` and ``rejected`` of
     ``distance``, ``observations`` of ``flow``, and ``shift_tolerance`` where the run states one.
     """
-    if "distance" not in tree.children or "flow" not in tree.children:
+    distance = group(tree, "distance")
+    if not distance or "flow" not in tree.children:
         return None
     axis = flow_axis(tree["flow"].to_dataset())
-    table = tree["distance"].to_dataset().isel(scale=axis.shown)
-    columns = {str(name): np.asarray(table[name].values, dtype=float) for name in table.data_vars}
+    columns = {str(name): floats(distance, str(name))[axis.shown] for name in distance.data_vars}
     tolerance = float(tree.attrs.get("shift_tolerance", math.nan))
     fig, ax = new_figure()
     _draw(ax, axis, columns, tolerance)
@@ -52,7 +63,7 @@ def distance_picture(tree: xr.DataTree) -> Picture | None:
         + "Filled squares: rejected, over all scales together at the level of the test. Where both hold the "
         f"very same draws nothing can be tested. {axis.direction}",
         _words(axis, columns),
-        _numbers(axis, columns),
+        frame({axis.column: axis.values} | columns_of(distance, _LABELS, axis.shown)),
         "correspondence",
     )
 
@@ -67,19 +78,16 @@ def _draw(ax: Axes, axis: FlowAxis, columns: dict[str, np.ndarray], tolerance: f
     if math.isfinite(tolerance):
         ax.axhline(tolerance, color=MUTED, ls=":", lw=1.3, label="tolerance", zorder=2)
     ax.plot(axis.values, shift, "-", color=BLUE, lw=1.1, zorder=3)
-    style: dict[str, Any] = {"ls": "none", "zorder": 4}
-    kept, same = tested & ~rejected, ~tested
-    hollow: dict[str, Any] = {"ms": 5, "mfc": "none", "mew": 1.2, **style}
-    if kept.any():
-        ax.plot(axis.values[kept], shift[kept], "o", color=BLUE, label="not told apart", **hollow)
-    if same.any():
-        ax.plot(
-            axis.values[same], shift[same], "D", color=MUTED, label="the same draws", clip_on=False, **hollow
-        )
-    if rejected.any():
-        ax.plot(
-            axis.values[rejected], shift[rejected], "s", ms=5, color=VERMILION, label="told apart", **style
-        )
+    hollow: dict[str, Any] = {"mfc": "none", "mew": 1.2}
+    for scales, marker, colour, label, style in (
+        (tested & ~rejected, "o", BLUE, "not told apart", hollow),
+        (~tested, "D", MUTED, "the same draws", hollow | {"clip_on": False}),
+        (rejected, "s", VERMILION, "told apart", {}),
+    ):
+        if scales.any():
+            ax.plot(
+                axis.values[scales], shift[scales], marker, ms=5, color=colour, label=label, zorder=4, **style
+            )
     ax.set_ylim(bottom=0)
 
 
@@ -88,14 +96,13 @@ def _message(axis: FlowAxis, columns: dict[str, np.ndarray]) -> str:
     rejected = np.flatnonzero(columns["rejected"] > 0)
     shift = columns["equivalent_shift"]
     if not rejected.size:
-        found = columns["smallest_detectable"]
-        power = f" of {short(float(np.nanmax(found)), 2)} sd" if np.isfinite(found).any() else ""
+        sizes = columns["smallest_detectable"]
+        power = f" of {short(float(np.nanmax(sizes)), 2)} sd" if np.isfinite(sizes).any() else ""
         return f"The flow follows the posterior sampled anew at every scale; a shift{power} would be seen"
     worst = int(rejected[np.argmax(shift[rejected])])
-    many = f"{rejected.size} of {shift.size} scales"
     return (
-        f"The flow leaves the posterior sampled anew at {many}, by up to {short(shift[worst], 2)} standard "
-        f"deviations at {axis.at(worst)}"
+        f"The flow leaves the posterior sampled anew at {rejected.size} of {shift.size} scales, by up to "
+        f"{short(shift[worst], 2)} standard deviations at {axis.at(worst)}"
     )
 
 
@@ -106,16 +113,3 @@ def _words(axis: FlowAxis, columns: dict[str, np.ndarray]) -> str:
         what = f"{short(shift, 2)} (p = {short(p_value, 2)})" if math.isfinite(p_value) else "the same draws"
         parts.append(f"{axis.at(at)}: {what}")
     return f"Shift in standard deviations by scale – {'; '.join(parts)}."
-
-
-def _numbers(axis: FlowAxis, columns: dict[str, np.ndarray]) -> Any:
-    """Return what is drawn."""
-    labels = {
-        "equivalent_shift": ("equivalent shift", "sd"),
-        "null_shift": ("shift that equal laws stay below", "sd"),
-        "smallest_detectable": ("smallest detectable shift", "sd"),
-        "size": ("energy coefficient", ""),
-        "p_value": ("p-value", ""),
-        "rejected": ("told apart", ""),
-    }
-    return frame({axis.column: axis.values} | {label: columns[name] for name, label in labels.items()})

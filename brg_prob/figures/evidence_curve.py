@@ -17,6 +17,7 @@ from brg_prob.figures.style import (
     quantity,
     short,
 )
+from brg_prob.summary import floats, group
 
 
 def evidence_picture(tree: xr.DataTree) -> Picture | None:
@@ -24,13 +25,11 @@ def evidence_picture(tree: xr.DataTree) -> Picture | None:
 
     Reads ``tuning`` (log_evidence over one dimension with mass values as coordinate); None without it.
     """
-    if "tuning" not in tree.children or "log_evidence" not in tree["tuning"].data_vars:
+    tuning = group(tree, "tuning")
+    if "log_evidence" not in tuning:
         return None
-    tuning = tree["tuning"].to_dataset()
-    curve = tuning["log_evidence"]
-    mass = np.asarray(curve[curve.dims[0]].values, dtype=float)
-    height = np.asarray(curve.values, dtype=float)
-    best = float(tuning.attrs["mass"])
+    mass = floats(tuning, str(tuning["log_evidence"].dims[0]))
+    height, best = floats(tuning, "log_evidence"), float(tuning.attrs["mass"])
     fig, ax = new_figure(height=3.2)
     log_axis(ax, "x", mass.min(), mass.max())
     ax.plot(mass, height - height.max(), "o-", ms=3.5, mfc="none", color=BLUE, lw=1.3)

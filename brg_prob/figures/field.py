@@ -17,6 +17,7 @@ from brg_prob.figures.style import (
     ORANGE,
     SKY,
     Picture,
+    columns_of,
     frame,
     label_axes,
     legend,
@@ -27,6 +28,7 @@ from brg_prob.figures.style import (
     short,
 )
 from brg_prob.figures.thinning import MOST_MARKERS, drawn_note, peaks, spread
+from brg_prob.summary import floats, group
 
 
 def field_picture(tree: xr.DataTree) -> Picture | None:
@@ -36,9 +38,9 @@ def field_picture(tree: xr.DataTree) -> Picture | None:
     posterior_mean, posterior_sd); None without it, or where an observation has no mean to stand beside it.
     Without ``prior_draw`` none is drawn.
     """
-    if "record" not in tree.children or tree["record"].attrs.get("shown") == "none":
+    record = group(tree, "record")
+    if not record or record.attrs.get("shown") == "none":
         return None
-    record = tree["record"].to_dataset()
     name = {
         key: safe_label(str(record.attrs[key]), most)
         for key, most in (("input_name", 24), ("input_unit", 16), ("value_name", 24), ("value_unit", 16))
@@ -53,30 +55,27 @@ def _what(record: xr.Dataset) -> str:
     return "the expected observation" if record.attrs.get("shown") == "mean" else "the field"
 
 
-def _columns(record: xr.Dataset, order: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the record's variables as arrays, rows in order."""
+def _columns(record: xr.Dataset) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Return the record's variables as arrays, and which rows were trained on."""
     names = ("value", "prior_mean", "prior_sd", "posterior_mean", "posterior_sd")
-    return {key: np.asarray(record[key].values, dtype=float)[order] for key in names}
+    return {key: floats(record, key) for key in names}, record["training"].values == 1
 
 
 def _along_the_line(record: xr.Dataset, name: dict[str, str]) -> Picture:
     """Two panels over one axis: before and after training."""
-    at = np.asarray(record["input"].values, dtype=float)
-    order = np.argsort(at)
-    at, training = at[order], np.asarray(record["training"].values)[order] == 1
-    data = _columns(record, order)
+    ordered = record.sortby("input")
+    at, (data, training) = floats(ordered, "input"), _columns(ordered)
     fig, panels = new_figure(height=5.2, nrows=2, sharex=True, sharey=True)
-    shown = _marked(data["value"], training)
+    marked = _marked(data["value"], training)
     for ax in panels:
-        _observations(ax, at, data["value"], training, shown)
+        _observations(ax, at, data["value"], training, marked)
     # one label for both panels: beside each of them a long name would run into the other
     label = quantity(name["value_name"], name["value_unit"])
     fig.supylabel(label, fontsize=11, color=INK, parse_math=False)
     before, after = panels
     _band(before, at, data["prior_mean"], data["prior_sd"], ORANGE, "prior ± 2 s.d.")
     if "prior_draw" in record:
-        draw = np.asarray(record["prior_draw"].values, dtype=float)[0, order]
-        _line(before, at, draw, lw=0.9, color=ORANGE, label="one prior draw")
+        _line(before, at, floats(ordered, "prior_draw")[0], lw=0.9, color=ORANGE, label="one prior draw")
     _band(after, at, data["posterior_mean"], data["posterior_sd"], SKY, "posterior ± 2 s.d.")
     _line(after, at, data["posterior_mean"], lw=1.2, color=BLUE, label="posterior mean")
     for ax, text in ((before, "before training"), (after, "after training")):
@@ -99,7 +98,7 @@ def _along_the_line(record: xr.Dataset, name: dict[str, str]) -> Picture:
         _narrowing(what, float(np.mean(data["prior_sd"])), float(np.mean(data["posterior_sd"]))),
         "Above: the prior’s mean ± 2 standard deviations and one of its draws. Below: the posterior mean "
         f"± 2 standard deviations of {what} (the noise of an observation is not included). Dots: data "
-        f"trained on{'' if training.all() else '; crosses: held out'}.{_shown_note(shown)}",
+        f"trained on{'' if training.all() else '; crosses: held out'}.{_marked_note(marked)}",
         f"{at.size} data points, {int(training.sum())} of them trained on. The prior band is "
         f"{2 * np.mean(data['prior_sd']):.3g} wide to each side, the posterior band "
         f"{2 * np.mean(data['posterior_sd']):.3g} {name['value_unit']}".rstrip()
@@ -134,9 +133,9 @@ def _numbers(record: xr.Dataset, name: dict[str, str]) -> pd.DataFrame:
     axes = {"input": at} if at.ndim == 1 else {f"input {k + 1}": at[:, k] for k in range(at.shape[1])}
     columns = {(label, name["input_unit"]): values for label, values in axes.items()}
     columns |= {(label, ""): texts for label, texts in record_texts(record).items()}
-    columns |= {("value", unit): record["value"].values, ("trained on", ""): record["training"].values}
-    for key in ("prior_mean", "prior_sd", "posterior_mean", "posterior_sd"):
-        columns[key.replace("_", " "), unit] = record[key].values
+    moments = ("prior_mean", "prior_sd", "posterior_mean", "posterior_sd")
+    labels = {"value": ("value", unit), "training": ("trained on", "")}
+    columns |= columns_of(record, labels | {key: (key.replace("_", " "), unit) for key in moments})
     if "prior_draw" in record and at.ndim == 1:
         columns["prior draw", unit] = record["prior_draw"].values[0]
     return frame(columns)
@@ -144,17 +143,15 @@ def _numbers(record: xr.Dataset, name: dict[str, str]) -> pd.DataFrame:
 
 def _against_the_data(record: xr.Dataset, name: dict[str, str]) -> Picture:
     """For d > 1: posterior mean against data."""
-    data = _columns(record, np.arange(record.sizes["row"]))
-    there = np.isfinite(data["value"])  # a missing target has no place on the axis
-    data = {key: values[there] for key, values in data.items()}
-    training = np.asarray(record["training"].values)[there] == 1
+    # a missing target has no place on the axis
+    data, training = _columns(record.isel(row=np.isfinite(record["value"].values)))
     fig, ax = new_figure()
-    shown = _marked(data["value"], training)
+    marked = _marked(data["value"], training)
     for rows, colour, marker, label in (
         (training, BLUE, "o", "trained on"),
         (~training, ORANGE, "^", "held out"),
     ):
-        chosen = rows & shown
+        chosen = rows & marked
         if not chosen.any():
             continue
         ax.errorbar(
@@ -185,7 +182,7 @@ def _against_the_data(record: xr.Dataset, name: dict[str, str]) -> Picture:
         f"{'The trained field' if _what(record) == 'the field' else 'The expected observation'} follows the "
         f"observations to {' and '.join(reached)} (root mean square)",
         f"Posterior mean of {_what(record)} (one standard deviation) against the observation, at {where}; "
-        f"the line is equality.{_shown_note(shown)}",
+        f"the line is equality.{_marked_note(marked)}",
         f"Scatter plot of {training.size} observations, {int(training.sum())} of them trained on, against "
         f"the posterior mean; root-mean-square distance {np.sqrt(np.mean(distance**2)):.3g} {unit}".rstrip()
         + ".",
@@ -208,31 +205,28 @@ def _line(ax: Axes, at: np.ndarray, values: np.ndarray, **style: Any) -> None:
 
 
 def _observations(
-    ax: Axes, at: np.ndarray, value: np.ndarray, training: np.ndarray, shown: np.ndarray
+    ax: Axes, at: np.ndarray, value: np.ndarray, training: np.ndarray, marked: np.ndarray
 ) -> None:
     """Draw the data, trained on and held out; the more there are, the smaller."""
-    size = float(np.clip(60 / np.sqrt(shown.sum()), 1.2, 4.0))
+    size = float(np.clip(60 / np.sqrt(marked.sum()), 1.2, 4.0))
     if not training.all():
-        rows = shown & ~training
+        rows = marked & ~training
         ax.plot(at[rows], value[rows], "x", ms=size + 0.6, mew=0.6, color=MUTED, label="held out")
-    rows = shown & training
+    rows = marked & training
     ax.plot(at[rows], value[rows], ".", ms=size + 0.8, color=INK, label="trained on")
 
 
 def _marked(value: np.ndarray, training: np.ndarray) -> np.ndarray:
     """Return which rows are drawn as markers: evenly spread, of both kinds their share and their extremes."""
     there = np.isfinite(value)
-    shown = ~there  # a missing target draws nothing
+    marked = ~there  # a missing target draws nothing
     for rows in (np.flatnonzero(training & there), np.flatnonzero(~training & there)):
         share = max(round(MOST_MARKERS * rows.size / value.size), 4)
-        shown[rows[spread(value[rows], share)]] = True
-    return shown
+        marked[rows[spread(value[rows], share)]] = True
+    return marked
 
 
-def _shown_note(shown: np.ndarray) -> str:
+def _marked_note(marked: np.ndarray) -> str:
     """Return how many data are drawn, where it is not all."""
-    if shown.all():
-        return ""
-    return (
-        f"{drawn_note(int(shown.sum()), shown.size, 'data points')[:-1]}, with the smallest and the largest."
-    )
+    note = drawn_note(int(marked.sum()), marked.size, "data points")
+    return note and f"{note[:-1]}, with the smallest and the largest."

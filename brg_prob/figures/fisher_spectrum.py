@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
+from brg_prob.arrays import thin
 from brg_prob.figures.style import (
     BLUE,
     INK,
     MUTED,
     VERMILION,
     Picture,
+    columns_of,
     frame,
     input_unit,
     label_axes,
@@ -24,11 +27,18 @@ from brg_prob.figures.style import (
     percent,
     power_of_ten,
     quantity,
+    rank_axis,
     short,
 )
-from brg_prob.figures.thinning import drawn_note, peaks, spread, thin
+from brg_prob.figures.thinning import drawn_note, peaks, spread
+from brg_prob.summary import floats, group
 
 _MOST_MARKERS, _MOST_RANKS = 60, 500
+_LABELS = {
+    "momentum": ("momentum", ""),
+    "fisher_predicted": ("eigenvalue predicted", ""),
+    "fisher_measured": ("eigenvalue measured", ""),
+}
 _ON_THE_LINE = 0.01  # relative distance that the eye cannot see on these axes
 
 
@@ -40,11 +50,13 @@ def spectrum_picture(tree: xr.DataTree) -> Picture | None:
     or where ``directions`` shows the latter in words.
     """
     observations = float(tree.attrs["observations"])
-    if "theory" in tree.children and "fisher_measured" in tree["theory"].data_vars:
-        return _against_momentum(tree, observations, *new_figure())
+    theory = group(tree, "theory")
+    if "fisher_measured" in theory:
+        unit = momentum_unit(input_unit(tree))
+        return _against_momentum(theory.sortby("momentum"), unit, observations, *new_figure())
     if "fisher" not in tree.children or "directions" in tree.children:
         return None
-    values = np.sort(np.asarray(tree["fisher"]["eigenvalue"].values, dtype=float))[::-1]
+    values = np.sort(floats(tree["fisher"], "eigenvalue"))[::-1]
     return _by_rank(values, observations, *new_figure()) if (values > 0).any() else None
 
 
@@ -52,8 +64,7 @@ def _by_rank(values: np.ndarray, observations: float, fig: Figure, ax: Axes) -> 
     """Draw eigenvalues in descending order; those that are zero cannot stand on the axis."""
     level, positive, rank = 1 / observations, values[values > 0], np.arange(1, values.size + 1)
     log_axis(ax, "y", min(positive.min(), level), max(positive.max(), level))
-    ax.set_xlim(0, values.size + 1)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    rank_axis(ax, values.size)
     marked = thin(positive.size, _MOST_RANKS)
     ax.plot(rank[marked], positive[marked], "o", ms=3.5, color=BLUE, label="measured")
     label_axes(ax, x="rank of the mode", y="Fisher eigenvalue λ (per observation)")
@@ -71,35 +82,23 @@ def _by_rank(values: np.ndarray, observations: float, fig: Figure, ax: Axes) -> 
     )
 
 
-def _against_momentum(tree: xr.DataTree, observations: float, fig: Figure, ax: Axes) -> Picture:
-    """Draw measured eigenvalues on the predicted line."""
-    theory = tree["theory"].to_dataset()
-    momentum = np.asarray(theory["momentum"].values, dtype=float)
-    measured = np.asarray(theory["fisher_measured"].values, dtype=float)
-    predicted = np.asarray(theory["fisher_predicted"].values, dtype=float)
-    order = np.argsort(momentum, kind="stable")
-    shown = predicted > 0
-    positive = np.concatenate([measured[measured > 0], predicted[shown]])
-    log_axis(ax, "y", positive.min(), positive.max())
-    line = order[peaks(predicted[order])]
-    ax.plot(momentum[line], predicted[line], "-", color=INK, lw=1.4, label="predicted G₀(p)/(Lᵈσ²)", zorder=3)
-    marked = order[spread(measured[order], _MOST_MARKERS)]
-    ax.plot(
-        momentum[marked],
-        np.where(measured > 0, measured, np.nan)[marked],
-        "o",
-        ms=4,
-        mfc="none",
-        mew=1.2,
-        color=BLUE,
-        label="measured",
-        zorder=4,
+def _against_momentum(theory: xr.Dataset, unit: str, observations: float, fig: Figure, ax: Axes) -> Picture:
+    """Draw measured eigenvalues on the predicted line; momenta ascend."""
+    momentum, measured, predicted = (
+        floats(theory, name) for name in ("momentum", "fisher_measured", "fisher_predicted")
     )
+    known = predicted > 0
+    positive = np.concatenate([measured[measured > 0], predicted[known]])
+    log_axis(ax, "y", positive.min(), positive.max())
+    line, marked = peaks(predicted), spread(measured, _MOST_MARKERS)
+    ax.plot(momentum[line], predicted[line], "-", color=INK, lw=1.4, label="predicted G₀(p)/(Lᵈσ²)", zorder=3)
+    heights = np.where(measured > 0, measured, np.nan)[marked]
+    circles: dict[str, Any] = {"ms": 4, "mfc": "none", "mew": 1.2, "color": BLUE, "label": "measured"}
+    ax.plot(momentum[marked], heights, "o", zorder=4, **circles)
     above = _threshold(ax, measured, observations)
-    unit = momentum_unit(input_unit(tree))
     label_axes(ax, x=quantity("momentum |p|", unit), y="Fisher eigenvalue λ (per observation)")
     legend(ax, loc="upper right")
-    worst = float(np.max(np.abs(measured[shown] / predicted[shown] - 1)))
+    worst = float(np.max(np.abs(measured[known] / predicted[known] - 1)))
     return Picture(
         "spectrum",
         fig,
@@ -112,18 +111,12 @@ def _against_momentum(tree: xr.DataTree, observations: float, fig: Figure, ax: A
         "Eigenvalue λ of the prior-whitened Fisher metric per observation, at the momentum of its mode "
         "(circles), and the predicted line (solid). Dotted: λ = 1/T; the data distinguish the modes above "
         "it. No error bars: the metric is computed, not sampled. Largest relative distance from the line: "
-        f"{short(worst)}." + drawn_note(marked.size, order.size, "modes"),
+        f"{short(worst)}." + drawn_note(marked.size, momentum.size, "modes"),
         f"Scatter plot, logarithmic vertical axis: {momentum.size} Fisher eigenvalues fall from "
         f"{short(measured.max())} at momentum zero to {short(measured[measured > 0].min())} at momentum "
         f"{momentum.max():.3g}, within {short(worst)} (relative) of the predicted line. {above} lie above "
         f"the threshold 1/T = {short(1 / observations)}.",
-        frame(
-            {
-                ("momentum", unit): momentum[order],
-                ("eigenvalue predicted", ""): predicted[order],
-                ("eigenvalue measured", ""): measured[order],
-            }
-        ),
+        frame(columns_of(theory, _LABELS | {"momentum": ("momentum", unit)})),
         "correspondence",
     )
 

@@ -9,14 +9,13 @@ import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 
-from brg_prob.figures.axes import FlowAxis, flow_axis
+from brg_prob.figures.axes import FlowAxis, flow_axes
 from brg_prob.figures.style import (
     BLUE,
     INK,
     ORANGE,
     VERMILION,
     Picture,
-    frame,
     label_axes,
     legend_above,
     new_figure,
@@ -25,78 +24,73 @@ from brg_prob.figures.style import (
 )
 
 _LARGEST_K = 0.7
-_NAMES = ("loo", "loo_se", "loo_difference", "loo_difference_se", "pareto_k_max", "pareto_k_bad")
+_LABELS = {
+    "loo": ("elpd", "nats"),
+    "loo_se": ("standard error of the elpd", "nats"),
+    "loo_difference": ("difference to the first scale", "nats"),
+    "loo_difference_se": ("standard error of the difference", "nats"),
+    "pareto_k_max": ("largest Pareto k", ""),
+    "pareto_k_bad": ("observations above the limit", ""),
+}
 
 
 def loo_picture(tree: xr.DataTree) -> Picture | None:
     """Draw how much worse than the unflowed posterior each scale predicts what is left out; Pareto k below.
 
     Reads ``loo``, ``loo_se``, ``loo_difference``, ``loo_difference_se``, ``pareto_k_max`` and
-    ``pareto_k_bad`` of ``flow`` and of ``tempering/flow``. None where neither has them.
+    ``pareto_k_bad`` of ``flow`` and of ``tempering/flow``. None where neither has them: leaving out in
+    closed form takes no weights.
     """
-    flows = _flows(tree)
+    flows = [
+        axis
+        for path in ("flow", "tempering/flow")
+        for axis in flow_axes(tree, (path,), ("loo",))
+        if "pareto_k_bad" in axis.flow
+    ]
     if not flows:
         return None
     fig, (top, low) = new_figure(height=5.0, nrows=2, sharex=True, height_ratios=(1.7, 1))
     top.axhline(0, color=INK, lw=1.1, zorder=2)
     low.axhline(_LARGEST_K, color=VERMILION, ls=":", lw=1.3)
-    for number, (scheme, flow) in enumerate(flows.items()):
-        _draw(top, low, flow, scheme, number, apart=1.06 ** (1 - 2 * number) if len(flows) > 1 else 1.0)
-    flow_axis(next(iter(flows.values()))).draw(low)
+    for number, each in enumerate(flows):
+        _draw(top, low, each, number, apart=1.06 ** (1 - 2 * number) if len(flows) > 1 else 1.0)
+    axis = flows[0]
+    axis.draw(low)
     label_axes(top, y="elpd − elpd of the first scale\n(nats, all observations)")
     label_axes(low, y="largest Pareto k")
     legend_above(top, 3)
-    scheme, flow = next(iter(flows.items()))
-    axis = flow_axis(flow)
     return Picture(
         "loo",
         fig,
-        _message(flow, axis),
+        _message(axis),
         "Above: expected log predictive density of observations left out one at a time, by weights that know "
         "T, minus that of the first scale; one standard error of this paired difference. Crosses: an "
         "observation's Pareto k is too large for these draws, so the value cannot be relied on. Below: the "
         f"largest Pareto k; dotted: {_LARGEST_K}, the limit for 2200 draws or more. {axis.direction}",
-        _words(flow, axis),
-        pd.concat([_numbers(data, name) for name, data in flows.items()], ignore_index=True),
+        _words(axis),
+        pd.concat([each.numbers(_LABELS) for each in flows], ignore_index=True),
         "flow",
     )
 
 
-def _flows(tree: xr.DataTree) -> dict[str, xr.Dataset]:
-    """Return the flows with leave-one-out scores on one axis, by scheme."""
-    found: dict[str, xr.Dataset] = {}
-    for branch in (tree, *(tree.children[name] for name in ("tempering",) if name in tree.children)):
-        if "flow" not in branch.children or not set(_NAMES) <= set(branch["flow"].data_vars):
-            continue
-        flow = branch["flow"].to_dataset()
-        if "observations" in flow and np.isfinite(_values(flow, "loo")).any():
-            found[str(flow.attrs.get("scheme", "flow")).lower()] = flow
-    return found
-
-
-def _values(flow: xr.Dataset, name: str) -> np.ndarray:
-    """Return a variable at the scales shown."""
-    return np.asarray(flow[name].values, dtype=float)[flow_axis(flow).shown]
-
-
-def _draw(top: Axes, low: Axes, flow: xr.Dataset, scheme: str, number: int, *, apart: float) -> None:
+def _draw(top: Axes, low: Axes, axis: FlowAxis, number: int, *, apart: float) -> None:
     """Draw one flow; two stand apart by a little, so that no bar hides another."""
     colour, marker = ((BLUE, "o"), (ORANGE, "s"))[number % 2]
-    at = flow_axis(flow).values * apart
+    at, difference, error = axis.values * apart, axis.along("loo_difference"), axis.along("loo_difference_se")
     style: dict[str, Any] = {"ms": 4.5, "mfc": "none", "mew": 1.2, "lw": 1.1, "color": colour}
-    difference, error = _values(flow, "loo_difference"), _values(flow, "loo_difference_se")
-    top.errorbar(at, difference, error, fmt=f"{marker}-", elinewidth=1.0, capsize=2, label=scheme, **style)
-    bad = _values(flow, "pareto_k_bad") > 0
+    bars: dict[str, Any] = {"elinewidth": 1.0, "capsize": 2, "label": axis.scheme}
+    top.errorbar(at, difference, error, fmt=f"{marker}-", **bars, **style)
+    bad = axis.along("pareto_k_bad") > 0
     if bad.any():
         label = "unreliable" if number == 0 else None
         top.plot(at[bad], difference[bad], "x", ms=8, mew=1.6, color=VERMILION, label=label, zorder=4)
-    low.plot(at, _values(flow, "pareto_k_max"), f"{marker}-", **style)
+    low.plot(at, axis.along("pareto_k_max"), f"{marker}-", **style)
 
 
-def _message(flow: xr.Dataset, axis: FlowAxis) -> str:
+def _message(axis: FlowAxis) -> str:
     """Return which scales predict what is left out as well as the first, and whether to rely on that."""
-    difference, error = _values(flow, "loo_difference"), _values(flow, "loo_difference_se")
-    bad = int(np.sum(_values(flow, "pareto_k_bad") > 0))
+    difference, error = axis.along("loo_difference"), axis.along("loo_difference_se")
+    bad = int(np.sum(axis.along("pareto_k_bad") > 0))
     worse = np.flatnonzero(~(difference >= -error))
     if worse.size == 0:
         text = f"Down to {axis.at(-1)} no scale predicts what is left out worse than the first"
@@ -111,11 +105,11 @@ def _message(flow: xr.Dataset, axis: FlowAxis) -> str:
     return f"{text}; {bad} of {difference.size} scales cannot be relied on" if bad else text
 
 
-def _words(flow: xr.Dataset, axis: FlowAxis) -> str:
+def _words(axis: FlowAxis) -> str:
     """Return the curve in words."""
-    score, error = _values(flow, "loo"), _values(flow, "loo_se")
-    difference, paired = _values(flow, "loo_difference"), _values(flow, "loo_difference_se")
-    k, bad = _values(flow, "pareto_k_max"), _values(flow, "pareto_k_bad")
+    score, error = axis.along("loo"), axis.along("loo_se")
+    difference, paired = axis.along("loo_difference"), axis.along("loo_difference_se")
+    k, bad = axis.along("pareto_k_max"), axis.along("pareto_k_bad")
     best = int(np.nanargmax(difference))
     text = (
         f"At {axis.at(0)} the elpd is {with_error(score[0], error[0])} nats. The best scale is "
@@ -127,18 +121,3 @@ def _words(flow: xr.Dataset, axis: FlowAxis) -> str:
         text += f" The largest Pareto k is {short(float(np.nanmax(k)), 2)}"
         text += f", and up to {int(bad.max())} observations are above the limit." if bad.any() else "."
     return text
-
-
-def _numbers(flow: xr.Dataset, scheme: str) -> pd.DataFrame:
-    """Return the scores of one flow."""
-    labels = {
-        "loo": ("elpd", "nats"),
-        "loo_se": ("standard error of the elpd", "nats"),
-        "loo_difference": ("difference to the first scale", "nats"),
-        "loo_difference_se": ("standard error of the difference", "nats"),
-        "pareto_k_max": ("largest Pareto k", ""),
-        "pareto_k_bad": ("observations above the limit", ""),
-    }
-    axis = flow_axis(flow)
-    columns = {axis.column: axis.values} | {label: _values(flow, name) for name, label in labels.items()}
-    return frame(columns, series=scheme)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.ticker import LogLocator
 
 from brg_prob.figures.style import (
     BLUE,
@@ -18,19 +17,23 @@ from brg_prob.figures.style import (
     ORANGE,
     VERMILION,
     Picture,
+    columns_of,
     frame,
     head,
     label_axes,
     legend_above,
     log_axis,
+    name_rows,
     new_axes,
     new_figure,
     power_of_ten,
+    rank_axis,
     safe_label,
     short,
     stacked,
 )
 from brg_prob.figures.thinning import drawn_note, spread
+from brg_prob.summary import floats, group
 
 _MOST_MARKERS, _PHRASE = 400, 38
 _KINDS = {"stiff": (BLUE, "o"), "sloppy": (ORANGE, "s"), "not determined": (MUTED, "<")}
@@ -45,8 +48,8 @@ def sloppiness_picture(tree: xr.DataTree) -> Picture | None:
     table = _directions(tree)
     if table is None:
         return None
-    values, kinds = _values(table, "eigenvalue"), _kinds(table)
-    shown = _values(table, "shown_mode").astype(int) - 1
+    values, kinds = floats(table, "eigenvalue"), _kinds(table)
+    shown = floats(table, "shown_mode").astype(int) - 1
     rows = 0.75 + 0.27 * shown.size
     drawn = values.size
     if values.size > shown.size:
@@ -77,7 +80,7 @@ def participation_picture(tree: xr.DataTree) -> Picture | None:
     table = _directions(tree)
     if table is None or "participation" not in table or table.sizes["part"] < 2:
         return None
-    shares, shown = _values(table, "participation"), _values(table, "shown_mode").astype(int)
+    shares, shown = floats(table, "participation"), floats(table, "shown_mode").astype(int)
     kinds = _kinds(table)[shown - 1]
     parts = [safe_label(str(part), 22) or "(no name)" for part in table["part"].values]
     fig, ax = new_figure(height=1.5 + 0.27 * shown.size)
@@ -86,14 +89,15 @@ def participation_picture(tree: xr.DataTree) -> Picture | None:
             _square(ax, column, row, float(share), _KINDS[kind][0])
     for kind in [kind for kind in _KINDS if kind in kinds]:
         ax.plot([], [], "s", ms=7, color=_KINDS[kind][0], label=kind)
-    ax.set(xlim=(-0.6, len(parts) - 0.4), ylim=(shown.size - 0.4, -0.6))
+    ax.set_xlim(-0.6, len(parts) - 0.4)
     ax.set_xticks(range(len(parts)), parts, rotation=50, ha="right", rotation_mode="anchor", parse_math=False)
-    ax.set_yticks(range(shown.size), [str(mode) for mode in shown])
+    name_rows(ax, [str(mode) for mode in shown])
     ax.tick_params(length=0)
     ax.set_aspect("equal")
     ax.grid(visible=False)
     label_axes(ax, y="direction, stiffest first")
     legend_above(ax, 3, borderpad=0.4)
+    summed = len(parts) < int(table.attrs["parameters"])
     ends = [safe_label(str(table["phrase"].values[at - 1]), 60) for at in (shown[0], shown[-1])]
     return Picture(
         "participation",
@@ -102,7 +106,7 @@ def participation_picture(tree: xr.DataTree) -> Picture | None:
         "Share of each parameter in each direction, its squared component in coordinates where the prior is "
         "N(0, 1): the area of a square, a full cell being all of it. Rows: the stiffest and the sloppiest "
         f"directions, {shown.size} of {table.sizes['mode']}."
-        + (" Parameters beyond 20 columns are summed by site." if _summed(table) else ""),
+        + (" Parameters beyond 20 columns are summed by site." if summed else ""),
         _shares_in_words(parts, shares, shown),
         _shares(table, shares, shown, kinds),
         "determined",
@@ -111,49 +115,39 @@ def participation_picture(tree: xr.DataTree) -> Picture | None:
 
 def _directions(tree: xr.DataTree) -> xr.Dataset | None:
     """Return the table of directions, None without one or where it is empty."""
-    if "directions" not in tree.children:
-        return None
-    table = tree["directions"].to_dataset()
+    table = group(tree, "directions")
     return table if table.sizes.get("mode", 0) and table.sizes.get("shown", 0) else None
-
-
-def _values(table: xr.Dataset, name: str) -> np.ndarray:
-    """Return a variable as an array of floats."""
-    return np.asarray(table[name].values, dtype=float)
 
 
 def _kinds(table: xr.Dataset) -> np.ndarray:
     """Return "stiff", "sloppy" or "not determined" for each direction."""
-    values = _values(table, "eigenvalue")
-    return np.where(values <= 0, "not determined", np.where(_values(table, "stiff") == 1, "stiff", "sloppy"))
+    values = floats(table, "eigenvalue")
+    return np.where(values <= 0, "not determined", np.where(floats(table, "stiff") == 1, "stiff", "sloppy"))
 
 
-def _range(table: xr.Dataset) -> tuple[float, float, float]:
-    """Return where zero stands on a logarithmic axis, and the axis' limits."""
-    values, level = _values(table, "eigenvalue"), 1 / float(table.attrs["observations"])
+def _placed(table: xr.Dataset) -> tuple[np.ndarray, float, float]:
+    """Return where eigenvalues stand on a logarithmic axis, zeros below all others, and the axis' limits."""
+    values, level = floats(table, "eigenvalue"), 1 / float(table.attrs["observations"])
     positive = np.append(values[values > 0], level)
-    zero = positive.min() / 10
-    return zero, (zero if (values <= 0).any() else positive.min()) / 2, positive.max() * 2
+    places = np.where(values > 0, values, positive.min() / 10)
+    return places, min(places.min(), positive.min()) / 2, positive.max() * 2
 
 
 def _by_rank(ax: Axes, table: xr.Dataset, kinds: np.ndarray) -> int:
     """Draw all eigenvalues by rank; return how many markers."""
-    values, (zero, low, high) = _values(table, "eigenvalue"), _range(table)
+    places, low, high = _placed(table)
     log_axis(ax, "y", low, high)
-    at, count = np.arange(1, values.size + 1), 0
+    count = 0
     for kind, (colour, marker) in _KINDS.items():
         members = np.flatnonzero(kinds == kind)
         if members.size:
-            placed = np.where(values[members] > 0, values[members], zero)
-            drawn = members[spread(placed, _MOST_MARKERS)]
+            drawn = members[spread(places[members], _MOST_MARKERS)]
             count += drawn.size
-            height = np.where(values[drawn] > 0, values[drawn], zero)
             label = f"{kind} ({members.size})"
-            ax.plot(at[drawn], height, marker, ms=4, mfc="none", mew=1.1, color=colour, label=label)
-    level = 1 / float(table.attrs["observations"])
-    ax.axhline(level, color=VERMILION, lw=1.2, ls=":", zorder=1)
-    ax.set(ylim=(low, high), xlim=(0, values.size + 1))
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+            ax.plot(drawn + 1, places[drawn], marker, ms=4, mfc="none", mew=1.1, color=colour, label=label)
+    ax.axhline(1 / float(table.attrs["observations"]), color=VERMILION, lw=1.2, ls=":", zorder=1)
+    ax.set_ylim(low, high)
+    rank_axis(ax, places.size)
     label_axes(ax, x="rank of the direction", y="Fisher eigenvalue λ")
     legend_above(ax, 3)
     return count
@@ -161,25 +155,22 @@ def _by_rank(ax: Axes, table: xr.Dataset, kinds: np.ndarray) -> int:
 
 def _in_words(ax: Axes, table: xr.Dataset, kinds: np.ndarray, shown: np.ndarray) -> None:
     """Draw the eigenvalues of some directions, a line each, with what each direction is."""
-    values, (zero, low, high) = _values(table, "eigenvalue")[shown], _range(table)
+    places, low, high = _placed(table)
     log_axis(ax, "x", low, high)
     for kind, (colour, marker) in _KINDS.items():
-        members = np.flatnonzero(kinds[shown] == kind)
-        if members.size:
-            at = np.where(values[members] > 0, values[members], zero)
-            count = int(np.sum(kinds == kind))
-            ax.plot(at, members, marker, ms=6, mfc="none", mew=1.4, color=colour, label=f"{kind} ({count})")
+        rows = np.flatnonzero(kinds[shown] == kind)
+        if rows.size:
+            label = f"{kind} ({int(np.sum(kinds == kind))})"
+            ax.plot(places[shown[rows]], rows, marker, ms=6, mfc="none", mew=1.4, color=colour, label=label)
     ax.xaxis.set_major_locator(LogLocator(base=10, numticks=5))
-    level = 1 / float(table.attrs["observations"])
-    ax.axvline(level, color=VERMILION, lw=1.2, ls=":", zorder=1)
+    ax.axvline(1 / float(table.attrs["observations"]), color=VERMILION, lw=1.2, ls=":", zorder=1)
     head(ax, "")
     for row in np.flatnonzero(np.diff(shown) > 1):
         ax.axhline(float(row) + 0.5, color=MUTED, lw=0.8, ls="--")
     phrases = [_cut(str(phrase)) for phrase in table["phrase"].values[shown]]
     labels = [f"{phrase}   {number + 1}" for phrase, number in zip(phrases, shown, strict=True)]
-    ax.set_yticks(range(shown.size), labels, parse_math=False, fontsize=8.5)
-    ax.tick_params(axis="y", length=0)
-    ax.set(ylim=(shown.size - 0.4, -0.6), xlim=(low, high))
+    name_rows(ax, labels, fontsize=8.5)
+    ax.set_xlim(low, high)
     label_axes(ax, x="Fisher eigenvalue λ (per observation)")
 
 
@@ -189,8 +180,8 @@ def _cut(phrase: str) -> str:
     terms = re.split(r"(?= [+−] )", whole)
     while len("".join(terms)) > _PHRASE - 4 and len(terms) > 1:
         terms.pop()
-    shown = "".join(terms)
-    return safe_label(shown if shown == whole or shown.endswith("…") else f"{shown} + …", _PHRASE)
+    text = "".join(terms)
+    return safe_label(text if text == whole or text.endswith("…") else f"{text} + …", _PHRASE)
 
 
 def _square(ax: Axes, column: float, row: float, share: float, colour: str) -> None:
@@ -203,14 +194,14 @@ def _square(ax: Axes, column: float, row: float, share: float, colour: str) -> N
 
 def _message(table: xr.Dataset) -> str:
     """Return how many directions the data determine, and over how many decades."""
-    attrs, values = table.attrs, _values(table, "eigenvalue")
-    count, total = int(attrs["stiff"]), int(attrs["parameters"])
-    seen = float(attrs["observations"])
-    text = f"{seen:.3g} observations determine {count} of {total} directions of parameter space"
-    none = int(np.sum(values <= 0))
+    attrs, values = table.attrs, floats(table, "eigenvalue")
+    text = (
+        f"{float(attrs['observations']):.3g} observations determine {int(attrs['stiff'])} of "
+        f"{int(attrs['parameters'])} directions of parameter space"
+    )
     if np.sum(values > 0) > 1:
         text += f"; eigenvalues span {short(float(attrs['decades']), 2)} decades"
-    if none:
+    if none := int(np.sum(values <= 0)):
         text += f", and {none} {'direction is' if none == 1 else 'directions are'} not determined at all"
     return text
 
@@ -219,25 +210,23 @@ def _caption(table: xr.Dataset, shown: int) -> str:
     """Return what is drawn."""
     attrs, size = table.attrs, table.sizes["mode"]
     level = power_of_ten(float(f"{1 / float(attrs['observations']):.2g}"))
-    parts = [
+    parts = {
         "Eigenvalue λ of the Fisher metric per observation, in coordinates where the prior is N(0, 1): the "
         f"data's precision in units of the prior's. Dotted: λ = 1/T = {level}; stiff directions lie on or "
-        "above it, and the posterior there is narrower than the prior by √2 or more."
-    ]
-    if shown < size:
-        parts.append("Below: the stiffest and the sloppiest, with what they are made of and their rank.")
-    if (_values(table, "eigenvalue") <= 0).any():
-        parts.append("Triangles: zero up to rounding, drawn at the left or lower edge.")
-    if size < int(attrs["parameters"]):
-        parts.append(
-            f"{size} of {int(attrs['parameters'])} eigenvalues were computed; none of the others is larger."
-        )
-    return " ".join(parts)
+        "above it, and the posterior there is narrower than the prior by √2 or more.": True,
+        "Below: the stiffest and the sloppiest, with what they are made of and their rank.": shown < size,
+        "Triangles: zero up to rounding, drawn at the left or lower edge.": (
+            floats(table, "eigenvalue") <= 0
+        ).any(),
+        f"{size} of {int(attrs['parameters'])} eigenvalues were computed; none of the others is larger.": size
+        < int(attrs["parameters"]),
+    }
+    return " ".join(part for part, holds in parts.items() if holds)
 
 
 def _words(table: xr.Dataset) -> str:
     """Return the spectrum in words."""
-    values, attrs = _values(table, "eigenvalue"), table.attrs
+    values, attrs = floats(table, "eigenvalue"), table.attrs
     positive = values[values > 0]
     if not positive.size:
         return f"All {values.size} eigenvalues are zero: the data determine nothing."
@@ -252,12 +241,17 @@ def _words(table: xr.Dataset) -> str:
 
 def _numbers(table: xr.Dataset) -> pd.DataFrame:
     """Return the table of directions."""
-    names = {"eigenvalue": "eigenvalue", "signal": "Tλ", "participation_ratio": "participation ratio"}
-    columns: dict[tuple[str, str], Any] = {("direction", ""): np.arange(1, table.sizes["mode"] + 1)}
-    columns |= {(label, ""): _values(table, name) for name, label in names.items() if name in table}
-    columns["kind", ""] = _kinds(table)
-    columns["in words", ""] = [safe_label(str(phrase), 200) for phrase in table["phrase"].values]
-    return frame(columns)
+    labels = {
+        "eigenvalue": ("eigenvalue", ""),
+        "signal": ("Tλ", ""),
+        "participation_ratio": ("participation ratio", ""),
+    }
+    words = {
+        ("kind", ""): _kinds(table),
+        ("in words", ""): [safe_label(str(phrase), 200) for phrase in table["phrase"].values],
+    }
+    rank = {("direction", ""): np.arange(1, table.sizes["mode"] + 1)}
+    return frame({**rank, **columns_of(table, labels), **words})
 
 
 def _shares(table: xr.Dataset, shares: np.ndarray, shown: np.ndarray, kinds: np.ndarray) -> pd.DataFrame:
@@ -272,11 +266,6 @@ def _shares(table: xr.Dataset, shares: np.ndarray, shown: np.ndarray, kinds: np.
             ("share", ""): shares.ravel(),
         }
     )
-
-
-def _summed(table: xr.Dataset) -> bool:
-    """Return whether some columns hold several parameters."""
-    return table.sizes["part"] < int(table.attrs["parameters"])
 
 
 def _shares_in_words(parts: list[str], shares: np.ndarray, shown: np.ndarray) -> str:

@@ -12,6 +12,7 @@ from brg_prob.figures.style import (
     ORANGE,
     VERMILION,
     Picture,
+    columns_of,
     dimension,
     frame,
     group_units,
@@ -27,6 +28,7 @@ from brg_prob.figures.style import (
     safe_label,
     short,
 )
+from brg_prob.summary import check_rows, floats, group
 
 _LEVEL = 0.05
 _CHECK = "data spectrum"
@@ -39,33 +41,28 @@ def data_spectrum_picture(tree: xr.DataTree) -> Picture | None:
     length_unit, note). None without it. Without the attribute ``p_value`` that of the check "data spectrum"
     is taken; without either the message is the count alone.
     """
-    if "data_spectrum" not in tree.children:
+    spectrum = group(tree, "data_spectrum")
+    if not spectrum:
         return None
-    spectrum = tree["data_spectrum"].to_dataset()
     momentum, power, predicted, low, high = (
-        np.asarray(spectrum[name].values, dtype=float)
-        for name in ("momentum", "power", "predicted", "low", "high")
+        floats(spectrum, name) for name in ("momentum", "power", "predicted", "low", "high")
     )
     field, length = group_units(tree, "data_spectrum")
-    fig, ax = new_figure()
-    at = momentum_axis(ax, momentum)
-    positive = np.concatenate([power[power > 0], low[low > 0], high])
-    log_axis(ax, "y", positive.min(), positive.max())
-    _draw(ax, at, power, predicted, low, high)
     unit = power_unit(field, length, dimension(tree))
+    fig, ax = new_figure()
+    _draw(ax, momentum_axis(ax, momentum), power, predicted, low, high)
     head(ax, quantity("power per mode", unit), pad=22)
     label_axes(ax, x=quantity("momentum |p|", momentum_unit(length)))
     legend_above(ax, 4, fontsize=9.5, handlelength=1.4)
     inside = int(np.sum((power >= low) & (power <= high)))
-    numbers = {
-        ("momentum", momentum_unit(length)): momentum,
-        ("power", unit): power,
-        ("predicted", unit): predicted,
-        ("band, lower end", unit): low,
-        ("band, upper end", unit): high,
+    labels = {
+        "momentum": ("momentum", momentum_unit(length)),
+        "power": ("power", unit),
+        "predicted": ("predicted", unit),
+        "low": ("band, lower end", unit),
+        "high": ("band, upper end", unit),
+        "modes": ("modes", ""),
     }
-    if "modes" in spectrum:
-        numbers["modes", ""] = spectrum["modes"].values
     tuned = "tuning" in tree.children
     return Picture(
         "data-spectrum",
@@ -80,7 +77,7 @@ def data_spectrum_picture(tree: xr.DataTree) -> Picture | None:
         f"power goes from {short(power[0])} to {short(power[-1])}, predicted {short(predicted[0])} and "
         f"{short(predicted[-1])}. {inside} bins lie in the band, "
         f"{int(np.sum(power > high))} above it, {int(np.sum(power < low))} below it.",
-        frame(numbers),
+        frame(columns_of(spectrum, labels)),
         "data",
     )
 
@@ -89,33 +86,23 @@ def _draw(
     ax: Axes, at: np.ndarray, power: np.ndarray, predicted: np.ndarray, low: np.ndarray, high: np.ndarray
 ) -> None:
     """Draw band, line and points; points outside the band differ in shape too."""
+    positive = np.concatenate([power[power > 0], low[low > 0], high])
+    log_axis(ax, "y", positive.min(), positive.max())
     floor = np.where(low > 0, low, np.nan)
     ax.fill_between(at, floor, high, color=ORANGE, alpha=0.28, lw=0, label="95 % under the prior", zorder=1)
     ax.plot(at, predicted, "-", color=INK, lw=1.3, label="predicted", zorder=2)
     inside = (power >= low) & (power <= high)
-    shown = np.where(power > 0, power, np.nan)
-    ax.plot(at[inside], shown[inside], "o", ms=4, mfc="none", mew=1.2, color=BLUE, label="data", zorder=3)
+    points = np.where(power > 0, power, np.nan)
+    ax.plot(at[inside], points[inside], "o", ms=4, mfc="none", mew=1.2, color=BLUE, label="data", zorder=3)
     if not inside.all():
-        ax.plot(
-            at[~inside],
-            shown[~inside],
-            "^",
-            ms=5.5,
-            color=VERMILION,
-            label="data outside",
-            zorder=4,
-        )
+        ax.plot(at[~inside], points[~inside], "^", ms=5.5, color=VERMILION, label="data outside", zorder=4)
 
 
 def _p_value(tree: xr.DataTree) -> float | None:
     """Return the p-value of the data's spectrum under the prior, if it was tested."""
-    if "p_value" in tree["data_spectrum"].attrs:
-        return float(tree["data_spectrum"].attrs["p_value"])
-    if "checks" not in tree.children:
-        return None
-    checks = tree["checks"].to_dataset()
-    found = np.flatnonzero(checks["name"].values == _CHECK)
-    return float(checks["p_value"].values[found[0]]) if found.size else None
+    tested = [row["p_value"] for row in check_rows(tree) if row["name"] == _CHECK]
+    p_value = tree["data_spectrum"].attrs.get("p_value", next(iter(tested), None))
+    return None if p_value is None else float(p_value)
 
 
 def _message(inside: int, bins: int, p_value: float | None) -> str:

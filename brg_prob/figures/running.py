@@ -20,6 +20,7 @@ from brg_prob.figures.style import (
     quantity,
     raised,
 )
+from brg_prob.summary import floats, group
 
 
 def running_picture(tree: xr.DataTree) -> Picture | None:
@@ -28,13 +29,12 @@ def running_picture(tree: xr.DataTree) -> Picture | None:
     Reads ``theory`` (running_mass_squared, …_measured, …_se, attribute mass_squared) and ``flow``
     (observations); None without them. Without ``mass_squared`` the prior's line is left out.
     """
-    theory = tree["theory"].to_dataset() if "theory" in tree.children else xr.Dataset()
+    theory = group(tree, "theory")
     if "running_mass_squared_measured" not in theory:
         return None
     axis = flow_axis(tree["flow"].to_dataset())
     predicted, measured, error = (
-        np.asarray(theory[f"running_mass_squared{part}"].values, dtype=float)[axis.shown]
-        for part in ("", "_measured", "_se")
+        floats(theory, f"running_mass_squared{part}")[axis.shown] for part in ("", "_measured", "_se")
     )
     bare = float(theory.attrs.get("mass_squared", np.nan))
     fig, ax = new_figure()
@@ -50,8 +50,7 @@ def running_picture(tree: xr.DataTree) -> Picture | None:
     label_axes(ax, y=quantity("running mass²", unit))
     legend(ax, loc="upper right")
     deviation = np.abs(measured - predicted) / error
-    change = "raises" if measured[0] > measured[-1] else "lowers"
-    back = "lowers" if change == "raises" else "raises"
+    change, back = ("raises", "lowers") if measured[0] > measured[-1] else ("lowers", "raises")
     return Picture(
         "running",
         fig,

@@ -7,17 +7,19 @@ series also differs by marker or line style, so that print in grey stays readabl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.ticker import FuncFormatter, LogLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from brg_prob.figures.ticks import minor_ticks
+from brg_prob.summary import group
 
 INK, MUTED, GRID = "#1b1f24", "#667080", "#e2e6ea"
 BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7"
@@ -102,6 +104,13 @@ def frame(columns: Mapping[tuple[str, str], Any], **series: str) -> pd.DataFrame
     return table
 
 
+def columns_of(
+    data: xr.Dataset | pd.DataFrame, labels: Mapping[str, tuple[str, str]], rows: Any = slice(None)
+) -> dict[tuple[str, str], np.ndarray]:
+    """Return those variables that a group has as columns of a :func:`frame`; ``labels``: variable → label."""
+    return {label: np.asarray(data[name].values)[rows] for name, label in labels.items() if name in data}
+
+
 def new_figure(*, width: float = 5.8, height: float = 3.7, **layout: Any) -> tuple[Figure, Any]:
     """Return a figure and its axes (as ``Figure.subplots`` gives them); sizes in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -147,13 +156,7 @@ def _clean(ax: Axes) -> None:
 
 def legend(ax: Axes, **options: Any) -> None:
     """Add a frameless legend in theme colours."""
-    settings: dict[str, Any] = {
-        "frameon": False,
-        "fontsize": 10,
-        "labelcolor": INK,
-        "handlelength": 1.8,
-    } | options
-    ax.legend(**settings)
+    ax.legend(**({"frameon": False, "fontsize": 10, "labelcolor": INK, "handlelength": 1.8} | options))
 
 
 def log_axis(ax: Axes, which: str, low: float, high: float) -> None:
@@ -173,10 +176,9 @@ def momentum_axis(ax: Axes, values: np.ndarray) -> np.ndarray:
     Zero stands at half the smallest other value, and is labelled 0.
     """
     positive = values[values > 0]
-    if not positive.size:
-        return values
-    log_axis(ax, "x", positive.min(), positive.max())
-    if positive.size == values.size:
+    if positive.size:
+        log_axis(ax, "x", positive.min(), positive.max())
+    if positive.size in (0, values.size):
         return values
     smallest = positive.min()
     zero = smallest / 2
@@ -298,6 +300,19 @@ def head(ax: Axes, text: str, *, pad: float = 4) -> None:
     ax.set_title(text, fontsize=10.5, color=INK, loc="left", pad=pad, parse_math=False)
 
 
+def rank_axis(ax: Axes, count: int) -> None:
+    """Make the horizontal axis that of ranks 1 to ``count``."""
+    ax.set_xlim(0, count + 1)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def name_rows(ax: Axes, names: Sequence[str], **style: Any) -> None:
+    """Make the vertical axis a list of names, the first on top; names are plain text."""
+    ax.set_yticks(range(len(names)), names, parse_math=False, **style)
+    ax.tick_params(axis="y", length=0)
+    ax.set_ylim(len(names) - 0.4, -0.6)
+
+
 def legend_above(ax: Axes, columns: int, **options: Any) -> None:
     """Add a legend in one line above the axes, where it can hide nothing."""
     place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2, "borderpad": 0.2}
@@ -306,28 +321,23 @@ def legend_above(ax: Axes, columns: int, **options: Any) -> None:
 
 def input_unit(tree: Any) -> str:
     """Return the unit of the record's inputs, fit for an axis; empty without a record."""
-    return safe_label(str(tree["record"].attrs["input_unit"]), 16) if "record" in tree.children else ""
+    return safe_label(str(group(tree, "record").attrs.get("input_unit", "")), 16)
 
 
-def value_unit(tree: Any) -> str:
-    """Return the unit of the record's values, fit for an axis; empty without a record."""
-    return safe_label(str(tree["record"].attrs["value_unit"]), 16) if "record" in tree.children else ""
-
-
-def group_units(tree: Any, group: str) -> tuple[str, str]:
+def group_units(tree: Any, name: str) -> tuple[str, str]:
     """Return the units of field and length of a group, fit for an axis; where it has none, the record's."""
-    attrs = tree[group].attrs
-    field_unit, length_unit = (str(attrs.get(name, "")) for name in ("field_unit", "length_unit"))
-    return (
-        safe_label(field_unit, 16) or value_unit(tree),
-        safe_label(length_unit, 16) or input_unit(tree),
+    own, record = group(tree, name).attrs, group(tree, "record").attrs
+    field_unit, length_unit = (
+        safe_label(str(own.get(f"{kind}_unit", "") or record.get(f"{role}_unit", "")), 16)
+        for kind, role in (("field", "value"), ("length", "input"))
     )
+    return field_unit, length_unit
 
 
 def dimension(tree: Any) -> int:
     """Return how many inputs the record has; 1 without a record."""
-    at = tree["record"]["input"] if "record" in tree.children else None
-    return 1 if at is None or at.ndim == 1 else int(at.shape[1])
+    shape = np.shape(group(tree, "record").get("input", ()))
+    return shape[1] if len(shape) == 2 else 1
 
 
 def power_unit(field_unit: str, length_unit: str, dim: int = 1) -> str:

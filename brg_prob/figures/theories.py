@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 
+from brg_prob.arrays import thin
 from brg_prob.figures.style import (
     BLUE,
     INK,
@@ -34,7 +37,8 @@ from brg_prob.figures.style import (
     stacked,
     with_error,
 )
-from brg_prob.figures.thinning import peaks, thin
+from brg_prob.figures.thinning import peaks
+from brg_prob.summary import floats, group
 
 _MOST_MARKERS = 40
 _STYLES: dict[str, dict[str, Any]] = {
@@ -58,11 +62,10 @@ def theories_picture(tree: xr.DataTree) -> Picture | None:
     kl_to_prior, wasserstein, excess_kurtosis and their errors ``…_se``). None without a two-point
     function; each other panel, and each row of the list, is left out without its variable.
     """
-    if "field_theory" not in tree.children or "two_point" not in tree["field_theory"].data_vars:
+    data = group(tree, "field_theory")
+    if "two_point" not in data:
         return None
-    theories = _Theories(
-        tree["field_theory"].to_dataset(), *group_units(tree, "field_theory"), dimension(tree)
-    )
+    theories = _Theories(data, *group_units(tree, "field_theory"), dimension(tree))
     panels = [name for name in _FUNCTIONS if theories.has(name)]
     rows = theories.rows()
     heights = [2.15 * len(panels), 0.45 + 0.24 * len(rows)]
@@ -99,21 +102,16 @@ class _Theories:
 
     def of(self, name: str, state: str) -> np.ndarray:
         """Return a variable of one state."""
-        return np.asarray(self.data[name].sel(state=state).values, dtype=float)
+        return floats(self.data.sel(state=state), name)
 
     def error(self, name: str, state: str) -> np.ndarray:
         """Return the standard error of a variable; nan where there is none."""
-        if f"{name}_se" in self.data:
-            return self.of(f"{name}_se", state)
-        return np.full(self.of(name, state).shape, np.nan)
-
-    def along(self, axis: str) -> np.ndarray:
-        """Return a coordinate."""
-        return np.asarray(self.data[axis].values, dtype=float)
+        known = f"{name}_se" in self.data
+        return self.of(f"{name}_se", state) if known else np.full(self.of(name, state).shape, np.nan)
 
     def distances(self, ax: Axes) -> np.ndarray:
         """Return where distances stand on the horizontal axis; logarithmic unless they are evenly spaced."""
-        lag = self.along("lag")
+        lag = floats(self.data, "lag")
         label_axes(ax, x=quantity("distance r", self.length))
         if lag.size > 2 and not np.allclose(np.diff(lag), lag[1] - lag[0], rtol=0.02):
             return momentum_axis(ax, lag)
@@ -121,7 +119,7 @@ class _Theories:
 
     def variance(self, state: str) -> float:
         """Return G(0), the two-point function at the smallest distance there is."""
-        return float(self.of("two_point", state)[np.argmin(np.abs(self.along("lag")))])
+        return float(self.of("two_point", state)[np.argmin(np.abs(floats(self.data, "lag")))])
 
     def single_numbers(self) -> dict[str, tuple[str, str]]:
         """Return label and unit of the quantities that are one number per state."""
@@ -154,32 +152,33 @@ class _Theories:
         text = text.rstrip()
         if not (self.has("mass_squared") and np.isfinite(self.data["mass_squared"].values).all()):
             return text
-        masses = [float(self.of("mass_squared", state)) for state in _STYLES]
+        first, last = (float(self.of("mass_squared", state)) for state in _STYLES)
         errors = [float(np.nan_to_num(self.error("mass_squared", state))) for state in _STYLES]
         unit = raised(self.length, -2)
-        if abs(masses[1] - masses[0]) <= _SIGNIFICANT * float(np.hypot(errors[0], errors[1])):
-            return f"{text} and leaves its mass² at {short(masses[0])} {unit}".rstrip() + " within errors"
-        change = "raises" if masses[1] > masses[0] else "lowers"
-        return f"{text} and {change} its mass² from {short(masses[0])} to {short(masses[1])} {unit}".rstrip()
+        if abs(last - first) <= _SIGNIFICANT * math.hypot(*errors):
+            return f"{text} and leaves its mass² at {short(first)} {unit}".rstrip() + " within errors"
+        change = "raises" if last > first else "lowers"
+        return f"{text} and {change} its mass² from {short(first)} to {short(last)} {unit}".rstrip()
 
 
-def _points(ax: Axes, at: np.ndarray, value: np.ndarray, error: np.ndarray, state: str) -> None:
-    """Draw one state's estimates with one standard error; not more markers than the eye can part."""
+def _estimates(ax: Axes, theories: _Theories, name: str, at: np.ndarray, units: dict[str, float]) -> None:
+    """Draw a function of both states in ``units``, one standard error; no more markers than can be parted."""
     chosen = thin(at.size, _MOST_MARKERS)
-    bars = np.nan_to_num(error[chosen])
     style: dict[str, Any] = {"ms": 3.6, "mfc": "none", "mew": 1.0, "lw": 1.0, "elinewidth": 1.0}
-    ax.errorbar(at[chosen], value[chosen], bars, label=state, **style, **_STYLES[state])
+    for state, unit in units.items():
+        value, error = theories.of(name, state) / unit, theories.error(name, state) / unit
+        bars = np.nan_to_num(error[chosen])
+        ax.errorbar(at[chosen], value[chosen], bars, label=state, **style, **_STYLES[state])
 
 
 def _two_point(ax: Axes, theories: _Theories) -> None:
     """Draw the connected two-point functions against the distance."""
     lag = theories.distances(ax)
     if "two_point_exact" in theories.data:
-        exact = np.asarray(theories.data["two_point_exact"].values, dtype=float)
+        exact = floats(theories.data, "two_point_exact")
         kept = peaks(exact)
         ax.plot(lag[kept], exact[kept], "-", color=INK, lw=1.0, label="prior, exact", zorder=3)
-    for state in _STYLES:
-        _points(ax, lag, theories.of("two_point", state), theories.error("two_point", state), state)
+    _estimates(ax, theories, "two_point", lag, dict.fromkeys(_STYLES, 1.0))
     ax.axhline(0, color=MUTED, lw=0.8, zorder=1)
     head(ax, quantity("two-point function", raised(theories.field, 2)))
 
@@ -187,24 +186,20 @@ def _two_point(ax: Axes, theories: _Theories) -> None:
 def _four_point(ax: Axes, theories: _Theories) -> None:
     """Draw the connected four-point functions against the distance, relative to the variance squared."""
     lag = theories.distances(ax)
-    for state in _STYLES:
-        square = theories.variance(state) ** 2
-        if square > 0:
-            value, error = (theories.of("four_point", state), theories.error("four_point", state))
-            _points(ax, lag, value / square, error / square, state)
+    squares = {state: theories.variance(state) ** 2 for state in _STYLES}
+    _estimates(ax, theories, "four_point", lag, {state: unit for state, unit in squares.items() if unit > 0})
     ax.axhline(0, color=INK, lw=1.0, zorder=1)
     head(ax, "four-point function / G(0)²")
 
 
 def _power(ax: Axes, theories: _Theories) -> None:
     """Draw the power spectra against momentum."""
-    momentum, values = theories.along("momentum"), np.asarray(theories.data["power"].values, dtype=float)
+    values = floats(theories.data, "power")
     if (values > 0).any():
         log_axis(ax, "y", values[values > 0].min(), np.nanmax(values))
-    for state in _STYLES:
-        power = theories.of("power", state)
-        power = np.where(power > 0, power, np.nan)
-        _points(ax, momentum, power, theories.error("power", state), state)
+    positive = replace(theories, data=theories.data.assign(power=theories.data["power"].where(values > 0)))
+    momentum = floats(theories.data, "momentum")
+    _estimates(ax, positive, "power", momentum, dict.fromkeys(_STYLES, 1.0))
     head(ax, quantity("power spectrum", power_unit(theories.field, theories.length, theories.dim)))
     label_axes(ax, x=quantity("momentum |p|", momentum_unit(theories.length)))
 
@@ -257,26 +252,30 @@ def _numbers(theories: _Theories) -> pd.DataFrame:
         "four_point": ("lag", length, "four-point", raised(field, 4)),
         "power": ("momentum", momentum_unit(length), "power", power_unit(field, length, theories.dim)),
     }
-    tables = []
-    for name, (axis, axis_unit, label, unit) in along.items():
-        for state in _STYLES if theories.has(name) else ():
-            at = {(axis, axis_unit): theories.along(axis)}
-            tables.append(_columns(theories, name, (label, unit), state, at))
-    for name, label_and_unit in theories.single_numbers().items():
-        tables += [_columns(theories, name, label_and_unit, state, {}) for state in _STYLES]
-    return pd.concat(tables, ignore_index=True)
+    known = {name: entry for name, entry in along.items() if theories.has(name)}
+    functions = [
+        _columns(theories, name, label, state, {(axis, axis_unit): floats(theories.data, axis)})
+        for name, (axis, axis_unit, *label) in known.items()
+        for state in _STYLES
+    ]
+    numbers = [
+        _columns(theories, name, label, state, {})
+        for name, label in theories.single_numbers().items()
+        for state in _STYLES
+    ]
+    return pd.concat([*functions, *numbers], ignore_index=True)
 
 
 def _columns(
     theories: _Theories,
     name: str,
-    label_and_unit: tuple[str, str],
+    label_and_unit: Sequence[str],
     state: str,
     at: dict[tuple[str, str], np.ndarray],
 ) -> pd.DataFrame:
     """Return one quantity of one state with its error."""
     label, unit = label_and_unit
-    columns = {**at, label_and_unit: np.atleast_1d(theories.of(name, state))}
+    columns = {**at, (label, unit): np.atleast_1d(theories.of(name, state))}
     if f"{name}_se" in theories.data:
         columns[f"{label} standard error", unit] = np.atleast_1d(theories.error(name, state))
     return frame(columns, series=label, state=state)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from brg_prob.arrays import thin
+
 MOST_MARKERS = 1500
 """Markers of one series that a picture draws."""
 
 MOST_POINTS = 2000
 """Points of one line, or of each edge of a band, that a picture draws."""
-
-
-def thin(size: int, most: int) -> np.ndarray:
-    """Return at most ``most`` indices of ``range(size)``, evenly spread, both ends included."""
-    return np.unique(np.linspace(0, size - 1, min(size, most)).round().astype(int))
 
 
 def spread(values: np.ndarray, most: int = MOST_MARKERS) -> np.ndarray:

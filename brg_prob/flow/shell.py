@@ -42,7 +42,7 @@ class Shell(Scheme):
     directions as the true one, from the other end of the spectrum.
     """
 
-    basis: Literal["eigen", "parameter"] = "eigen"
+    basis: Literal["eigen", "parameter"] = "eigen"  # a Basis; spelt out, as options are read off the source
     action: Literal["reset", "drop"] = "reset"
     keep: Literal["stiff", "sloppy"] = "stiff"
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from brg_prob.arrays import Floats
 from brg_prob.correlators.k_statistics import Estimate, error_of_mean
 from brg_prob.spectra import equispaced_grid
 
-Floats = NDArray[np.float64]
 Index = NDArray[np.intp]
 
 _LAGS = 48
@@ -61,12 +61,9 @@ def _on_a_line(x: Floats, spacing: float) -> Pairs:
     # on a short line these are near ones again
     far = np.geomspace(min(half, _LAGS // 2), half, _LAGS // 2).round().astype(int)
     steps = np.unique(np.concatenate([near, far]))
-    left, right = [], []
-    for step in steps:
-        start = _thinned(np.arange(len(x) - step))
-        left.append(order[start])
-        right.append(order[start + step])
-    return Pairs(steps * spacing, tuple(left), tuple(right))
+    starts = [_thinned(np.arange(len(x) - step)) for step in steps]
+    right = (order[start + step] for start, step in zip(starts, steps, strict=True))
+    return Pairs(steps * spacing, tuple(order[start] for start in starts), tuple(right))
 
 
 def _thinned(index: Index, most: int = _PAIRS) -> Index:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
@@ -10,13 +9,16 @@ import xarray as xr
 from arviz_stats.base import array_stats
 from scipy import stats
 
+from brg_prob.arrays import Floats, thin
 from brg_prob.geometry import FieldModes
-from brg_prob.observables.units import Floats, field_factor, first_output, restored_inputs, values_of
+from brg_prob.observables.units import field_factor, first_output, restored_inputs
 from brg_prob.results import field_variable
+from brg_prob.summary import floats
 from brg_prob.transform import Standardisation
 
 _POINTS, _MODES, _ENTRIES = 5, 3, 12
 _PARTS = 4
+_MEASURES = ("r_hat", "ess_bulk", "ess_tail", "mcse_mean")
 _RANK_BINS, _PER_BIN = 20, 5
 _TAIL = (0.05, 0.95)
 
@@ -57,16 +59,13 @@ def convergence_table(
     series = {name: values for name, values in series.items() if np.ptp(values) > 0}
     shape = posterior["posterior"][field_variable(posterior)].shape[:2]
     parts = shape[0] if shape[0] > 1 else (_PARTS if shape[1] >= 4 * _PARTS else 1)
-    rows = [_measures(values, parts) for values in series.values()]
+    rows = np.array([_measures(values, parts) for values in series.values()]).reshape(-1, len(_MEASURES))
     bins = int(np.clip(shape[0] * shape[1] // parts // _PER_BIN, 2, _RANK_BINS))
     counts = [_rank_counts(_cut(values, parts), bins) for values in series.values()]
-    variables = {
-        name: ("quantity", np.array([row[at] for row in rows]))
-        for at, name in enumerate(("r_hat", "ess_bulk", "ess_tail", "mcse_mean"))
-    }
     counted = np.asarray(counts, dtype=int).reshape(len(series), parts, bins)
     dataset = xr.Dataset(
-        {**variables, "rank_count": (("quantity", "chain", "rank_bin"), counted)},
+        {name: ("quantity", column) for name, column in zip(_MEASURES, rows.T, strict=True)}
+        | {"rank_count": (("quantity", "chain", "rank_bin"), counted)},
         coords={"quantity": np.array(list(series), dtype=str)},
     )
     length = shape[0] * shape[1] // parts
@@ -91,19 +90,17 @@ def _quantities(
     factor: float,
 ) -> dict[str, Floats]:
     """Return the series (chain, draw) of each quantity by name, in the record's units."""
-    f = factor * first_output(values_of(posterior, f"posterior/{field_variable(posterior)}"), 3)
-    x = values_of(posterior, "constant_data/inputs")
+    f = factor * first_output(floats(posterior["posterior"], field_variable(posterior)), 3)
+    x = floats(posterior["constant_data"], "inputs")
     shown = restored_inputs(preparation, x)
-    order = np.lexsort(x.T[::-1])
-    chosen = order[np.unique(np.linspace(0, len(x) - 1, _POINTS).round().astype(int))]
+    chosen = np.lexsort(x.T[::-1])[thin(len(x), _POINTS)]
     found = {f"f at {input_name} = {_place(shown[row])}": f[..., row] for row in chosen}
     if isinstance(metric, FieldModes):
-        modes = np.asarray(metric.modes, dtype=float)[:, :_MODES]
-    else:
-        modes, found = np.zeros((len(x), 0)), found | _entries(posterior)
-    for number in range(modes.shape[1]):
+        modes = np.asarray(metric.modes, dtype=float).T[:_MODES]
         # root mean square of the mode's part of the field: in the field's unit whatever n
-        found[f"mode {number + 1}"] = f @ modes[:, number] / np.sqrt(len(x))
+        found |= {f"mode {number}": f @ mode / np.sqrt(len(x)) for number, mode in enumerate(modes, start=1)}
+    else:
+        found |= _entries(posterior)
     for name, variable in posterior["posterior"].data_vars.items():
         if variable.dims == ("chain", "draw") and variable.dtype.kind == "f":
             unit = factor if name == "noise" else 1.0
@@ -123,14 +120,9 @@ def _entries(posterior: xr.DataTree) -> dict[str, Floats]:
     for name, variable in posterior["posterior"].data_vars.items():
         if name in (field_variable(posterior), "dual") or variable.ndim == 2:
             continue
-        flat = variable.values.reshape(*variable.shape[:2], -1)
-        axes = [
-            variable.coords[dim].values if dim in variable.coords else range(size)
-            for dim, size in zip(variable.dims[2:], variable.shape[2:], strict=True)
-        ]
-        labels = list(itertools.product(*axes))
-        for at in range(min(_ENTRIES, flat.shape[2])):
-            found[f"{name}[{', '.join(map(str, labels[at]))}]"] = np.asarray(flat[..., at], dtype=float)
+        entries = variable.stack(entry=variable.dims[2:]).transpose("chain", "draw", "entry")
+        for at, label in enumerate(entries.indexes["entry"][:_ENTRIES]):
+            found[f"{name}[{', '.join(map(str, label))}]"] = np.asarray(entries[..., at], dtype=float)
     return found
 
 
@@ -153,8 +145,7 @@ def _measures(values: Floats, parts: int) -> tuple[float, float, float, float]:
     if values.shape[1] < 4:
         return (np.nan,) * 4
     axes = {"chain_axis": 0, "draw_axis": 1}
-    cut = _cut(values, parts)
-    r_hat = float(array_stats.rhat(cut, **axes)) if parts > 1 else np.nan
+    r_hat = float(array_stats.rhat(_cut(values, parts), **axes)) if parts > 1 else np.nan
     bulk = float(array_stats.ess(values, method="bulk", **axes))
     tail = float(array_stats.ess(values, method="tail", prob=_TAIL, **axes))
     return r_hat, bulk, tail, float(array_stats.mcse(values, method="mean", **axes))
@@ -167,15 +158,12 @@ def _rank_counts(values: Floats, bins: int) -> np.ndarray:
     return np.stack([np.bincount(row, minlength=bins) for row in label])
 
 
-def _status(
-    shape: tuple[int, ...], parts: int, rows: list[tuple[float, float, float, float]], independent: bool
-) -> str:
+def _status(shape: tuple[int, ...], parts: int, measures: np.ndarray, independent: bool) -> str:
     """Return a sentence on the draws."""
     kind = "independent draws" if independent else "draws"
     status = f"{shape[0] * shape[1]} {kind} in {shape[0]} chain{'s' if shape[0] > 1 else ''}"
     if parts != shape[0]:
         status += f", cut into {parts} parts for ranks and R-hat"
-    measures = np.asarray(rows, dtype=float).reshape(-1, 4)
     if np.isfinite(measures[:, :1]).any():
         status += f"; worst R-hat {np.nanmax(measures[:, 0]):.3f}"
     if np.isfinite(measures[:, 1:3]).any():

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from jax import Array
 
+from brg_prob.arrays import Floats
 from brg_prob.correlators.k_statistics import Estimate
 from brg_prob.geometry import FisherMetric, ReadoutMetric
 from brg_prob.geometry.informations import effective_dimension, kl_to_prior
@@ -18,14 +19,13 @@ from brg_prob.network import Covariance
 from brg_prob.observables.connected_functions import Connected, Pairs, connected_functions, pairs_of
 from brg_prob.observables.fluctuation_power import ShellPower, present, propagator_mass, shell_power
 from brg_prob.observables.units import (
-    Floats,
     field_factor,
     first_output,
     unit_attributes,
-    values_of,
     with_output,
 )
 from brg_prob.prior import affordable_draws, sample_prior
+from brg_prob.summary import floats
 from brg_prob.transform import Standardisation
 
 STATES = ("prior", "posterior")
@@ -83,14 +83,14 @@ def field_theory(
     """
     if not isinstance(metric, ReadoutMetric):
         return None
-    x = values_of(posterior, "constant_data/inputs")
+    x = floats(posterior["constant_data"], "inputs")
     draws = affordable_draws(network, x, _PRIOR_DRAWS) if draws is None else draws
-    after = first_output(values_of(posterior, "posterior/f"), 3)
+    after = first_output(floats(posterior["posterior"], "f"), 3)
     total, factor = after.shape[0] * after.shape[1], field_factor(preparation)
     variables: dict[str, Any] = {}
     coords: dict[str, Any] = {"state": list(STATES)}
     if min(draws, total) >= _FEWEST:
-        before = first_output(values_of(sample_prior(network, x, key=key, draws=draws), "prior/f"), 3)
+        before = first_output(floats(sample_prior(network, x, key=key, draws=draws)["prior"], "f"), 3)
         states = ((before, True), (after, bool(posterior.attrs.get("independent", 0))))
         pairs = pairs_of(x)
         coords["lag"] = pairs.lag
@@ -113,12 +113,10 @@ def _correlators(found: list[Connected], factor: float) -> dict[str, Any]:
     variables: dict[str, Any] = {}
     for name, scale in (("two_point", factor**2), ("four_point", factor**4), ("excess_kurtosis", 1.0)):
         estimates: list[Estimate] = [getattr(each, name) for each in found]
-        value = np.stack([scale * e.value for e in estimates])
-        error = np.stack([scale * e.standard_error for e in estimates])
-        if name == "excess_kurtosis":
-            variables |= {name: ("state", value[:, 0]), f"{name}_se": ("state", error[:, 0])}
-        else:
-            variables |= {name: (("state", "lag"), value), f"{name}_se": (("state", "lag"), error)}
+        for label, part in ((name, "value"), (f"{name}_se", "standard_error")):
+            rows = np.stack([scale * getattr(estimate, part) for estimate in estimates])
+            single = name == "excess_kurtosis"
+            variables[label] = ("state", rows[:, 0]) if single else (("state", "lag"), rows)
     return variables
 
 
@@ -162,8 +160,8 @@ def _distances(posterior: xr.DataTree, metric: ReadoutMetric, factor: float) -> 
     per input is W² = Σ σ²λ_k [m_k² + (1 − √v_k)²].
     """
     observations = float(posterior.attrs["observations"])
-    x = jnp.asarray(values_of(posterior, "constant_data/inputs"))
-    y = jnp.asarray(with_output(values_of(posterior, "observed_data/y"), 1))
+    x = jnp.asarray(floats(posterior["constant_data"], "inputs"))
+    y = jnp.asarray(with_output(floats(posterior["observed_data"], "y"), 1))
     means = (prior_mean(metric.network, x, hidden) for hidden in metric.hidden)
     rows = [
         _member_distances(metric.member(number), y - mean, observations) for number, mean in enumerate(means)
@@ -192,12 +190,10 @@ def _member_distances(modes: ReadoutModes, residual: Array, observations: float)
 
 def _member_note(metric: ReadoutMetric, posterior: xr.DataTree) -> str:
     """Return what hidden layers and a sampled noise mean for the numbers."""
-    note = ""
-    if metric.hidden[0]:
-        note += (
-            " The prior redraws the hidden layers with every draw; the posterior, its effective dimension, "
-            f"KL and distance are those given {metric.members} draw(s) of them."
-        )
-    if "noise" in posterior["posterior"].data_vars:
-        note += " Effective dimension, KL and distance are taken at the median noise."
-    return note
+    notes = {
+        " The prior redraws the hidden layers with every draw; the posterior, its effective dimension, "
+        f"KL and distance are those given {metric.members} draw(s) of them.": bool(metric.hidden[0]),
+        " Effective dimension, KL and distance are taken at the median noise.": "noise"
+        in posterior["posterior"].data_vars,
+    }
+    return "".join(note for note, holds in notes.items() if holds)

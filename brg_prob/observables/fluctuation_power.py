@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from brg_prob.arrays import Floats
 from brg_prob.correlators.k_statistics import error_of_mean
 from brg_prob.spectra import Grid, equispaced_grid
-
-Floats = NDArray[np.float64]
 
 _BINS = 60
 _SINGLE = 24  # the lowest values of |p| are not binned

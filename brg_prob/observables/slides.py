@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from brg_prob.arrays import Floats
 from brg_prob.flow import Flow
-from brg_prob.observables.units import Floats, field_factor, restored, restored_inputs, with_output
+from brg_prob.observables.units import field_factor, restored, restored_inputs, with_output
 from brg_prob.transform import Standardisation
 
 _BINS = 40

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from brg_prob.observables.units import Floats, values_of
+from brg_prob.arrays import Floats
 from brg_prob.spectra import equispaced_grid
+from brg_prob.summary import floats, group
 from brg_prob.transform import Standardisation
 
 _LARGEST_EDGE = 0.1  # relative boundary effect above which no mode of a record is trusted
@@ -34,8 +35,8 @@ def trust(tree: xr.DataTree, *, preparation: Standardisation | None = None) -> x
         as the record, of which a line or a mean was taken off), ``aliased`` (at or above the training grid's
         Nyquist momentum), ``edge`` (relative size of the boundary effect of a record that is not periodic,
         d/(mL); nan where that is not known), and ``trusted``: distinguishable, neither trend nor aliased, and
-        an edge effect below .1. Attributes: a sentence each, ``trend_note``, ``aliased_note``, ``edge_note``
-        and ``summary``. None where the modes are directions of latent sites, which have no wave length.
+        an edge effect below .1. Attributes: a sentence each, ``trend_note``, ``aliased_note`` and
+        ``edge_note``. None where the modes are directions of latent sites, which have no wave length.
     """
     if "direction" in tree["fisher"].data_vars:
         return None
@@ -44,9 +45,7 @@ def trust(tree: xr.DataTree, *, preparation: Standardisation | None = None) -> x
     aliased, aliased_note = _aliased(modes)
     edge, edge_note = _edge(modes, tree, preparation)
     distinguishable = modes.signal >= 1
-    trusted = distinguishable & ~trend & ~aliased
-    if edge > _LARGEST_EDGE:
-        trusted = np.zeros_like(trusted)
+    trusted = distinguishable & ~trend & ~aliased & (not edge > _LARGEST_EDGE)
     variables = {
         "momentum": modes.momentum,
         "signal": modes.signal,
@@ -56,11 +55,6 @@ def trust(tree: xr.DataTree, *, preparation: Standardisation | None = None) -> x
         "edge": np.full(modes.signal.size, edge),
         "trusted": trusted.astype(int),
     }
-    summary = f"{trusted.sum()} of {trusted.size} modes can be trusted; "
-    summary += f"the data distinguish {distinguishable.sum()}"
-    if trusted.any() and modes.named:
-        largest = modes.momentum[trusted].max()
-        summary += f", and the shortest trusted one has momentum {largest:.4g} {modes.unit}"
     return xr.Dataset(
         {name: ("mode", value) for name, value in variables.items()},
         coords={"mode": np.arange(1, trusted.size + 1)},
@@ -68,7 +62,6 @@ def trust(tree: xr.DataTree, *, preparation: Standardisation | None = None) -> x
             "trend_note": trend_note,
             "aliased_note": aliased_note,
             "edge_note": edge_note,
-            "summary": summary + ".",
             "length_unit": modes.length_unit,
         },
     )
@@ -88,15 +81,13 @@ class _Modes:
     def of(tree: xr.DataTree) -> _Modes:
         """Read a run's tree."""
         observations = float(tree.attrs["observations"])
-        inputs = values_of(tree, "constant_data/inputs")
-        unit = str(tree["record"].attrs.get("input_unit", "")) if "record" in tree.children else ""
-        if "theory" in tree.children and "fisher_measured" in tree["theory"].data_vars:
-            theory = tree["theory"].to_dataset()
-            momentum = np.asarray(theory["momentum"].values, dtype=float)
-            eigenvalue = np.asarray(theory["fisher_measured"].values, dtype=float)
+        inputs, theory = floats(tree["constant_data"], "inputs"), group(tree, "theory")
+        unit = str(group(tree, "record").attrs.get("input_unit", ""))
+        if "fisher_measured" in theory:
+            momentum, eigenvalue = floats(theory, "momentum"), floats(theory, "fisher_measured")
             mass = float(theory.attrs.get("mass_squared", np.nan)) ** 0.5
         else:
-            eigenvalue = np.asarray(tree["fisher"]["eigenvalue"].values, dtype=float)
+            eigenvalue = floats(tree["fisher"], "eigenvalue")
             momentum, mass = np.full(eigenvalue.size, np.nan), np.nan
         return _Modes(momentum, observations * eigenvalue, inputs, mass, unit)
 
@@ -136,14 +127,11 @@ def _trend(modes: _Modes, preparation: Standardisation | None) -> tuple[np.ndarr
 
 def _aliased(modes: _Modes) -> tuple[np.ndarray, str]:
     """Return which modes reach the Nyquist momentum of the training grid, and a sentence."""
-    grid = equispaced_grid(modes.inputs)
-    if grid is None or not modes.named:
-        missing = (
-            "The inputs are no equispaced grid"
-            if grid is None
-            else "Without a prediction modes have no momenta"
-        )
-        return np.zeros(modes.signal.size, dtype=bool), f"{missing}, so aliasing is not judged."
+    grid, none = equispaced_grid(modes.inputs), np.zeros(modes.signal.size, dtype=bool)
+    if grid is None:
+        return none, "The inputs are no equispaced grid, so aliasing is not judged."
+    if not modes.named:
+        return none, "Without a prediction modes have no momenta, so aliasing is not judged."
     nyquist = np.pi / grid.spacing
     flags = modes.momentum >= nyquist * (1 - _SLACK)
     where = f"the training grid's Nyquist momentum {nyquist:.4g} {modes.unit}"
@@ -158,8 +146,7 @@ def _aliased(modes: _Modes) -> tuple[np.ndarray, str]:
 def _edge(modes: _Modes, tree: xr.DataTree, preparation: Standardisation | None) -> tuple[float, str]:
     """Return the relative boundary effect, d/(mL), and a sentence."""
     options = json.loads(str(tree.attrs.get("model_options", "{}")))
-    source = str(tree["record"].attrs.get("source", "")) if "record" in tree.children else ""
-    own = source.startswith("teacher")
+    own = str(group(tree, "record").attrs.get("source", "")).startswith("teacher")
     if own and options.get("box") is not None:
         return np.nan, "The data are a draw of the periodic prior itself, which has no edge."
     if preparation is None and not own:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from brg_prob.arrays import Floats
 from brg_prob.transform import Standardisation
-
-Floats = NDArray[np.float64]
 
 
 def field_factor(preparation: Standardisation | None) -> float:
@@ -28,12 +26,6 @@ def restored_inputs(preparation: Standardisation | None, x: ArrayLike) -> Floats
     """Return inputs (n, d) in the record's units."""
     inputs = np.asarray(x, dtype=float)
     return inputs if preparation is None else preparation.inverse_inputs(inputs)
-
-
-def values_of(tree: xr.DataTree, path: str) -> Floats:
-    """Return a variable of a tree as a float array, by ``group/name``."""
-    group, name = path.split("/")
-    return np.asarray(tree[group].to_dataset()[name].values, dtype=float)
 
 
 def first_output(values: ArrayLike, ndim: int) -> Floats:

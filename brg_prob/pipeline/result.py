@@ -18,6 +18,7 @@ import xarray as xr
 
 from brg_prob import store
 from brg_prob.correspondence import CLOSED_FORM, Check, Checks
+from brg_prob.network import Conditioned
 from brg_prob.network.bound import Bound
 from brg_prob.notebook import run_html, run_text
 from brg_prob.report import render_report
@@ -143,6 +144,7 @@ def attributes(
     """Return the root attributes of a run."""
     limit = isinstance(network, GaussianField)
     network = network.base if isinstance(network, GaussianField) else network
+    network = network.network if isinstance(network, Conditioned) else network  # one that was read already
     return {
         "model_file": "" if source.path is None else source.path.name,
         "model_name": source.name or getattr(network, "__name__", type(network).__name__),

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
 from brg_prob.compiled import cache_folder
+from brg_prob.files import put
 
 _SNIPPET = "window.vegaEmbed = vegaEmbed;"
 
@@ -32,12 +31,12 @@ def _script(release: str, folder: Path) -> str:
         text = path.read_text(encoding="utf-8")
         if text.endswith(_ending(release)):
             return text
-    text = _made(release)
+    text = _bundle(release)
     _keep(path, text)
     return text
 
 
-def _made(release: str) -> str:
+def _bundle(release: str) -> str:
     """Return the script, its names kept to itself, fit for a script element."""
     import vl_convert
 
@@ -52,14 +51,7 @@ def _ending(release: str) -> str:
 
 
 def _keep(path: Path, text: str) -> None:
-    """Write the script aside and rename it; a folder that cannot be written is left alone."""
+    """Write the script whole or not at all; a folder that cannot be written is left alone."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
-            Path(aside).replace(path)
-        except OSError:
-            Path(aside).unlink(missing_ok=True)
-            raise
+        put(path, text.encode(), over=True)

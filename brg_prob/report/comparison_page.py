@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from brg_prob.comparison import LEVEL, QUANTITIES, Comparison, headline, leads, short, value_error
+from brg_prob.comparison import LEVEL, Comparison, headline, leads, value_error
 from brg_prob.figures.comparison_curves import comparison_pictures
 from brg_prob.report import page
 from brg_prob.report.page import Drawing
+from brg_prob.wording import short
 
 _SECTIONS = {
     "Correlation functions": ("two-point", "four-point", "power", "mean-field"),
@@ -45,9 +46,9 @@ def render_comparison(comparison: Comparison) -> str:
         notes=comparison.notes,
         theories=_theories(comparison),
         units=comparison.rows[0],
-        quantities=_quantities(comparison),
+        quantities=list(comparison.largest_z),
         contrasts=_contrasts(comparison),
-        tests=int(comparison.tree["differences"].sizes.get("test", 0)),
+        tests=len(comparison.tests),
         level=LEVEL,
         parts=parts,
         settings=_settings(comparison),
@@ -64,12 +65,15 @@ def _title(names: Sequence[str]) -> str:
 
 def _parts(drawn: list[Drawing]) -> list[dict[str, Any]]:
     """Return the drawings in sections."""
-    parts = []
-    for number, (title, inside) in enumerate(_SECTIONS.items()):
-        found = [drawing for drawing in drawn if drawing.name in inside]
-        if found:
-            parts.append({"anchor": f"part-{number + 1}", "title": title, "drawings": found})
-    return parts
+    parts = [
+        {
+            "anchor": f"part-{number}",
+            "title": title,
+            "drawings": [drawing for drawing in drawn if drawing.name in inside],
+        }
+        for number, (title, inside) in enumerate(_SECTIONS.items(), start=1)
+    ]
+    return [part for part in parts if part["drawings"]]
 
 
 def _theories(comparison: Comparison) -> list[dict[str, Any]]:
@@ -91,39 +95,26 @@ def _theories(comparison: Comparison) -> list[dict[str, Any]]:
     ]
 
 
-def _quantities(comparison: Comparison) -> list[str]:
-    """Return which quantities were held against their errors, in reading order."""
-    found = set(comparison.tree["differences"].to_dataset()["quantity"].values.tolist())
-    return [words for words in QUANTITIES if words in found]
-
-
 def _contrasts(comparison: Comparison) -> list[dict[str, Any]]:
     """Return each contrast as formatted cells: largest z by quantity, distances, scores."""
-    tests = comparison.tree["differences"].to_dataset()
-    rows = []
-    for number, row in enumerate(comparison.contrasts):
-        theory = comparison.pairs.theories[comparison.pairs.contrasts[number][0]]
-        largest = []
-        for words in _quantities(comparison):
-            inside = (tests["quantity"].values == words) & (tests["contrast"].values == number)
-            z = tests["z"].values[inside]
-            largest.append(short(float(z[abs(z).argmax()]), 2) if z.size else "–")
-        rows.append(
-            {
-                "name": comparison.names[theory.run],
-                "state": theory.state,
-                "largest": largest,
-                "p_value": row["p_value"],
-                "kl": value_error(row["kl"], row["kl_se"]),
-                "reverse": value_error(row["kl_reverse"], row["kl_reverse_se"]),
-                "wasserstein": value_error(row["wasserstein"], row["wasserstein_se"]),
-                "inputs": row["inputs"],
-                "score": value_error(row["score_difference"], row["score_difference_se"]),
-                "elpd": value_error(row["elpd_difference"], row["elpd_difference_se"]),
-                "pairing": _pairing(row),
-            }
+    return [
+        {
+            "name": comparison.names[theory.run],
+            "state": theory.state,
+            "largest": [short(z, 2) for z in largest],
+            "p_value": row["p_value"],
+            "kl": value_error(row["kl"], row["kl_se"]),
+            "reverse": value_error(row["kl_reverse"], row["kl_reverse_se"]),
+            "wasserstein": value_error(row["wasserstein"], row["wasserstein_se"]),
+            "inputs": row["inputs"],
+            "score": value_error(row["score_difference"], row["score_difference_se"]),
+            "elpd": value_error(row["elpd_difference"], row["elpd_difference_se"]),
+            "pairing": _pairing(row),
+        }
+        for theory, row, *largest in zip(
+            comparison.contrasted, comparison.contrasts, *comparison.largest_z.values(), strict=True
         )
-    return rows
+    ]
 
 
 def _pairing(row: dict[str, Any]) -> str:

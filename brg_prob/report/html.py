@@ -20,7 +20,15 @@ from brg_prob.report import page
 from brg_prob.report.interactive import slider, slider_scripts
 from brg_prob.report.page import Drawing, number
 from brg_prob.report.statements import inline_options, statements, subject
-from brg_prob.summary import branches, data_sentence, deciding_columns, held_against, verdict_sentence
+from brg_prob.summary import (
+    branches,
+    data_sentence,
+    deciding_columns,
+    group,
+    held_against,
+    scale_rows,
+    verdict_sentence,
+)
 from brg_prob.wording import deviation
 
 _ROLES = {
@@ -187,30 +195,19 @@ def _roles(summary: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _flow_table(branch: xr.DataTree) -> dict[str, Any]:
     """Return one flow as a table: a row per scale, p-values of the checks that decide."""
-    flow = branch["flow"].to_dataset()
-    theory = branch["theory"].to_dataset() if "theory" in branch.children else xr.Dataset()
-    columns: dict[str, Any] = {"observations": flow["observations"].values}
-    if "momentum_cutoff" in theory:
-        columns["momentum_cutoff"] = theory["momentum_cutoff"].values
-    for name in ("effective_dimension", "kl_to_prior", "test_score", "test_score_se"):
-        columns[name] = flow[name].values if name in flow else np.full(flow.sizes["scale"], np.nan)
-    deciding = deciding_columns(branch)
-    rows = []
-    for index, scale in enumerate(flow["scale"].values):
-        row = {name: float(values[index]) for name, values in columns.items()}
-        rows.append(row | {"scale": float(scale), "p_values": [float(p[index]) for _, p in deciding]})
+    attrs, rows, deciding = branch["flow"].attrs, scale_rows(branch), deciding_columns(branch)
     return {
-        "scheme": str(flow.attrs["scheme"]).lower(),
-        "coordinate": str(flow.attrs["coordinate"]).replace("_", " "),
-        "has_cutoff": "momentum_cutoff" in columns,
+        "scheme": str(attrs["scheme"]).lower(),
+        "coordinate": str(attrs["coordinate"]).replace("_", " "),
+        "has_cutoff": "momentum_cutoff" in group(branch, "theory"),
         "checks": [name for name, _ in deciding],
-        "rows": rows,
+        "rows": [row | {"p_values": [float(p[at]) for _, p in deciding]} for at, row in enumerate(rows)],
     }
 
 
 def _options(tree: xr.DataTree, summary: dict[str, Any]) -> list[tuple[str, str]]:
     """Return what the run was, as name and value."""
-    record = tree["record"].attrs if "record" in tree.children else {}
+    record = group(tree, "record").attrs
     entries: list[tuple[str, Any]] = [
         ("network", summary["model"]["name"]),
         ("file", summary["model"]["file"] or "(defined in Python)"),

@@ -24,7 +24,7 @@ from markupsafe import Markup
 from brg_prob.figures import Picture, svg
 from brg_prob.files import PAGE_SEAL, UNSEALED, page_bytes, sealed
 from brg_prob.report.download import csv_text, data_uri, standalone_svg
-from brg_prob.wording import deviation
+from brg_prob.wording import deviation, short
 
 LIGHT = {
     "paper": "#fbfbfa",
@@ -248,16 +248,7 @@ def number(value: float | None, digits: int = 3) -> str:
     >>> number(0.123456), number(None), number(3.2e-9), number(12345.6, 4)
     ('0.123', '–', '3.2·10⁻⁹', '12350')
     """
-    if value is None or not math.isfinite(value):
-        return "–"
-    if value == 0 or 1e-3 <= abs(value) < 1e6:
-        rounded = float(f"{value:.{digits}g}")
-        text = f"{rounded:.0f}" if abs(rounded) >= 10 ** (digits - 1) else f"{rounded:g}"
-        return text.replace("-", "−")
-    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
-    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
-    power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"{mantissa}·10{power}".replace("-", "−")
+    return "–" if value is None or not math.isfinite(value) else short(value, digits)
 
 
 def probability(value: float | None) -> str:

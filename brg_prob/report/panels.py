@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from brg_prob.arrays import thin
 from brg_prob.figures.style import input_unit, momentum_unit, quantity, safe_label
-from brg_prob.figures.thinning import thin
 from brg_prob.report.page import number
+from brg_prob.summary import floats, group
 
 MOST_ROWS, MOST_MODES = 500, 200
 """Inputs and modes that the panels draw, evenly spread; the tree holds all."""
@@ -112,35 +113,31 @@ def plain(values: Any) -> Any:
 
 def field_panel(tree: xr.DataTree) -> Panel | None:
     """The trained field, mean ± 2 s.d., with the data; where the inputs are a line."""
-    slides = tree["slides"].to_dataset() if "slides" in tree.children else xr.Dataset()
+    slides = group(tree, "slides")
     if not {"field_mean", "field_sd", "input"} <= set(slides.data_vars) or slides["input"].ndim != 1:
         return None
-    at = np.asarray(slides["input"].values, dtype=float)
+    at = floats(slides, "input")
     rows = np.argsort(at, kind="stable")[thin(at.size, MOST_ROWS)]
-    mean, spread = (
-        np.asarray(slides[name].values, dtype=float)[:, rows] for name in ("field_mean", "field_sd")
-    )
+    mean, spread = (floats(slides, name)[:, rows] for name in ("field_mean", "field_sd"))
     low, high = mean - 2 * spread, mean + 2 * spread
     data, names = _data(tree)
     every = np.concatenate([low.ravel(), high.ravel(), data["y"]])
     x = channel("x", quantity(names["input_name"], names["input_unit"]), at)
     title = quantity(names["value_name"], names["value_unit"])
     y, y_low = channel("y", title, every), channel("low", title, every)
-    band = {"type": "area", "color": "var(--sky)", "opacity": 0.35, "clip": True}
-    points = {"type": "circle", "color": "var(--ink)", "size": 9, "opacity": 0.7, "clip": True}
     unit = f" {names['value_unit']}" if names["value_unit"] else ""
     return Panel(
         "moving-field",
         "The field",
         (("band", "sky", "± 2 s.d."), ("line", "blue", "mean"), ("dot", "ink", "data trained on")),
         [
-            layer("field", band, x=x, y=y_low, y2={"field": "high"}),
-            layer("data", points, x=x, y=y),
+            layer("field", mark("area", "sky", opacity=0.35, clip=True), x=x, y=y_low, y2={"field": "high"}),
+            layer("data", mark("circle", "ink", size=9, opacity=0.7, clip=True), x=x, y=y),
             layer("field", line_mark("blue"), x=x, y=channel("mean", title, every)),
         ],
         [
             f"The field’s spread is {number(float(width))}{unit} on average over the inputs (one s.d.)."
-            for width in np.asarray(slides["field_sd"].values, dtype=float).mean(axis=1)
+            for width in floats(slides, "field_sd").mean(axis=1)
         ],
         fixed={"field": {"x": at[rows]}, "data": data},
         moving={"field": {"mean": mean, "low": low, "high": high}},
@@ -150,12 +147,12 @@ def field_panel(tree: xr.DataTree) -> Panel | None:
 
 def propagator_panel(tree: xr.DataTree) -> Panel | None:
     """Variances of the flowed draws on the curve of the exact RG (T9b)."""
-    theory = tree["theory"].to_dataset() if "theory" in tree.children else xr.Dataset()
+    theory = group(tree, "theory")
     if not {"predicted", "measured", "se"} <= set(theory.data_vars):
         return None
-    momentum = np.asarray(theory["momentum"].values, dtype=float)
+    momentum = floats(theory, "momentum")
     order = np.argsort(momentum, kind="stable")
-    curve = {name: np.asarray(theory[name].values, dtype=float) for name in ("predicted", "measured", "se")}
+    curve = {name: floats(theory, name) for name in ("predicted", "measured", "se")}
     # a shell that drops modes leaves them no variance: nothing to draw on a logarithmic axis
     curve = {name: np.where(curve["predicted"] > 0, values, np.nan) for name, values in curve.items()}
     near = np.abs(curve["measured"] - curve["predicted"]) <= curve["se"]
@@ -167,8 +164,7 @@ def propagator_panel(tree: xr.DataTree) -> Panel | None:
     shown = np.concatenate([curve["predicted"], low, high], axis=None)
     y, y_low, y_line = (log_channel(name, title, shown) for name in ("y", "low", "predicted"))
     low = np.where(low <= 0, y["scale"]["domain"][0], low)  # of few draws a bar may reach below zero
-    open_circle = {"type": "point", "color": "var(--blue)", "size": 22, "strokeWidth": 1.3, "filled": False}
-    bar = {"type": "rule", "color": "var(--blue)", "clip": True}
+    open_circle = mark("point", "blue", size=22, strokeWidth=1.3, filled=False)
     line = order[thin(order.size, 4 * MOST_MODES)]
     return Panel(
         "moving-propagator",
@@ -176,7 +172,7 @@ def propagator_panel(tree: xr.DataTree) -> Panel | None:
         (("line", "ink", "predicted, exact RG"), ("ring", "blue", "measured ± 1 s.e.")),
         [
             layer("curve", line_mark("ink"), x=x, y=y_line),
-            layer("modes", bar, x=x, y=y_low, y2={"field": "high"}),
+            layer("modes", mark("rule", "blue", clip=True), x=x, y=y_low, y2={"field": "high"}),
             layer("modes", open_circle, x=x, y=y),
         ],
         [
@@ -193,21 +189,21 @@ def propagator_panel(tree: xr.DataTree) -> Panel | None:
     )
 
 
-def fisher_panel(tree: xr.DataTree, observations: np.ndarray) -> Panel:
+def fisher_panel(tree: xr.DataTree) -> Panel:
     """Fisher eigenvalues with the threshold 1/T, below which a mode is not distinguishable (T5).
 
     Eigenvalues of zero, or below the floor of round-off, stand at a tick 0 under the logarithmic axis.
     """
-    theory = tree["theory"].to_dataset() if "theory" in tree.children else xr.Dataset()
+    theory = group(tree, "theory")
     if "fisher_measured" in theory:
-        values = np.asarray(theory["fisher_measured"].values, dtype=float)
-        at = np.asarray(theory["momentum"].values, dtype=float)
+        values, at = floats(theory, "fisher_measured"), floats(theory, "momentum")
         title = quantity("momentum |p|", momentum_unit(input_unit(tree)))
     else:
-        values = np.sort(np.asarray(tree["fisher"]["eigenvalue"].values, dtype=float))[::-1]
+        values = np.sort(floats(tree["fisher"], "eigenvalue"))[::-1]
         at, title = np.arange(1.0, values.size + 1), "rank of the mode"
     order = np.argsort(at, kind="stable")
     marked = order[thin(order.size, MOST_MODES)]
+    observations = floats(tree["flow"], "observations")
     threshold = 1 / np.where(observations > 0, observations, np.nan)[:, None]
     above = values[None, :] >= threshold
     nothing = values <= max(0.0, float(tree["fisher"].attrs.get("floor", 0.0)))
@@ -218,11 +214,9 @@ def fisher_panel(tree: xr.DataTree, observations: np.ndarray) -> Panel:
     )
     place = np.where(nothing, y["scale"]["domain"][0], values)
     said = f" {int(nothing.sum())} with λ = 0, to rounding, stand at the tick 0." if nothing.any() else ""
-    point = {"type": "point", "color": "var(--blue)", "size": 22, "strokeWidth": 1.2}
-    filled = {"condition": {"test": "datum.above", "value": "var(--blue)"}, "value": "transparent"}
-    rule = {"type": "rule", "color": "var(--vermilion)", "strokeDash": [5, 4], "strokeWidth": 1.6}
-    modes = layer("modes", point, x=x, y=y)
-    modes["encoding"]["fill"] = filled
+    point = mark("point", "blue", size=22, strokeWidth=1.2)
+    fill = {"condition": {"test": "datum.above", "value": "var(--blue)"}, "value": "transparent"}
+    rule = mark("rule", "vermilion", strokeDash=[5, 4], strokeWidth=1.6)
     return Panel(
         "moving-fisher",
         "The Fisher spectrum and the threshold 1/T",
@@ -231,7 +225,7 @@ def fisher_panel(tree: xr.DataTree, observations: np.ndarray) -> Panel:
             ("ring", "blue", "not"),
             ("dash", "vermilion", "threshold 1/T"),
         ),
-        [modes, layer("threshold", rule, y=y_level)],
+        [layer("modes", point, x=x, y=y, fill=fill), layer("threshold", rule, y=y_level)],
         [
             (
                 f"{int(row.sum())} of {row.size} modes lie on or above 1/T = {number(float(level))}."
@@ -249,12 +243,12 @@ def fisher_panel(tree: xr.DataTree, observations: np.ndarray) -> Panel:
 
 def histogram_panel(tree: xr.DataTree) -> Panel | None:
     """Histogram of the field at one input over all draws, with its normal law and the prior's."""
-    slides = tree["slides"].to_dataset() if "slides" in tree.children else xr.Dataset()
+    slides = group(tree, "slides")
     if not {"histogram", "bin_edge", "normal_mean", "normal_sd"} <= set(slides.data_vars):
         return None
-    edge = np.asarray(slides["bin_edge"].values, dtype=float)
-    count = np.asarray(slides["histogram"].values, dtype=float)
-    mean, spread = (np.asarray(slides[name].values, dtype=float) for name in ("normal_mean", "normal_sd"))
+    edge, count, mean, spread = (
+        floats(slides, name) for name in ("bin_edge", "histogram", "normal_mean", "normal_sd")
+    )
     prior_mean, prior_spread = (
         _of(slides, f"prior_{name}", mean.size) for name in ("normal_mean", "normal_sd")
     )
@@ -263,8 +257,7 @@ def histogram_panel(tree: xr.DataTree) -> Panel | None:
     x = channel("x", quantity(names["value_name"], unit), edge, margin=0.0)
     title = quantity("density", f"1/{unit}" if unit else "")
     y = {"field": "y", "type": "quantitative", "title": title, "axis": {"tickCount": 4}}
-    bars = {"type": "bar", "color": "var(--sky)", "opacity": 0.55, "clip": True}
-    wide = layer("bars", bars, x=x | {"field": "left", "bin": "binned"}, x2={"field": "right"}, y=y)
+    bars = mark("bar", "sky", opacity=0.55, clip=True)
     normal, prior = _normal(mean, spread), _normal(prior_mean, prior_spread)
     total = np.maximum(count.sum(axis=1, keepdims=True), 1)
     where = _histogram_place(slides, names)
@@ -277,7 +270,7 @@ def histogram_panel(tree: xr.DataTree) -> Panel | None:
             ("dash", "orange", "the prior’s"),
         ),
         [
-            wide,
+            layer("bars", bars, x=x | {"field": "left", "bin": "binned"}, x2={"field": "right"}, y=y),
             layer("normal", line_mark("blue"), x=x, y=y),
             layer("prior", line_mark("orange") | {"strokeDash": [5, 4]}, x=x, y=y),
         ],
@@ -318,7 +311,7 @@ def _histogram_place(slides: xr.Dataset, names: Mapping[str, str]) -> str:
 
 def _data(tree: xr.DataTree) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Return the data trained on as x and y, thinned, and names and units fit for axes."""
-    record = tree["record"].to_dataset() if "record" in tree.children else xr.Dataset()
+    record = group(tree, "record")
     keys = ("input_name", "input_unit", "value_name", "value_unit")
     names = {key: safe_label(str(record.attrs.get(key, ""))) for key in keys}
     names |= {"input_name": names["input_name"] or "input", "value_name": names["value_name"] or "field"}
@@ -329,18 +322,22 @@ def _data(tree: xr.DataTree) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         return {"x": np.zeros(0), "y": np.zeros(0)}, names
     rows = np.flatnonzero(np.asarray(record["training"].values) == 1)
     rows = rows[thin(rows.size, MOST_ROWS)]
-    x, y = (np.asarray(record[name].values, dtype=float)[rows] for name in ("input", "value"))
-    return {"x": x, "y": y}, names
+    return {"x": floats(record, "input")[rows], "y": floats(record, "value")[rows]}, names
 
 
-def layer(data: str, mark: Mapping[str, Any], **encoding: Any) -> dict[str, Any]:
-    """Return a layer over one data set."""
-    return {"data": {"name": data}, "mark": dict(mark), "encoding": encoding}
+def layer(data: str, drawn: Mapping[str, Any], **encoding: Any) -> dict[str, Any]:
+    """Return a layer over one data set, of one mark."""
+    return {"data": {"name": data}, "mark": dict(drawn), "encoding": encoding}
+
+
+def mark(kind: str, colour: str, **options: Any) -> dict[str, Any]:
+    """Return a mark in a colour of the page."""
+    return {"type": kind, "color": f"var(--{colour})", **options}
 
 
 def line_mark(colour: str) -> dict[str, Any]:
-    """Return a line mark in a colour of the page."""
-    return {"type": "line", "color": f"var(--{colour})", "strokeWidth": 1.6, "clip": True}
+    """Return a line in a colour of the page."""
+    return mark("line", colour, strokeWidth=1.6, clip=True)
 
 
 def channel(name: str, title: str, values: np.ndarray, margin: float = 0.04) -> dict[str, Any]:

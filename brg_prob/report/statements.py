@@ -10,7 +10,7 @@ from typing import Any
 import xarray as xr
 
 from brg_prob.report.page import number
-from brg_prob.summary import draws_of, held_against
+from brg_prob.summary import draws_of, group, held_against
 
 
 def statements(tree: xr.DataTree, summary: dict[str, Any], model: dict[str, Any]) -> list[tuple[str, str]]:
@@ -27,7 +27,7 @@ def statements(tree: xr.DataTree, summary: dict[str, Any], model: dict[str, Any]
 
 def subject(tree: xr.DataTree) -> str:
     """Return what the network was trained on."""
-    return str(tree["record"].attrs.get("subject", "data")) if "record" in tree.children else "data"
+    return str(group(tree, "record").attrs.get("subject", "data"))
 
 
 def inline_options(options: str) -> str:
@@ -39,7 +39,7 @@ def _what_was_run(tree: xr.DataTree, summary: dict[str, Any]) -> str:
     """Return network, data, engine and flows."""
     count = int(tree.attrs["n"])
     seen = float(summary["observations"])
-    record = tree["record"].attrs if "record" in tree.children else {}
+    record = group(tree, "record").attrs
     drawn = draws_of(summary["engine"])
     weighted = "" if seen == count else f" weighted as T = {number(seen, 6)}"
     # a trained ensemble does not know T: it is where its flow is said to start
@@ -60,21 +60,23 @@ def _what_was_run(tree: xr.DataTree, summary: dict[str, Any]) -> str:
 def _prior(tree: xr.DataTree, summary: dict[str, Any], model: dict[str, Any]) -> str:
     """Return the network with its options, in its author's words, and the field theory it is."""
     options = [
-        f"{name} = {_option(value)}"
+        f"{name} = {number(value, 4) if isinstance(value, float) else value}"
         for name, value in summary["model"]["options"].items()
         if value is not None
     ]
-    tuned = " Mass, amplitude and noise maximise the evidence." if "tuning" in tree.children else ""
-    theory = ""
-    if "theory" in tree.children:
-        mass = float(tree["theory"].attrs.get("mass_squared", float("nan")))
-        known = f" of m² = {number(mass)}" if mass > 0 else ""
-        theory = f" Its field theory is a free one{known}, known in closed form."
-    if summary["model"].get("infinite_width"):
-        theory += " It is taken at infinite width: a Gaussian field whose covariance is the limit’s kernel."
     about = _docstring(model.get("source") or "")
-    words = f" {about}{'' if about.endswith('.') else '.'}" if about else ""
-    return f"{summary['model']['name']}({', '.join(options)}).{words}{theory}{tuned}"
+    mass = float(group(tree, "theory").attrs.get("mass_squared", float("nan")))
+    known = f" of m² = {number(mass)}" if mass > 0 else ""
+    said = {
+        f"{summary['model']['name']}({', '.join(options)}).": True,
+        about if about.endswith(".") else f"{about}.": bool(about),
+        f"Its field theory is a free one{known}, known in closed form.": "theory" in tree.children,
+        "It is taken at infinite width: a Gaussian field whose covariance is the limit’s kernel.": summary[
+            "model"
+        ].get("infinite_width"),
+        "Mass, amplitude and noise maximise the evidence.": "tuning" in tree.children,
+    }
+    return " ".join(sentence for sentence, holds in said.items() if holds)
 
 
 def _hypothesis(summary: dict[str, Any]) -> str:
@@ -110,11 +112,6 @@ def _metric(tree: xr.DataTree, summary: dict[str, Any]) -> str:
         f"distinguishable at T where Tλ ≥ 1, here at T = {number(seen, 6)} where λ ≥ {number(1 / seen)}. "
         f"Point: {status or 'not recorded'}."
     )
-
-
-def _option(value: Any) -> str:
-    """Return an option's value, numbers short."""
-    return number(value, 4) if isinstance(value, float) else str(value)
 
 
 def _docstring(source: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -98,10 +99,7 @@ def _read_netcdf(data: bytes, file: str) -> Contents:
     # a dimension without coordinate values is a mere row number
     frame = frame.drop(columns=[dim for dim in dataset.dims if dim not in dataset.coords and dim in frame])
     stated = {key: variable.attrs.get("units", "") for key, variable in dataset.variables.items()}
-    names, bracketed = names_and_units([str(column) for column in frame.columns], file)
-    columns = {column: frame.iloc[:, k] for k, column in enumerate(names)}
-    units = bracketed | {split_unit(key)[0]: unit for key, unit in plain_units(stated).items()}
-    return Contents(columns, units, notes)
+    return _contents(frame, stated, file, notes)
 
 
 def _with_times(dataset: Any) -> tuple[Any, tuple[str, ...]]:
@@ -154,10 +152,14 @@ def _read_parquet(data: bytes, file: str) -> Contents:
             f"{file} is not a readable Parquet file ({type(error).__name__}): write it with pandas"
         ) from None
     frame = frame.loc[:, [not re.fullmatch(r"__index_level_\d+__", str(name)) for name in frame.columns]]
-    names, bracketed = names_and_units([str(column) for column in frame.columns], file)
-    columns = {column: frame.iloc[:, k] for k, column in enumerate(names)}
-    units = bracketed | {split_unit(key)[0]: unit for key, unit in plain_units(fields).items()}
-    return Contents(columns, units)
+    return _contents(frame, fields, file)
+
+
+def _contents(frame: Any, stated: Mapping[Any, Any], file: str, notes: tuple[str, ...] = ()) -> Contents:
+    """Return a data frame's columns; units are those in its headers, and before these the stated ones."""
+    names, units = names_and_units([str(column) for column in frame.columns], file)
+    units |= {split_unit(key)[0]: unit for key, unit in plain_units(stated).items()}
+    return Contents({column: frame.iloc[:, k] for k, column in enumerate(names)}, units, notes)
 
 
 _READERS = {"csv": read_separated, "npz": _read_npz, "netcdf": _read_netcdf, "parquet": _read_parquet}

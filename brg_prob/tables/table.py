@@ -149,12 +149,11 @@ def read_table(
 
 def _read_bytes(path: str | Path, name: str) -> bytes:
     try:
-        data = Path(path).read_bytes()
+        return Path(path).read_bytes()
     except FileNotFoundError:
         raise TableError(f"no such file: {name}") from None
     except OSError as error:
         raise TableError(f"cannot read {name}: {(error.strerror or 'unknown error').lower()}") from None
-    return data
 
 
 def _without_counter(contents: Contents, asked: Sequence[str]) -> Contents:

@@ -233,7 +233,7 @@ def test_run_says_what_it_kept_of_the_user_s_in_one_line(words, tmp_path, capsys
     written = store.Written(tmp_path, {"notes.txt": "notes.txt", "a.html": "a.kept-1.html"})
     done = Executed(SimpleNamespace(summary={"verdict": "consistent"}), written, ())
     monkeypatch.setattr("brg_prob.cli.loading.execute", lambda request, progress: done)
-    monkeypatch.setattr("brg_prob.cli.terminal.print_result", lambda run, folder: None)
+    monkeypatch.setattr("brg_prob.cli.terminal.run.print_result", lambda run, folder: None)
     network = str(Path(__file__).parents[2] / "models" / "cosnet.py")
     assert main(["run", network, "--out", str(tmp_path / "run"), *words]) == 0
     said = "kept, as not the run's own: 'notes.txt', 'a.html' (now 'a.kept-1.html')\n"

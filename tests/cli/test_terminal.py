@@ -10,7 +10,9 @@ import pytest
 import xarray as xr
 from rich.console import Console
 
-from brg_prob.cli.terminal import Stages, print_comparison, print_result
+from brg_prob.cli.terminal.comparison_tables import print_comparison
+from brg_prob.cli.terminal.progress import Stages
+from brg_prob.cli.terminal.run import print_result
 from brg_prob.cli.terminal.sloppiness_tables import sloppiness_blocks
 from brg_prob.comparison import compare, headline
 from brg_prob.geometry.contraction import contraction

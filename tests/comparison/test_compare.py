@@ -12,8 +12,8 @@ import pytest
 import xarray as xr
 from scipy import stats
 
+from brg_prob.arrays import holm
 from brg_prob.comparison import compare, curve_message, headline, leads, value_error
-from brg_prob.comparison.differences import holm
 from brg_prob.comparison.distances import Distance
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from brg_prob.arrays import holm
 from brg_prob.correspondence.moments import mean_test, moments, variance_test
 from brg_prob.correspondence.statistics import (
     chi2_to_normal,
-    holm,
     judge,
     smallest_detectable_mean,
     smallest_detectable_variance,

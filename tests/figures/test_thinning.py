@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from brg_prob.figures.thinning import peaks, spread, thin
+from brg_prob.arrays import thin
+from brg_prob.figures.thinning import peaks, spread
 
 
 @pytest.mark.parametrize("size", [5000, 5001, 99_991])

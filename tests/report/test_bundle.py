@@ -64,6 +64,6 @@ def test_a_full_disk_leaves_nothing_behind(maker, tmp_path, monkeypatch):
     def full(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fdopen", full)
+    monkeypatch.setattr(os, "fsync", full)
     assert "vegaEmbed" in bundle._script("1.0", tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -11,7 +11,8 @@ import pytest
 import xarray as xr
 
 from brg_prob import figures
-from brg_prob.figures.thinning import MOST_MARKERS, MOST_POINTS, thin
+from brg_prob.arrays import thin
+from brg_prob.figures.thinning import MOST_MARKERS, MOST_POINTS
 from brg_prob.report import page as shared
 
 ROWS, MODES = 50_000, 5001

@@ -36,15 +36,13 @@ LARGEST_TABLE = 2 << 20
 
 
 class Progress(Protocol):
-    """Shows the stages of a run; :class:`brg_prob.cli.terminal.Stages` is one."""
+    """Shows the stages of a run; :class:`brg_prob.cli.terminal.progress.Stages` is one."""
 
     def __call__(self, stage: str) -> AbstractContextManager[None]:
         """Enter a stage."""
-        ...
 
     def expect(self, stages: int) -> None:
         """Say how many stages there are in all."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,8 @@ def _loaded(request: Request, table: Table | None) -> tuple[Problem, Source, Any
         table = _table(request, signature)
     key = jax.random.key(request.arguments.seed)
     problem = problem_of(request, module, table, jax.random.fold_in(key, 0))
-    if _takes_any_model(engine_of(request, problem.network)):
+    engine = _class_of(ENGINES, engine_of(request, problem.network))
+    if getattr(engine, "any_model", False):
         problem = _read(problem, request.arguments.held_out)
     else:
         observation_of(problem.network, problem.x, request.source, problem.y)
@@ -115,11 +114,6 @@ def _loaded(request: Request, table: Table | None) -> tuple[Problem, Source, Any
         digest=module_digest(content, request.source.name, request.model.options, fingerprint(problem)),
     )
     return problem, source, jax.random.fold_in(key, 1)
-
-
-def _takes_any_model(engine: str) -> bool:
-    """Return whether an engine takes any NumPyro model."""
-    return getattr(_class_of(ENGINES, engine), "any_model", False)
 
 
 def _read(problem: Problem, held_out: str | None) -> Problem:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from brg_prob.binding import Signature
+from brg_prob.binding.signature import Signature, written
 from brg_prob.cli.arguments import ModelSource
 from brg_prob.digest import content_digest
 from brg_prob.options import Named, Option, UsageError, nearest
@@ -175,7 +175,7 @@ def typed_options(source: ModelSource, found: Any, options: dict[str, Any]) -> d
         return dict(options)
     if dataclasses.is_dataclass(found):
         known = {
-            f.name: Option(f.name, f.type if isinstance(f.type, str) else _annotation(f.type), None)
+            f.name: Option(f.name, f.type if isinstance(f.type, str) else written(f.type), None)
             for f in dataclasses.fields(found)
         }
     else:
@@ -185,11 +185,6 @@ def typed_options(source: ModelSource, found: Any, options: dict[str, Any]) -> d
             has = f"its options are {', '.join(known)}" if known else "it has no options"
             raise UsageError(f"option '--model.{name}' is unknown; {has}{nearest(name, known)}")
     return {name: known[name].parse(value, f"--model.{name}") for name, value in options.items()}
-
-
-def _annotation(kind: Any) -> str:
-    """Return a type as it would be written."""
-    return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
 
 
 def _resolved(value: Any, module: ModuleType) -> Any:

@@ -196,8 +196,7 @@ def split(arguments: Any, x: np.ndarray, *, readout: bool) -> tuple[np.ndarray, 
 
 def _held_out(arguments: Any, *, readout: bool) -> str:
     """Return how rows are held out: as asked for, else as suits the network."""
-    default = "alternate" if readout else "none"
-    return str(arguments.held_out or default)
+    return str(arguments.held_out or ("alternate" if readout else "none"))
 
 
 def _teacher(request: Request, module: ModuleType, key: Any) -> Problem:

@@ -12,8 +12,9 @@ from rich.text import Text
 
 from brg_prob.cli.terminal.progress import WIDEST
 from brg_prob.cli.terminal.run import COLOURS
-from brg_prob.comparison import LEVEL, QUANTITIES, Comparison, headline, leads, short, value_error
+from brg_prob.comparison import LEVEL, Comparison, headline, leads, value_error
 from brg_prob.comparison.pairs import Theory
+from brg_prob.wording import short
 
 _SHORT = {
     "mean field": "mean",
@@ -43,7 +44,7 @@ def print_comparison(comparison: Comparison, page: Path | None, console: Console
             console.print(Text(sentence))
     console.print()
     reference = f"“{comparison.names[0]}”"
-    several = len(comparison.names) > 1
+    several = not comparison.single
     tables = {
         "theories; KL (nats) and W₂ are those to the prior": _theories(comparison),
         "largest differences, in standard errors" + f", from {reference}" * several: _differences(comparison),
@@ -63,9 +64,7 @@ def print_comparison(comparison: Comparison, page: Path | None, console: Console
 
 def _theories(comparison: Comparison) -> Table:
     """Return the numbers of each theory, a row per theory."""
-    table = _table("theory")
-    for head in ("mass²", "d_eff", "KL", "W₂", "kurtosis", "score"):
-        table.add_column(head, justify="right", no_wrap=True)
+    table = _table("theory", "mass²", "d_eff", "KL", "W₂", "kurtosis", "score")
     for theory, row in zip(comparison.pairs.theories, comparison.rows, strict=True):
         _heading(table, comparison, theory, theory.run == 0)
         table.add_row(
@@ -82,21 +81,11 @@ def _theories(comparison: Comparison) -> Table:
 
 def _differences(comparison: Comparison) -> Table:
     """Return the largest difference of each quantity in standard errors, a row per contrast."""
-    tests = comparison.tree["differences"].to_dataset()
-    table = _table("theory")
-    found = [words for words in QUANTITIES if words in set(tests["quantity"].values.tolist())]
-    for words in found:
-        table.add_column(_SHORT.get(words, words), justify="right", no_wrap=True)
-    table.add_column("p (Holm)", justify="right", no_wrap=True)
-    for number, row in enumerate(comparison.contrasts):
-        one, _ = comparison.pairs.contrasts[number]
-        cells = []
-        for words in found:
-            rows = (tests["quantity"].values == words) & (tests["contrast"].values == number)
-            z = tests["z"].values[rows]
-            cells.append(_signed(float(z[abs(z).argmax()])) if z.size else "–")
+    largest = comparison.largest_z
+    table = _table("theory", *(_SHORT.get(words, words) for words in largest), "p (Holm)")
+    for number, (theory, row) in enumerate(zip(comparison.contrasted, comparison.contrasts, strict=True)):
+        cells = [_signed(z[number]) for z in largest.values()]
         style = "bold" if row["p_value"] < LEVEL else "default"
-        theory = comparison.pairs.theories[one]
         _heading(table, comparison, theory, theory.run == 1)
         table.add_row(_name(comparison, theory), *cells, Text(_p_value(row["p_value"]), style=style))
     return table
@@ -107,12 +96,8 @@ def _distances(comparison: Comparison) -> Table | None:
     values = ("kl", "wasserstein", "score_difference", "elpd_difference")
     if not any(math.isfinite(row[name]) for row in comparison.contrasts for name in values):
         return None
-    table = _table("run")
-    for head in ("KL (nats)", "W₂ per input", "Δ score", "Δ elpd"):
-        table.add_column(head, justify="right", no_wrap=True)
-    for number, row in enumerate(comparison.contrasts):
-        one, _ = comparison.pairs.contrasts[number]
-        theory = comparison.pairs.theories[one]
+    table = _table("run", "KL (nats)", "W₂ per input", "Δ score", "Δ elpd")
+    for theory, row in zip(comparison.contrasted, comparison.contrasts, strict=True):
         if theory.state == "posterior":
             mark = "" if row["paired"] or not math.isfinite(row["score_difference"]) else " *"
             table.add_row(
@@ -144,29 +129,29 @@ def _runs(comparison: Comparison) -> Table:
     return table
 
 
-def _table(first: str) -> Table:
-    """Return an empty table whose first column holds names, folded where they are long."""
+def _table(first: str, *numbers: str) -> Table:
+    """Return an empty table: a column of names, folded where they are long, then columns of numbers."""
     table = Table(box=None, pad_edge=False, collapse_padding=True)
     table.add_column(first, overflow="fold", min_width=10, max_width=24)
+    for head in numbers:
+        table.add_column(head, justify="right", no_wrap=True)
     return table
 
 
 def _name(comparison: Comparison, theory: Theory) -> Text:
     """Return the name of a theory in a table: of several runs the run's, of one the state."""
-    if len(comparison.names) == 1:
-        return Text(theory.state)
-    return Text(comparison.names[theory.run])
+    return Text(theory.state if comparison.single else comparison.names[theory.run])
 
 
 def _heading(table: Table, comparison: Comparison, theory: Theory, first: bool) -> None:
     """Add a line with the state of the theories that follow, of several runs."""
-    if first and len(comparison.names) > 1:
+    if first and not comparison.single:
         table.add_row(Text(f"{theory.state}s", style="dim"))
 
 
 def _signed(z: float) -> str:
     """Return a difference in standard errors with its sign."""
-    return short(z, 2 if abs(z) < 100 else 3) if z < 0 or z == 0 else f"+{short(z, 2 if z < 100 else 3)}"
+    return ("+" if z > 0 else "") + short(z, 2 if abs(z) < 100 else 3)
 
 
 def _p_value(value: float) -> str:

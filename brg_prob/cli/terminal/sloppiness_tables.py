@@ -11,6 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from brg_prob.flow.prediction import compare_scales
+from brg_prob.summary import floats, group
+
+NOTHING = "–"
+"""In place of a number that is not there."""
 
 _STIFF, _SLOPPY, _PARAMETERS = 5, 3, 12
 _LOO = ("elpd_loo", "se", "difference", "dse", "worst_k")
@@ -30,34 +34,28 @@ def sloppiness_blocks(tree: xr.DataTree) -> list[RenderableType]:
     list
         Blocks to be printed with an empty line behind each; none without any of these groups.
     """
-    found: list[RenderableType] = []
-    if "directions" in tree.children and tree["directions"].sizes.get("mode", 0):
-        found.append(_directions(tree["directions"].to_dataset()))
-    if "parameters" in tree.children and tree["parameters"].sizes.get("parameter", 0):
-        found.append(_parameters(tree["parameters"].to_dataset()))
-    for branch in (tree, *(tree.children[name] for name in tree.children)):
-        if "flow" in branch.children and "loo" in branch["flow"].data_vars:
-            found.append(_left_out(branch["flow"].to_dataset()))
-    return found
+    directions, parameters = group(tree, "directions"), group(tree, "parameters")
+    flows = [group(branch, "flow") for branch in (tree, *tree.children.values())]
+    return [
+        *([_directions(directions)] if directions.sizes.get("mode", 0) else []),
+        *([_parameters(parameters)] if parameters.sizes.get("parameter", 0) else []),
+        *(_left_out(flow) for flow in flows if "loo" in flow),
+    ]
 
 
 def _directions(table: xr.Dataset) -> Group:
     """Return the stiffest and the sloppiest directions, and a sentence."""
     size = table.sizes["mode"]
-    rows = np.arange(size)
-    if size > _STIFF + _SLOPPY:
-        rows = np.r_[0:_STIFF, size - _SLOPPY : size]
+    shown = np.union1d(np.arange(min(_STIFF, size)), np.arange(max(size - _SLOPPY, 0), size))
     seen = float(table.attrs["observations"])
-    out = _table(f"directions of parameter space, T = {seen:.3g}", "", "λ", "Tλ", "")
+    out = table_of_numbers(f"directions of parameter space, T = {seen:.3g}", "", "λ", "Tλ", "")
     out.add_column("direction", overflow="fold")
-    before = -1
-    for row in rows:
-        if row != before + 1:
+    for row, gap in zip(shown, np.diff(shown, prepend=-1), strict=True):
+        if gap > 1:
             out.add_row("…")
-        before = int(row)
         value = float(table["eigenvalue"].values[row])
         kind = "stiff" if table["stiff"].values[row] else "sloppy" if value > 0 else "not determined"
-        cells = (str(row + 1), _number(value), _number(seen * value), kind)
+        cells = (str(row + 1), number(value), number(seen * value), kind)
         out.add_row(*cells, Text(str(table["phrase"].values[row])))
     attrs = table.attrs
     text = (
@@ -69,27 +67,26 @@ def _directions(table: xr.Dataset) -> Group:
 
 def _parameters(table: xr.Dataset) -> Group:
     """Return the parameters, most contracted first, conflicts always among them, and a sentence."""
-    order = np.argsort(-np.asarray(table["contraction"].values, dtype=float), kind="stable")
+    order = np.argsort(-floats(table, "contraction"), kind="stable")
     conflict = np.asarray(table["conflict"].values)[order] == 1
     places = np.arange(order.size)
     if order.size > _PARAMETERS:
         first = np.flatnonzero(conflict)[: _PARAMETERS // 3]
-        others = np.setdiff1d(places, first)
-        tail = min(_PARAMETERS // 4, _PARAMETERS - first.size)
-        kept = np.concatenate([others[: _PARAMETERS - first.size - tail], others[-tail:]])
-        places = np.union1d(first, kept)
+        others, tail = np.setdiff1d(places, first), _PARAMETERS // 4
+        places = np.union1d(first, np.r_[others[: _PARAMETERS - first.size - tail], others[-tail:]])
     own = "prior_median" in table
-    heads = ("prior", "posterior") if own else ("posterior z",)
+    columns = {word: (f"{word}_median", f"{word}_width") for word in ("prior", "posterior")}
+    columns = columns if own else {"posterior z": ("z_mean", "z_sd")}
     title = "parameters, median ± half of the central 68 % interval" if own else "parameters"
-    out = Table(title=title, box=None, title_justify="left", title_style="bold", pad_edge=False)
+    out = table_of_numbers(title)
     out.add_column("parameter", overflow="fold", min_width=9)
-    for name in (*heads, "contraction", ""):
+    for name in (*columns, "contraction", ""):
         out.add_column(name, justify="right", no_wrap=True)
     for place in places:
         at = order[place]
         out.add_row(
             Text(str(table["parameter"].values[at])),
-            *(_laws(table, int(at)) if own else [_pair(table, "z_mean", "z_sd", int(at))]),
+            *(_pair(table, centre, width, int(at)) for centre, width in columns.values()),
             f"{float(table['contraction'].values[at]):.2f}",
             Text("conflict", style="yellow") if conflict[place] else "",
         )
@@ -104,12 +101,9 @@ def _given(table: xr.Dataset) -> list[str]:
     sites = {
         str(name).split("[")[0]: text for name, text in zip(table["parameter"].values, parents, strict=False)
     }
-    said = [f"{site} given {text}" for site, text in sites.items() if text]
-    if not said:
-        return []
-    return [
-        f"λ, directions and contraction are those of {'; '.join(said)}: of its deviation, not of its variance"
-    ]
+    said = "; ".join(f"{site} given {text}" for site, text in sites.items() if text)
+    sentence = f"λ, directions and contraction are those of {said}: of its deviation, not of its variance"
+    return [sentence] if said else []
 
 
 def _left_out(flow: xr.Dataset) -> Table:
@@ -118,37 +112,32 @@ def _left_out(flow: xr.Dataset) -> Table:
     name = str(table.columns[0])
     scheme = str(flow.attrs.get("scheme", "")).lower()
     title = ", ".join(word for word in ("leave-one-out", scheme) if word)
-    out = _table(title, name, "elpd ± s.e.", "difference ± s.e.", "worst k")
+    out = table_of_numbers(title, name, "elpd ± s.e.", "difference ± s.e.", "worst k")
     for row in table.to_dict("records"):
         elpd, se, difference, dse, k = (float(row.get(key, math.nan)) for key in _LOO)
         out.add_row(
-            _number(float(row[name])),
-            f"{elpd:.1f} ± {se:.1f}" if math.isfinite(elpd) else "–",
-            f"{difference:.1f} ± {dse:.1f}" if dse > 0 else "–",
-            Text(f"{k:.2f}" if math.isfinite(k) else "–", style="yellow" if row.get("bad_k", 0) else ""),
+            number(float(row[name])),
+            f"{elpd:.1f} ± {se:.1f}" if math.isfinite(elpd) else NOTHING,
+            f"{difference:.1f} ± {dse:.1f}" if dse > 0 else NOTHING,
+            Text(f"{k:.2f}" if math.isfinite(k) else NOTHING, style="yellow" if row.get("bad_k", 0) else ""),
         )
     return out
 
 
-def _table(title: str, *heads: str) -> Table:
-    """Return an empty table in the style of the terminal."""
+def table_of_numbers(title: str, *heads: str) -> Table:
+    """Return an empty table in the style of the terminal, with columns of numbers."""
     table = Table(title=title, box=None, title_justify="left", title_style="bold", pad_edge=False)
     for name in heads:
         table.add_column(name, justify="right", no_wrap=True)
     return table
 
 
-def _laws(table: xr.Dataset, at: int) -> list[str]:
-    """Return prior and posterior of a parameter in its own unit, median ± width."""
-    return [_pair(table, f"{word}_median", f"{word}_width", at) for word in ("prior", "posterior")]
-
-
 def _pair(table: xr.Dataset, centre: str, width: str, at: int) -> str:
     """Return a value with its width."""
     middle, spread = (float(table[name].values[at]) for name in (centre, width))
-    return f"{middle:.3g} ± {spread:.2g}" if math.isfinite(middle) else "–"
+    return f"{middle:.3g} ± {spread:.2g}" if math.isfinite(middle) else NOTHING
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Return three significant digits; a dash for what does not exist."""
-    return f"{value:.3g}" if math.isfinite(value) else "–"
+    return f"{value:.3g}" if math.isfinite(value) else NOTHING

@@ -1,0 +1,39 @@
+"""Small functions of arrays that several rooms share; numpy alone."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+
+def thin(size: int, most: int) -> NDArray[np.intp]:
+    """Return at most ``most`` indices of ``range(size)``, evenly spread, both ends included.
+
+    Examples
+    --------
+    >>> thin(7, 4).tolist(), thin(2, 4).tolist()
+    ([0, 2, 4, 6], [0, 1])
+    """
+    return np.unique(np.linspace(0, size - 1, min(size, most)).round().astype(np.intp))
+
+
+def holm(p_values: ArrayLike) -> Floats:
+    """Return Holm's adjusted p-values; the family is rejected at ``level`` if their minimum is ≤ it.
+
+    Valid under any dependence of the tests (scales of one flow share draws). NaN marks a test
+    that was not made: it stays NaN and is not counted.
+
+    Examples
+    --------
+    >>> holm([0.01, 0.5, 0.04]).tolist()
+    [0.03, 0.5, 0.08]
+    """
+    p = np.asarray(p_values, dtype=float)
+    adjusted = np.full(p.shape, np.nan)
+    made = np.flatnonzero(~np.isnan(p))
+    order = made[np.argsort(p[made], kind="stable")]
+    factors = np.arange(order.size, 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(factors * p[order]), 1.0)
+    return adjusted
