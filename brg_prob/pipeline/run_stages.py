@@ -152,15 +152,19 @@ def run(
     tree = with_branches(tree, recorded)
     if tuning is not None:
         tree["tuning"] = tuning["tuning"]
-    verdicts = [one["checks"].attrs["verdict"] for one in branches(tree) if "checks" in one]
     tree.attrs.update(
         attributes(network, engine, fitted.posterior, source, tolerance),
         notes=json.dumps(notes),
-        **({"shift_tolerance": shift_tolerance} if first.truth else {}),
-        verdict=combine_verdicts(verdicts),
-        seconds=json.dumps(runner.seconds),
         key=key_to_json(key),
+        **({"shift_tolerance": shift_tolerance} if first.truth else {}),
     )
+    return _gathered(tree, network, source, runner)
+
+
+def _gathered(tree: xr.DataTree, network: Any, source: Source, runner: StageRunner) -> Run:
+    """Return the run of a tree that is complete but for its verdict and the seconds that its stages took."""
+    verdicts = [one["checks"].attrs["verdict"] for one in branches(tree) if "checks" in one]
+    tree.attrs.update(verdict=combine_verdicts(verdicts), seconds=json.dumps(runner.seconds))
     described = described_model(tree, source, runner.described)
     return Run(tree, summarise(tree), described, network, checks_of(tree))
 
