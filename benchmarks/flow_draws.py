@@ -48,8 +48,8 @@ def prepare(small: bool) -> Case:
         # the flowed draws' second moment per mode is chi-squared about v at every scale.
         worst = 0.0
         chart = flow.chart()
-        for observations, field in zip(flow.scales, flow.fields(), strict=True):
-            z = np.asarray(chart.modes(field))[:, :, 0]
+        for observations, (drawn,) in zip(flow.scales, flow.draws(), strict=True):
+            z = np.asarray(chart.modes(drawn))[:, :, 0]
             strong = np.asarray(metric.eigenvalues) > 1e-8 * float(metric.eigenvalues[0])
             variance = 1 / (1 + observations * np.asarray(metric.eigenvalues))
             score = (z.var(0, ddof=1) / variance - 1) * np.sqrt((draws - 1) / 2)

@@ -21,6 +21,7 @@ from brg_prob.network import Conditioned, Hidden
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Unit = Literal["whitened", "raw"]
+Rows = Sequence[int] | None
 Basis = Literal["eigen", "parameter"]
 
 
@@ -179,8 +180,8 @@ class Atlas(Protocol):
         """Why draws cannot be moved towards the prior in these charts; empty if they can."""
         ...
 
-    def field(self, draws: Sequence[Any]) -> Array:
-        """Return the field (S, n, o) of all members' draws at the training inputs."""
+    def field(self, draws: Sequence[Any], rows: Rows = None) -> Array:
+        """Return the field (S, n, o) of all members' draws at all training inputs, or at some rows."""
         ...
 
     def posterior(
@@ -203,10 +204,6 @@ class Atlas(Protocol):
 
     def left_out(self, observations: float) -> Floats | None:
         """Return log p(y_i | the others, at T), (n,), where it is known in closed form."""
-        ...
-
-    def without_held_out(self) -> Atlas:
-        """Return the same where held-out rows are not asked for."""
         ...
 
     def prior_moments(self, row: int, key: Array) -> tuple[Floats, float]:

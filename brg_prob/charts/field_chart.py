@@ -14,6 +14,7 @@ import xarray as xr
 from jax import Array
 
 from brg_prob.charts.chart import Floats, Mask, Unit, replace_modes
+from brg_prob.charts.field_draws import FieldDraws
 from brg_prob.charts.readout_draws import ReadoutDraws, field_of
 from brg_prob.geometry import ReadoutModes, cross_modes
 from brg_prob.geometry.informations import effective_dimension, kl_to_prior, mutual_information
@@ -50,10 +51,10 @@ class FieldChart:
     unit: ClassVar[Unit] = "whitened"
     null_bound: ClassVar[float] = 0.0
 
-    @property
-    def start(self) -> Array:
+    @cached_property
+    def start(self) -> FieldDraws:
         """The posterior's draws of the field."""
-        return self.draws.field
+        return FieldDraws(self.draws.field)
 
     @cached_property
     def information(self) -> Floats:
@@ -89,32 +90,33 @@ class FieldChart:
         n = self.draws.data.n
         return self.spectrum.coordinates(self.draws.data.y - self.mean[:n])
 
-    def read(self, tree: xr.DataTree) -> Array:
+    def read(self, tree: xr.DataTree) -> FieldDraws:
         """Return the field of another posterior at the same inputs."""
-        return field_of(tree, held_out=self.draws.data.held_out is not None)
+        return FieldDraws(field_of(tree, held_out=self.draws.data.held_out is not None))
 
-    def modes(self, draws: Array) -> Array:
+    def modes(self, draws: FieldDraws) -> Array:
         """Return z, (S, r, o)."""
         n = self.draws.data.n
-        return self.spectrum.coordinates(draws[:, :n] - self.mean[:n])
+        return self.spectrum.coordinates(draws.at(slice(n)) - self.mean[:n])
 
-    def moved(self, z: Array, null: Array | None = None) -> Array:
+    def moved(self, z: Array, null: Array | None = None) -> FieldDraws:
         """Return the fields at z."""
-        return _summed(self._rest if null is None else null, self.mode_fields, z)
+        return FieldDraws(self._rest if null is None else null, self.mode_fields, z)
 
     def at_prior(self, *, drop: bool) -> tuple[Array, Array]:
         """Return z and the field along null directions: these follow the prior as they are."""
-        shape, dtype = (len(self.start), self.information.size, self.mean.shape[1]), self.start.dtype
+        whole = self.draws.field
+        shape, dtype = (len(whole), self.information.size, self.mean.shape[1]), whole.dtype
         if drop:
-            return jnp.zeros(shape, dtype), jnp.broadcast_to(self.mean, self.start.shape)
+            return jnp.zeros(shape, dtype), jnp.broadcast_to(self.mean, whole.shape)
         return jax.random.normal(self.key, shape, dtype), self._rest
 
-    def coordinates(self, draws: Array) -> Array:
+    def coordinates(self, draws: FieldDraws) -> Array:
         """Return z of the directions above the floor, outputs one after the other."""
         z = self.modes(draws)[:, self.information > 0]
         return z.reshape(len(z), -1)
 
-    def replaced(self, kept: Mask, null_kept: Mask, *, drop: bool) -> Iterator[Array]:
+    def replaced(self, kept: Mask, null_kept: Mask, *, drop: bool) -> Iterator[FieldDraws]:
         """Yield the fields at each cutoff."""
         return replace_modes(self, kept, null_kept, drop=drop)
 
@@ -160,13 +162,7 @@ class FieldChart:
     @cached_property
     def _rest(self) -> Array:
         """The start's field without its modes, (S, n + h, o): the prior mean, and the null directions."""
-        return _without(self.start, self.mode_fields, self.modes(self.start))
-
-
-@jax.jit
-def _summed(rest: Array, mode_fields: Array, z: Array) -> Array:
-    """Return rest + Σ_k u_k z_k for draws (S, m, o)."""
-    return rest + jnp.einsum("mr,sro->smo", mode_fields, z)
+        return _without(self.draws.field, self.mode_fields, self.modes(self.start))
 
 
 @jax.jit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -14,8 +14,9 @@ import xarray as xr
 from jax import Array
 from scipy.special import logsumexp
 
-from brg_prob.charts.chart import Basis, Floats
+from brg_prob.charts.chart import Basis, Floats, Rows
 from brg_prob.charts.field_chart import FieldChart
+from brg_prob.charts.field_draws import FieldDraws
 from brg_prob.charts.readout_draws import ReadoutDraws, readout_draws
 from brg_prob.charts.weight_chart import WeightChart
 from brg_prob.geometry import ReadoutMetric
@@ -117,15 +118,15 @@ class ReadoutAtlas:
         found = self.metric.hidden
         return found if len(found) == self.members else found[:1] * self.members
 
-    def field(self, draws: Sequence[Array]) -> Array:
-        """Return the field (S, n, o) at the training inputs, in the order of the posterior's draws."""
-        return self._joined(draws)[:, : self.draws.data.n]
+    def field(self, draws: Sequence[FieldDraws], rows: Rows = None) -> Array:
+        """Return the field (S, n, o) at training inputs, in the order of the posterior's draws."""
+        return self._joined(draws, slice(self.draws.data.n) if rows is None else rows)
 
     def posterior(
-        self, draws: Sequence[Array], attrs: Mapping[str, Any], *, predictive: Array | None = None
+        self, draws: Sequence[FieldDraws], attrs: Mapping[str, Any], *, predictive: Array | None = None
     ) -> xr.DataTree:
         """Return the common tree of all members' draws."""
-        field, start, shape = self._joined(draws), self.draws, (self.chains, -1)
+        field, start, shape = self._joined(draws, slice(None)), self.draws, (self.chains, -1)
         weighed = predictive is not None or start.sampled_noise  # else leaving out needs no likelihoods
         tree = posterior_tree(
             start.data,
@@ -149,7 +150,7 @@ class ReadoutAtlas:
 
     @cached_property
     def _start(self) -> xr.DataTree:
-        return self.posterior([self.draws.field], {})
+        return self.posterior([FieldDraws(self.draws.field)], {})
 
     def left_out(self, observations: float) -> Floats | None:
         """Return log p(y_i | the others, at T), (n,), by taking the observation's Gaussian factor away (T6).
@@ -182,22 +183,17 @@ class ReadoutAtlas:
         between = float(np.mean((np.asarray(means)[:, 0] - centre[0]) ** 2))
         return centre, float(np.sqrt(np.mean(variances) + between))
 
-    def without_held_out(self) -> ReadoutAtlas:
-        """Return the same at the training inputs alone."""
-        data = replace(self.draws.data, held_out=None)
-        return replace(self, draws=replace(self.draws, data=data, field=self.draws.field[:, : data.n]))
-
     def _field_chart(self, member: int, key: Array) -> FieldChart:
         """Return the chart of one member's field."""
         at = min(member, self.metric.members - 1)
         draws, network = self.draws.of_member(member), self.metric.network
         return FieldChart(network, self.metric.hidden[at], self.metric.member(at), draws, key)
 
-    def _joined(self, draws: Sequence[Array]) -> Array:
-        """Return all members' draws in the order of the posterior's."""
+    def _joined(self, draws: Sequence[FieldDraws], rows: Any) -> Array:
+        """Return all members' fields at some rows in the order of the posterior's."""
         if len(draws) == 1:
-            return draws[0]
-        return jnp.concatenate(draws)[self._places]
+            return draws[0].at(rows)
+        return jnp.concatenate([each.at(rows) for each in draws])[self._places]
 
     @cached_property
     def _places(self) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 from jax import Array
 
-from brg_prob.charts.chart import Basis, Floats
+from brg_prob.charts.chart import Basis, Floats, Rows
 from brg_prob.charts.site_chart import SiteChart
 from brg_prob.charts.site_draws import SiteDraws, rebuilt, same_data
 from brg_prob.geometry import SiteMetric
@@ -118,11 +118,12 @@ class SiteAtlas:
         bare = isinstance(network, LinearReadout) and not network.sample_hidden(jax.random.key(0))
         return ({},) if bare else ()
 
-    def field(self, draws: Sequence[SiteDraws]) -> Array:
-        """Return the field (S, n, o) at the training inputs."""
+    def field(self, draws: Sequence[SiteDraws], rows: Rows = None) -> Array:
+        """Return the field (S, n, o) at training inputs."""
         tree = self.posterior(draws, {str(name): value for name, value in self.start.attrs.items()})
         f = np.asarray(tree["posterior"][field_variable(tree)].values)
-        return jnp.asarray(f.reshape(f.shape[0] * f.shape[1], f.shape[2], -1))
+        f = f.reshape(f.shape[0] * f.shape[1], f.shape[2], -1)
+        return jnp.asarray(f if rows is None else f[:, rows])
 
     def posterior(
         self, draws: Sequence[SiteDraws], attrs: Mapping[str, Any], *, predictive: Array | None = None
@@ -144,10 +145,6 @@ class SiteAtlas:
         (fields,) = prior_fields(self.conditioned, key=key, draws=_PRIOR_DRAWS)
         before = np.asarray(fields[:, row], dtype=float).reshape(_PRIOR_DRAWS, -1)
         return before.mean(axis=0), float(before[:, 0].std(ddof=1))
-
-    def without_held_out(self) -> SiteAtlas:
-        """Return the same: held-out rows cost little here."""
-        return self
 
     @cached_property
     def _held_out(self) -> Conditioned | None:

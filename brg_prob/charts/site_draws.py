@@ -45,6 +45,10 @@ class SiteDraws:
         values = site_values(self.tree)
         return self.metric.whiten({n: jnp.asarray(v.reshape(-1, *v.shape[2:])) for n, v in values.items()})
 
+    def settled(self) -> SiteDraws:
+        """Return the same: little is kept of them."""
+        return self
+
     def posterior(
         self, conditioned: Conditioned, held_out: Conditioned | None, chains: int, attrs: Mapping[str, Any]
     ) -> xr.DataTree:

@@ -19,6 +19,7 @@ from jax import Array
 
 from brg_prob.batching import even_batch, map_batches
 from brg_prob.charts.chart import Floats, Mask, Unit
+from brg_prob.charts.field_draws import FieldDraws
 from brg_prob.charts.readout_draws import ReadoutDraws, field_of
 from brg_prob.geometry import ReadoutModes, whitened_features
 from brg_prob.geometry.informations import kept_parameter_information
@@ -54,10 +55,10 @@ class WeightChart:
     unit: ClassVar[Unit] = "raw"
     null_bound: ClassVar[float] = 0.0
 
-    @property
-    def start(self) -> Array:
+    @cached_property
+    def start(self) -> FieldDraws:
         """The posterior's draws of the field."""
-        return self.draws.field
+        return FieldDraws(self.draws.field)
 
     @cached_property
     def information(self) -> Floats:
@@ -65,11 +66,11 @@ class WeightChart:
         noise = self.spectrum.noise
         return np.asarray(diagonal_information(self.network, self.draws.data.x, self.hidden, noise=noise))
 
-    def read(self, tree: xr.DataTree) -> Array:
+    def read(self, tree: xr.DataTree) -> FieldDraws:
         """Return the field of another posterior at the same inputs."""
-        return field_of(tree, held_out=self.draws.data.held_out is not None)
+        return FieldDraws(field_of(tree, held_out=self.draws.data.held_out is not None))
 
-    def replaced(self, kept: Mask, null_kept: Mask, *, drop: bool) -> Iterator[Array]:
+    def replaced(self, kept: Mask, null_kept: Mask, *, drop: bool) -> Iterator[FieldDraws]:
         """Yield the fields at each cutoff; weights are streamed in batches of draws.
 
         Raises
@@ -94,7 +95,7 @@ class WeightChart:
             drop=drop,
         )
         for change in changes:
-            yield self.start + change
+            yield FieldDraws(self.draws.field + change)
 
     def informations(
         self, kept: Mask, null_kept: Mask, observations: Sequence[float]

@@ -145,28 +145,16 @@ class Flow:
 
     def draws(self) -> Iterator[tuple[Any, ...]]:
         """Yield the draws of all members scale by scale, regenerated from the key."""
-        return self._walked(self.atlas)
-
-    def _walked(self, atlas: Atlas) -> Iterator[tuple[Any, ...]]:
-        """Yield the draws of all members of an atlas of this posterior."""
-        walks = (
-            self.scheme.walk(
-                self._opened(atlas, number), self.origins, self.scales, self.initial_observations
-            )
-            for number in range(atlas.members)
-        )
-        if atlas.members == 1:
+        at = (self.origins, self.scales, self.initial_observations)
+        walks = (self.scheme.walk(self.chart(number), *at) for number in range(self.atlas.members))
+        if self.atlas.members == 1:
             return ((draws,) for draws in next(walks))
         # members have no modes in common: each walks through all scales while its chart is open
-        return zip(*([np.asarray(draws) for draws in walk] for walk in walks), strict=True)
+        return zip(*([draws.settled() for draws in walk] for walk in walks), strict=True)
 
-    def _opened(self, atlas: Atlas, member: int) -> Chart:
-        return atlas.chart(member, self.scheme.basis, jax.random.fold_in(self.key, member))
-
-    def fields(self) -> Iterator[Array]:
-        """Yield the draws (S, n, o) of the field at the training inputs, scale by scale."""
-        alone = self.atlas.without_held_out()
-        return map(alone.field, self._walked(alone))
+    def fields(self, rows: Sequence[int] | None = None) -> Iterator[Array]:
+        """Yield the draws (S, n, o) of the field at the training inputs, or some of them, scale by scale."""
+        return (self.atlas.field(draws, rows) for draws in self.draws())
 
     @property
     def no_coordinates(self) -> str:
@@ -275,7 +263,7 @@ class Flow:
         """Return the chart of one member, in the scheme's basis; ValueError if there is no such member."""
         if not 0 <= member < self.atlas.members:
             raise ValueError(f"member = {member} does not exist; this posterior has {self.atlas.members}")
-        return self._opened(self.atlas, member)
+        return self.atlas.chart(member, self.scheme.basis, jax.random.fold_in(self.key, member))
 
     def _index(self, scale: float) -> int:
         """Return the position of a scale, or raise ValueError naming the nearest."""

@@ -72,4 +72,4 @@ def slides(flow: Flow, *, preparation: Standardisation | None = None) -> xr.Data
 
 def _draws_at(flow: Flow, row: int) -> list[Floats]:
     """Return the draws (S, o) of the field at one training input, scale by scale."""
-    return [np.asarray(field[:, row], dtype=float) for field in flow.fields()]
+    return [np.asarray(field[:, 0], dtype=float) for field in flow.fields([row])]

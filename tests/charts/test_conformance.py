@@ -122,9 +122,9 @@ def test_a_reversed_drop_leaves_what_the_data_cannot_see(case):
 def _null(chart, draws):
     """Return what the modes do not span, as coordinates or as a field."""
     z = chart.modes(draws)
-    if hasattr(draws, "z"):
+    if not hasattr(draws, "at"):
         return np.asarray(draws.z - z[:, :, 0] @ chart.metric.directions)
-    return np.asarray(draws - jax.numpy.einsum("mr,sro->smo", chart.mode_fields, z))
+    return np.asarray(draws.at() - jax.numpy.einsum("mr,sro->smo", chart.mode_fields, z))
 
 
 def test_a_hypothesis_applies_or_says_why_not(case):

@@ -90,7 +90,8 @@ def test_diffused_draws_match_the_exact_posterior_at_every_scale(
     scales = [30.0, 8.0, 2.0, 0.3, 0.0]
     flow = coarse_grain(network, posterior, metric, scheme=Diffusion(), scales=scales, key=getkey())
     smallest, everywhere = 1.0, np.concatenate([x, other])
-    for scale, (field,) in zip(scales, flow.draws(), strict=True):
+    for scale, (drawn,) in zip(scales, flow.draws(), strict=True):
+        field = drawn.at()
         mean, covariance = dense_oracle(network, metric.hidden[0], x, y, scale).field(everywhere)
         for output in range(outputs):
             smallest = min(smallest, *_p_values(np.asarray(field)[:, :, output], mean[:, output], covariance))

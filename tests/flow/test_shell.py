@@ -34,13 +34,13 @@ def test_cutoff_infinity_with_reset_is_the_prior(fitted, dense_oracle, sine_data
     flow = coarse_grain(network, posterior, metric, scheme=Shell(basis=basis), scales=[np.inf], key=getkey())
     x = jnp.concatenate([sine_data[0], sine_data[2]])
     mean, covariance = dense_oracle(network, metric.hidden[0], sine_data[0], sine_data[1], 0.0).field(x)
-    field = np.asarray(next(flow.draws())[0])[:, :, 0]
+    field = np.asarray(next(flow.draws())[0].at())[:, :, 0]
     values, vectors = np.linalg.eigh(covariance)
     good = values > 1e-9 * values[-1]
     z = (field - mean[:, 0]) @ vectors[:, good] / np.sqrt(values[good])
     assert stats.kstest(z.ravel(), "norm").pvalue > 1e-3
     assert stats.chi2.sf(4000 * np.sum(z.mean(0) ** 2), good.sum()) > 1e-3
-    start = np.asarray(flow.chart().start)[:, :, 0]
+    start = np.asarray(flow.chart().start.at())[:, :, 0]
     before = (start - mean[:, 0]) @ vectors[:, good] / np.sqrt(values[good])
     assert stats.chi2.sf(4000 * np.sum(before.mean(0) ** 2), good.sum()) < 1e-6
 
@@ -56,7 +56,7 @@ def test_cutoff_infinity_with_drop_is_the_prior_mean(fitted, sine_data, getkey, 
         expected = network.features(x, metric.hidden[0]) @ np.full(network.width, network.mean)
     else:
         expected = network.features(x, metric.hidden[0]) @ np.full(network.width, network.mean)
-    field = np.asarray(next(flow.draws())[0])[:, :, 0]
+    field = np.asarray(next(flow.draws())[0].at())[:, :, 0]
     np.testing.assert_allclose(field, np.broadcast_to(expected, field.shape), atol=1e-9)
 
 
@@ -86,7 +86,7 @@ def test_kept_modes_keep_the_posterior_and_sloppy_ones_the_prior(fitted, getkey)
     cutoff = 1 / 30
     shell = coarse_grain(network, posterior, metric, scheme=Shell(), scales=[cutoff], key=getkey())
     chart = shell.chart()
-    z = np.asarray(chart.modes(next(shell.fields())))[:, :, 0]
+    z = np.asarray(chart.modes(next(shell.draws())[0]))[:, :, 0]
     start = np.asarray(chart.modes(chart.start))[:, :, 0]
     kept = np.asarray(metric.eigenvalues) >= cutoff
     alive = np.asarray(metric.eigenvalues) > 1e-8

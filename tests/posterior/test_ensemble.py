@@ -230,7 +230,7 @@ def test_flows_act_on_the_trained_weights_and_the_trained_hidden_layers(random_c
     cutoff = float(np.sort(diagonal)[3:5].mean())  # between two neurons: no rounding decides
     shell = Shell(basis="parameter", action="drop")
     flow = coarse_grain(network, tree, metric, scheme=shell, scales=[0.0, cutoff], key=jax.random.key(0))
-    kept, dropped = (np.concatenate(members)[2] for members in flow.draws())
+    kept, dropped = (np.concatenate([m.at() for m in members])[2] for members in flow.draws())
     np.testing.assert_array_equal(kept[:N], tree["posterior"]["f"].values[0, 2])
     weights = np.where((diagonal >= cutoff)[:, None], readout_of(tree, 2), network.mean)
     np.testing.assert_allclose(dropped, phi @ weights, atol=1e-10)

@@ -139,7 +139,7 @@ def test_theory_moments_are_those_of_the_flowed_draws(random_cosines, sine_data,
     flow = coarse_grain(
         network, posterior, metric, scheme=Shell(basis=basis, action=action), scales=[cutoff], key=getkey()
     )
-    draws = np.asarray(next(flow.draws())[0])[:, :, 0]
+    draws = np.asarray(next(flow.draws())[0].at())[:, :, 0]
     theory, inputs = flow.theory_at(cutoff), jnp.concatenate([x, other])
     mean, variance = np.asarray(theory.mean(inputs))[:, 0], np.diag(theory.covariance(inputs, inputs))
     assert np.abs((draws.mean(0) - mean) / np.sqrt(variance / 20000)).max() < 4.5
