@@ -14,7 +14,8 @@ import xarray as xr
 from jax import Array
 from scipy.special import logsumexp
 
-from brg_prob.charts.chart import Basis, Floats
+from brg_prob.arrays import Floats
+from brg_prob.charts.chart import Basis
 from brg_prob.charts.field_chart import FieldChart
 from brg_prob.charts.readout_draws import ReadoutDraws, readout_draws
 from brg_prob.charts.weight_chart import WeightChart

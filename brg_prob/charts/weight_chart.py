@@ -17,8 +17,9 @@ import numpy as np
 import xarray as xr
 from jax import Array
 
+from brg_prob.arrays import Floats
 from brg_prob.batching import even_batch, map_batches
-from brg_prob.charts.chart import Floats, Mask, Unit
+from brg_prob.charts.chart import Mask, Unit
 from brg_prob.charts.readout_draws import ReadoutDraws, field_of
 from brg_prob.geometry import ReadoutModes, whitened_features
 from brg_prob.geometry.informations import kept_parameter_information

@@ -19,10 +19,10 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
+from brg_prob.arrays import Floats
 from brg_prob.correspondence.checks import Demands, across_scales
 from brg_prob.correspondence.moments import mean_test, moments, variance_test
 from brg_prob.correspondence.result import Check, Checks, check_tree, overall
-from brg_prob.correspondence.statistics import Floats
 from brg_prob.correspondence.survey import Draws
 from brg_prob.correspondence.waves import MomentumModes
 from brg_prob.flow import Flow

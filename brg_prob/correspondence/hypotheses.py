@@ -34,11 +34,9 @@ class Hypothesis(Protocol):
 
     def applies(self, flow: Flow) -> str | None:
         """Return None if it says something of this flow, else why not, a sentence without its full stop."""
-        ...
 
     def checks(self, flow: Flow, demands: Demands, key: Array) -> Checks:
         """Return what was found; called only where it applies."""
-        ...
 
 
 @dataclass(frozen=True)

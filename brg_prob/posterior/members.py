@@ -204,7 +204,6 @@ class DualMap(Protocol):
 
     def solve(self, residual: Array) -> Array:
         """Return c of residuals y − f_0(X), one per column, (n, S·o)."""
-        ...
 
 
 @jax.jit
