@@ -18,7 +18,7 @@ from brg_prob.charts.chart import Mask, Unit, replace_modes
 from brg_prob.charts.readout_draws import ReadoutDraws, field_of
 from brg_prob.geometry import ReadoutModes, cross_modes
 from brg_prob.geometry.informations import effective_dimension, kl_to_prior, mutual_information
-from brg_prob.geometry.spectrum import prior_mean
+from brg_prob.geometry.readout_spectrum import prior_mean
 from brg_prob.network import Hidden, LinearReadout
 from brg_prob.theory import ReadoutTheory, kept_mode_theory, mode_theory
 

@@ -20,7 +20,7 @@ from brg_prob.charts.field_chart import FieldChart
 from brg_prob.charts.readout_draws import ReadoutDraws, readout_draws
 from brg_prob.charts.weight_chart import WeightChart
 from brg_prob.geometry import ReadoutMetric
-from brg_prob.geometry.spectrum import prior_mean
+from brg_prob.geometry.readout_spectrum import prior_mean
 from brg_prob.network import Hidden, LinearReadout
 from brg_prob.posterior.schema import posterior_tree, trained_tree
 from brg_prob.results import with_groups

@@ -23,9 +23,9 @@ from brg_prob.charts.chart import Mask, Unit
 from brg_prob.charts.readout_draws import ReadoutDraws, field_of
 from brg_prob.geometry import ReadoutModes, whitened_features
 from brg_prob.geometry.informations import kept_parameter_information
-from brg_prob.geometry.spectrum import diagonal_information, prior_mean
+from brg_prob.geometry.readout_spectrum import diagonal_information, prior_mean
 from brg_prob.network import Hidden, LinearReadout, ReadoutPrior
-from brg_prob.posterior.members import prior_weights
+from brg_prob.posterior.readout_members import prior_weights
 from brg_prob.results import key_from_json
 from brg_prob.theory import ReadoutTheory, kept_parameter_theory
 

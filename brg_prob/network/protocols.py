@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from jax import Array
 
-from brg_prob.network.readout import ReadoutPrior
+from brg_prob.network.readout_prior import ReadoutPrior
 
 Hidden = Mapping[str, Array]
 """One draw of a network's hidden sites; empty where nothing is hidden."""
