@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from benchmarks.harness import Case, close
-from brg_prob.geometry.spectrum import diagonal_information
+from brg_prob.geometry.readout_spectrum import diagonal_information
 from models.mlp import Mlp
 
 PUBLISHED = Mlp(

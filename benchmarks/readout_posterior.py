@@ -13,7 +13,7 @@ from benchmarks.fisher_diagonal import PUBLISHED, numpy_features
 from benchmarks.harness import Case, close
 from brg_prob.posterior import as_data
 from brg_prob.posterior.exact import draw_member
-from brg_prob.posterior.members import prior_weights
+from brg_prob.posterior.readout_members import prior_weights
 
 
 def prepare(small: bool) -> Case:

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.harness import Case, close
-from brg_prob.posterior.members import member_keys, prior_weights
-from brg_prob.posterior.trained import Training, train_members
-from brg_prob.posterior.training import Batches, recorded_epochs
+from brg_prob.posterior.descent_steps import Batches, recorded_epochs
+from brg_prob.posterior.network_training import Training, train_members
+from brg_prob.posterior.readout_members import member_keys, prior_weights
 from models.mlp import Mlp
 
 

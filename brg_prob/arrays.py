@@ -19,6 +19,17 @@ def thin(size: int, most: int) -> NDArray[np.intp]:
     return np.unique(np.linspace(0, size - 1, min(size, most)).round().astype(np.intp))
 
 
+def first_place(shape: tuple[int, ...]) -> NDArray[np.intp]:
+    """Return the place along the first axis of each entry of an array of this shape.
+
+    Examples
+    --------
+    >>> first_place((2, 3)).tolist()
+    [[0, 0, 0], [1, 1, 1]]
+    """
+    return np.broadcast_to(np.arange(shape[0]).reshape(-1, *([1] * (len(shape) - 1))), shape)
+
+
 def holm(p_values: ArrayLike) -> Floats:
     """Return Holm's adjusted p-values; the family is rejected at ``level`` if their minimum is ≤ it.
 

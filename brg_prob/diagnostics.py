@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from arviz_stats.base import array_stats
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
+from brg_prob.arrays import Floats
 from brg_prob.flow.score import mean_and_error
 from brg_prob.results import field_variable
-
-Floats = NDArray[np.float64]
 
 _DUAL = "dual"
 _TAIL = (0.05, 0.95)  # the quantiles whose effective sample size is the tail's

@@ -17,11 +17,11 @@ from scipy import stats
 
 from brg_prob.correspondence import ExactRG, check_correspondence, erg_prediction
 from brg_prob.correspondence.checks import Demands, variance_check
-from brg_prob.correspondence.survey import survey
+from brg_prob.correspondence.momentum_survey import survey
 from brg_prob.erg import FreeTheory, momentum_cutoff
 from brg_prob.flow import Diffusion, Flow, Shell, coarse_grain, default_scales, fisher_cutoffs
 from brg_prob.geometry import fisher_metric, fisher_spectrum, hidden_layers, whitened_features
-from brg_prob.geometry.spectrum import diagonal_information, readout_kernel
+from brg_prob.geometry.readout_spectrum import diagonal_information, readout_kernel
 from brg_prob.posterior import fit, gaussian_posterior
 from brg_prob.spectra import plane_waves
 from models.cosnet import CosNet

@@ -22,7 +22,7 @@ import scipy.linalg  # noqa: F401  (loads the BLAS that is to be kept to one thr
 from jax import Array
 from threadpoolctl import threadpool_limits
 
-from brg_prob.posterior.training import Batches, descend_dual
+from brg_prob.posterior.descent_steps import Batches, descend_dual
 from inference._quadratic_member import (
     Case,
     counterpart,

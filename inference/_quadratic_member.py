@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from brg_prob.geometry.spectrum import modes_of_gram
+from brg_prob.geometry.readout_spectrum import modes_of_gram
 from brg_prob.posterior.gradient_flow import gradient_flow_dual
 from brg_prob.posterior.sgd_exact import sgd_dual
 from inference._quadratic_setting import Data, FisherRule, Setting, draw_inputs, exact_rule, sampled_rules

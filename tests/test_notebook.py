@@ -13,7 +13,7 @@ import pytest
 
 import brg_prob
 from brg_prob import notebook
-from brg_prob.correspondence.result import Check, Checks
+from brg_prob.correspondence.verdicts import Check, Checks
 from brg_prob.summary import summarise
 
 _SPEC = importlib.util.spec_from_file_location("example_tree", Path(__file__).parent / "example_tree.py")

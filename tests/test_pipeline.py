@@ -11,7 +11,7 @@ import xarray as xr
 from brg_prob import pipeline, store
 from brg_prob.data_record import Record
 from brg_prob.flow import Diffusion, Shell
-from brg_prob.pipeline.result import checks_of
+from brg_prob.pipeline.run_result import checks_of
 from brg_prob.posterior import Exact
 from brg_prob.summary import verdict_sentence
 from brg_prob.transform import Standardisation
@@ -83,7 +83,7 @@ def test_a_saved_run_comes_back(finished, tmp_path, monkeypatch):
         xr.testing.assert_equal(loaded.tree[group].to_dataset(), finished.tree[group].to_dataset())
     assert (folder / store.REPORT).read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     # the figures are drawn once
-    monkeypatch.setattr("brg_prob.pipeline.result.render_report", lambda run: "a report")
+    monkeypatch.setattr("brg_prob.pipeline.run_result.render_report", lambda run: "a report")
     assert loaded.save(tmp_path / "copy").is_dir()
 
 

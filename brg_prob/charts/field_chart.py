@@ -13,12 +13,13 @@ import numpy as np
 import xarray as xr
 from jax import Array
 
-from brg_prob.charts.chart import Floats, Mask, Unit, replace_modes
+from brg_prob.arrays import Floats
+from brg_prob.charts.chart import Mask, Unit, replace_modes
 from brg_prob.charts.field_draws import FieldDraws
 from brg_prob.charts.readout_draws import ReadoutDraws, field_of
 from brg_prob.geometry import ReadoutModes, cross_modes
 from brg_prob.geometry.informations import effective_dimension, kl_to_prior, mutual_information
-from brg_prob.geometry.spectrum import prior_mean
+from brg_prob.geometry.readout_spectrum import prior_mean
 from brg_prob.network import Hidden, LinearReadout
 from brg_prob.theory import ReadoutTheory, kept_mode_theory, mode_theory
 

@@ -14,13 +14,14 @@ import xarray as xr
 from jax import Array
 from scipy.special import logsumexp
 
-from brg_prob.charts.chart import Basis, Floats, Rows
+from brg_prob.arrays import Floats
+from brg_prob.charts.chart import Basis, Rows
 from brg_prob.charts.field_chart import FieldChart
 from brg_prob.charts.field_draws import FieldDraws
 from brg_prob.charts.readout_draws import ReadoutDraws, readout_draws
 from brg_prob.charts.weight_chart import WeightChart
 from brg_prob.geometry import ReadoutMetric
-from brg_prob.geometry.spectrum import prior_mean
+from brg_prob.geometry.readout_spectrum import prior_mean
 from brg_prob.network import Hidden, LinearReadout
 from brg_prob.posterior.schema import posterior_tree, trained_tree
 from brg_prob.results import with_groups

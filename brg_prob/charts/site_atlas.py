@@ -15,7 +15,8 @@ import numpy as np
 import xarray as xr
 from jax import Array
 
-from brg_prob.charts.chart import Basis, Floats, Rows
+from brg_prob.arrays import Floats
+from brg_prob.charts.chart import Basis, Rows
 from brg_prob.charts.site_chart import SiteChart
 from brg_prob.charts.site_draws import SiteDraws, rebuilt, same_data
 from brg_prob.geometry import SiteMetric

@@ -13,7 +13,8 @@ import numpy as np
 import xarray as xr
 from jax import Array
 
-from brg_prob.charts.chart import Basis, Floats, Mask, Unit, replace_modes
+from brg_prob.arrays import Floats
+from brg_prob.charts.chart import Basis, Mask, Unit, replace_modes
 from brg_prob.charts.site_draws import SiteDraws
 from brg_prob.geometry import SiteMetric
 from brg_prob.geometry.informations import effective_dimension, mutual_information

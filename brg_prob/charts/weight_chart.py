@@ -17,15 +17,16 @@ import numpy as np
 import xarray as xr
 from jax import Array
 
+from brg_prob.arrays import Floats
 from brg_prob.batching import even_batch, map_batches
-from brg_prob.charts.chart import Floats, Mask, Unit
+from brg_prob.charts.chart import Mask, Unit
 from brg_prob.charts.field_draws import FieldDraws
 from brg_prob.charts.readout_draws import ReadoutDraws, field_of
 from brg_prob.geometry import ReadoutModes, whitened_features
 from brg_prob.geometry.informations import kept_parameter_information
-from brg_prob.geometry.spectrum import diagonal_information, prior_mean
+from brg_prob.geometry.readout_spectrum import diagonal_information, prior_mean
 from brg_prob.network import Hidden, LinearReadout, ReadoutPrior
-from brg_prob.posterior.members import prior_weights
+from brg_prob.posterior.readout_members import prior_weights
 from brg_prob.results import key_from_json
 from brg_prob.theory import ReadoutTheory, kept_parameter_theory
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from brg_prob.arrays import Floats
 from brg_prob.correlators.k_statistics import (
     K_STATISTICS,
     Estimate,
@@ -15,8 +16,6 @@ from brg_prob.correlators.k_statistics import (
     second,
     streamed,
 )
-
-Floats = NDArray[np.float64]
 
 
 def n_point(f: ArrayLike, indices: ArrayLike, *, independent: bool = False) -> Estimate:

@@ -9,7 +9,7 @@ import numpy as np
 from arviz_stats.base import array_stats
 from numpy.typing import ArrayLike, NDArray
 
-Floats = NDArray[np.float64]
+from brg_prob.arrays import Floats
 
 BLOCK = 2**22  # elements of one block of series: 32 MB
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from brg_prob.arrays import Floats
 from brg_prob.correlators.k_statistics import BLOCK, Estimate, checked_draws, error_of_mean
 from brg_prob.spectra import equispaced_grid, lattice_momenta, plane_waves
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

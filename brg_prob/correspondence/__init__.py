@@ -11,9 +11,9 @@ from brg_prob.correspondence.hypotheses import (
     first_that_applies,
 )
 from brg_prob.correspondence.predictions import erg_prediction
-from brg_prob.correspondence.result import Check, Checks
 from brg_prob.correspondence.sampled_anew import SHIFT_TOLERANCE, check_against_tempering
 from brg_prob.correspondence.two_sample import TwoSample, energy_distance
+from brg_prob.correspondence.verdicts import Check, Checks
 
 __all__ = [
     "CLOSED_FORM",

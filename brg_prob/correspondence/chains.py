@@ -16,7 +16,8 @@ import numpy as np
 from arviz_stats.base import array_stats
 from scipy import signal, stats
 
-from brg_prob.correspondence.statistics import Floats, mean_z, variance_z
+from brg_prob.arrays import Floats
+from brg_prob.correspondence.statistics import mean_z, variance_z
 
 _POOL = 1000
 """Simulated single-mode statistics for each autocorrelation."""

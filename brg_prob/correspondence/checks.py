@@ -9,12 +9,12 @@ import numpy as np
 
 from brg_prob.arrays import holm
 from brg_prob.correspondence.moments import ModeTest, mean_test, variance_test
+from brg_prob.correspondence.momentum_survey import Draws, Survey
+from brg_prob.correspondence.observed_power import data_spectrum, spectrum_test
+from brg_prob.correspondence.plane_waves import momentum_modes
 from brg_prob.correspondence.predictions import WRONG
-from brg_prob.correspondence.result import Check, Role, Unit
-from brg_prob.correspondence.spectrum import data_spectrum, spectrum_test
 from brg_prob.correspondence.statistics import judge
-from brg_prob.correspondence.survey import Draws, Survey
-from brg_prob.correspondence.waves import momentum_modes
+from brg_prob.correspondence.verdicts import Check, Role, Unit
 from brg_prob.flow import Flow
 from brg_prob.spectra import equispaced_grid
 

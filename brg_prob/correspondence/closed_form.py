@@ -19,15 +19,15 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
+from brg_prob.arrays import Floats
 from brg_prob.correspondence.checks import Demands, across_scales
 from brg_prob.correspondence.moments import mean_test, moments, variance_test
-from brg_prob.correspondence.result import Check, Checks, check_tree, overall
-from brg_prob.correspondence.statistics import Floats
-from brg_prob.correspondence.survey import Draws
-from brg_prob.correspondence.waves import MomentumModes
+from brg_prob.correspondence.momentum_survey import Draws
+from brg_prob.correspondence.plane_waves import MomentumModes
+from brg_prob.correspondence.verdicts import Check, Checks, check_tree, overall
 from brg_prob.flow import Flow
 from brg_prob.geometry import whitened_features
-from brg_prob.geometry.spectrum import prior_mean, readout_kernel
+from brg_prob.geometry.readout_spectrum import prior_mean, readout_kernel
 from brg_prob.network import Covariance, LinearReadout
 from brg_prob.posterior import gaussian_posterior
 

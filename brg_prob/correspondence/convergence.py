@@ -11,8 +11,8 @@ import math
 import numpy as np
 import xarray as xr
 
-from brg_prob.correspondence.result import Check, Checks, check_tree, overall
 from brg_prob.correspondence.sampled_anew import SHIFT_TOLERANCE
+from brg_prob.correspondence.verdicts import Check, Checks, check_tree, overall
 from brg_prob.diagnostics import Convergence, convergence
 
 LARGEST_R_HAT, SMALLEST_ESS, LARGEST_K = 1.01, 400.0, 0.7

@@ -19,9 +19,9 @@ from brg_prob.correspondence.checks import (
     mean_check,
     variance_check,
 )
-from brg_prob.correspondence.result import Check, Checks, check_table, overall
-from brg_prob.correspondence.spectrum import TUNABLE
-from brg_prob.correspondence.survey import FiniteSize, Survey, survey
+from brg_prob.correspondence.momentum_survey import FiniteSize, Survey, survey
+from brg_prob.correspondence.observed_power import TUNABLE
+from brg_prob.correspondence.verdicts import Check, Checks, check_table, overall
 from brg_prob.erg import FreeTheory
 from brg_prob.flow import Flow
 from brg_prob.results import build_tree

@@ -18,11 +18,11 @@ from jax import Array
 from brg_prob.correspondence.checks import Demands
 from brg_prob.correspondence.closed_form import ClosedPosterior, check_closed_form, finite_width
 from brg_prob.correspondence.free_field import check_free_field, with_running
+from brg_prob.correspondence.momentum_survey import FiniteSize
+from brg_prob.correspondence.plane_waves import grid_misfit
 from brg_prob.correspondence.predictions import erg_prediction
-from brg_prob.correspondence.result import Checks, joined
 from brg_prob.correspondence.sampled_anew import SHIFT_TOLERANCE, check_against_tempering
-from brg_prob.correspondence.survey import FiniteSize
-from brg_prob.correspondence.waves import grid_misfit
+from brg_prob.correspondence.verdicts import Checks, joined
 from brg_prob.erg import FreeTheory
 from brg_prob.flow import Flow
 from brg_prob.network import FreeField, LinearReadout, network_label
@@ -34,11 +34,9 @@ class Hypothesis(Protocol):
 
     def applies(self, flow: Flow) -> str | None:
         """Return None if it says something of this flow, else why not, a sentence without its full stop."""
-        ...
 
     def checks(self, flow: Flow, demands: Demands, key: Array) -> Checks:
         """Return what was found; called only where it applies."""
-        ...
 
 
 @dataclass(frozen=True)

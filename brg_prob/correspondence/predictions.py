@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from brg_prob import erg
-from brg_prob.correspondence.statistics import Floats
-from brg_prob.correspondence.waves import equispaced_box
+from brg_prob.arrays import Floats
+from brg_prob.correspondence.plane_waves import equispaced_box
 from brg_prob.flow import Cut, Scheme
 from brg_prob.network import FreeField, require
 from brg_prob.spectra import own_spectrum

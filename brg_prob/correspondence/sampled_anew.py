@@ -11,9 +11,9 @@ import xarray as xr
 from jax import Array
 
 from brg_prob.arrays import Floats, holm
-from brg_prob.correspondence.result import Check, Checks, check_tree, overall
 from brg_prob.correspondence.statistics import judge
 from brg_prob.correspondence.two_sample import TwoSample, energy_distance
+from brg_prob.correspondence.verdicts import Check, Checks, check_tree, overall
 from brg_prob.flow import Flow
 from brg_prob.results import build_tree
 

@@ -14,10 +14,11 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import optimize, special, stats
 
-Floats = NDArray[np.float64]
+from brg_prob.arrays import Floats
+
 Verdict = Literal["consistent", "inconsistent", "undetermined"]
 
 POWER = 0.8

@@ -24,8 +24,9 @@ from jax import Array
 from numpy.typing import ArrayLike
 from scipy import optimize, spatial, special
 
+from brg_prob.arrays import Floats
 from brg_prob.correspondence.chains import effective_sizes
-from brg_prob.correspondence.statistics import POWER, Floats
+from brg_prob.correspondence.statistics import POWER
 
 _APART = 2.0
 """Autocorrelation times between the draws kept of a chain: at one alone they are still correlated."""

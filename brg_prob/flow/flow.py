@@ -272,7 +272,7 @@ class Flow:
     @cached_property
     def tree(self) -> xr.DataTree:
         """Groups ``flow`` and ``fisher``: summaries of every scale and some draws, ready for netCDF."""
-        from brg_prob.flow.summary import summarise
+        from brg_prob.flow.flow_summary import summarise
 
         return summarise(self)
 

@@ -11,10 +11,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
-Floats = NDArray[np.float64]
+from brg_prob.arrays import Floats
 
 _LARGEST_K = 0.7
 _FEWEST = 25  # below, the Pareto tail (a fifth of the draws) has fewer than five

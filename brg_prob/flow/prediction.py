@@ -11,7 +11,8 @@ import pandas as pd
 import xarray as xr
 from scipy.special import logsumexp
 
-from brg_prob.flow.leave_one_out import Floats, LooScore, loo_at, sum_and_error
+from brg_prob.arrays import Floats
+from brg_prob.flow.leave_one_out import LooScore, loo_at, sum_and_error
 from brg_prob.flow.score import critical_scale
 
 _COLUMNS = {

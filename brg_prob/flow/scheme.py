@@ -11,8 +11,9 @@ import numpy as np
 import xarray as xr
 from jax import Array
 
+from brg_prob.arrays import Floats
 from brg_prob.charts import Atlas, Basis, Chart
-from brg_prob.charts.chart import Floats, Mask, Unit
+from brg_prob.charts.chart import Mask, Unit
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,6 @@ class Scheme(Protocol):
 
     def check_scales(self, scales: Sequence[float], start: float) -> tuple[float, ...]:
         """Return the scales as floats, or raise ValueError if they do not run towards the prior."""
-        ...
 
     def check(self, atlas: Atlas, posterior: xr.DataTree) -> None:
         """Raise ValueError where draws cannot be flowed so, with the remedy."""
@@ -90,7 +90,6 @@ class Scheme(Protocol):
         self, chart: Chart, origins: Sequence[xr.DataTree], scales: Sequence[float], start: float
     ) -> Iterator[Any]:
         """Yield the draws of one chart at each scale; ``start`` is the T of those it begins with."""
-        ...
 
     def held_at(self, scale: float, start: float) -> float:
         """Return the T at which what is kept is held."""

@@ -16,9 +16,8 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
+from brg_prob.arrays import Floats
 from brg_prob.results import stored_name
-
-Floats = NDArray[np.float64]
 
 _LEVEL = 0.05
 _FEWEST = 25  # draws without which a Pareto tail has none

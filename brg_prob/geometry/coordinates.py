@@ -9,6 +9,7 @@ of single distributions are in :mod:`brg_prob.geometry.transport`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,11 +29,52 @@ from brg_prob.geometry.transport import (
 )
 from brg_prob.network.trace import LatentSite, Model, read_model, run_trace
 
-__all__ = ["NoTransport", "StandardNormalCoordinates", "from_standard_normal", "to_standard_normal"]
+__all__ = [
+    "NoTransport",
+    "SiteVectors",
+    "StandardNormalCoordinates",
+    "from_standard_normal",
+    "to_standard_normal",
+]
+
+
+class SiteVectors:
+    """Coordinates of latent sites as one vector, sites in order.
+
+    Attributes
+    ----------
+    shapes
+        Site → shape of its coordinate.
+    """
+
+    shapes: dict[str, tuple[int, ...]]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the latent sites."""
+        return tuple(self.shapes)
+
+    @property
+    def dimension(self) -> int:
+        """Number of coordinates; fewer than parameters where a site is confined to a surface."""
+        return sum(math.prod(shape) for shape in self.shapes.values())
+
+    def flatten(self, z: Mapping[str, Any]) -> Array:
+        """Return z as one vector, (dimension,), sites in order."""
+        return jnp.concatenate([jnp.ravel(z[name]) for name in self.names])
+
+    def unflatten(self, vector: Array) -> dict[str, Array]:
+        """Return the vector of :meth:`flatten` as a dict again."""
+        z, start = {}, 0
+        for name, shape in self.shapes.items():
+            size = math.prod(shape)
+            z[name] = vector[start : start + size].reshape(shape)
+            start += size
+        return z
 
 
 @dataclass(frozen=True, eq=False)
-class StandardNormalCoordinates:
+class StandardNormalCoordinates(SiteVectors):
     """Coordinates z of all latent sites of a model, independent N(0, 1) under its prior.
 
     Parameters
@@ -99,16 +141,6 @@ class StandardNormalCoordinates:
         except NoTransport as reason:
             raise _refusal(str(reason)) from None
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the latent sites."""
-        return tuple(self.shapes)
-
-    @property
-    def dimension(self) -> int:
-        """Number of coordinates; fewer than parameters where a site is confined to a surface."""
-        return sum(jnp.zeros(shape).size for shape in self.shapes.values())
-
     def forward(self, values: Mapping[str, Any]) -> dict[str, Array]:
         """Return z of every site, given the values of all sites of one draw; ``jax.vmap`` maps it over draws.
 
@@ -154,19 +186,6 @@ class StandardNormalCoordinates:
             reason = no_reverse_mode(moved, jnp.ones(()))
             if reason is not None:
                 raise without_derivative(site.name, site.distribution, ValueError(reason))
-
-    def flatten(self, z: Mapping[str, Any]) -> Array:
-        """Return z as one vector, (dimension,), sites in order."""
-        return jnp.concatenate([jnp.ravel(z[name]) for name in self.names])
-
-    def unflatten(self, vector: Array) -> dict[str, Array]:
-        """Return the vector of :meth:`flatten` as a dict again."""
-        z, start = {}, 0
-        for name, shape in self.shapes.items():
-            size = int(jnp.zeros(shape).size)
-            z[name] = vector[start : start + size].reshape(shape)
-            start += size
-        return z
 
     def _run(self, model: Model) -> Any:
         """Return the trace of one run; the key only serves sites that are not latent sites of ours (y)."""

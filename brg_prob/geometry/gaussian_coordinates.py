@@ -7,7 +7,6 @@ direction a unit. They do not give diffusion its fixed point: that is refused, a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -20,11 +19,10 @@ from numpyro import handlers
 from numpyro.distributions import Distribution, biject_to
 from scipy.special import ndtr
 
+from brg_prob.geometry.coordinates import SiteVectors
 from brg_prob.geometry.substitution import FromCoordinates
 from brg_prob.geometry.transport import NoTransport
-from brg_prob.network.conditioned import Conditioned
-
-Values = Mapping[str, Any]
+from brg_prob.network.conditioned import Conditioned, Values
 
 _DRAWS = 2000
 _FEWEST = 20  # effective draws below which weights of draws are noise
@@ -33,7 +31,7 @@ _LARGEST_BLOCK = 200  # a larger site keeps its variances only: 2000 draws give 
 
 
 @dataclass(frozen=True, eq=False)
-class GaussianCoordinates:
+class GaussianCoordinates(SiteVectors):
     """Unconstrained sites, centred and whitened site by site with moments of prior draws.
 
     The same face as :class:`~brg_prob.geometry.coordinates.StandardNormalCoordinates`; made by :meth:`of`.
@@ -106,16 +104,6 @@ class GaussianCoordinates:
             "; ".join(notes),
         )
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the latent sites."""
-        return tuple(self.shapes)
-
-    @property
-    def dimension(self) -> int:
-        """Number of coordinates."""
-        return sum(math.prod(shape) for shape in self.shapes.values())
-
     def forward(self, values: Values) -> dict[str, Array]:
         """Return z of every site of one draw."""
         call = handlers.substitute(self.conditioned.whole, data=dict(values))
@@ -131,19 +119,6 @@ class GaussianCoordinates:
         )
         trace = _run(self.conditioned, handlers.seed(call, jax.random.key(0)))
         return {name: trace[name]["value"] for name in self.names}
-
-    def flatten(self, z: Values) -> Array:
-        """Return z as one vector, (dimension,), sites in order."""
-        return jnp.concatenate([jnp.ravel(z[name]) for name in self.names])
-
-    def unflatten(self, vector: Array) -> dict[str, Array]:
-        """Return the vector of :meth:`flatten` as a dict again."""
-        z, start = {}, 0
-        for name, shape in self.shapes.items():
-            size = math.prod(shape)
-            z[name] = vector[start : start + size].reshape(shape)
-            start += size
-        return z
 
     def _whitened(self, name: str, value: Array) -> Array:
         offset, root = jnp.ravel(value) - self.means[name], self.roots[name]

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Floats = NDArray[np.float64]
+from brg_prob.arrays import Floats
 
 
 def effective_dimension(eigenvalues: ArrayLike, observations: ArrayLike, outputs: int = 1) -> Any:

@@ -22,7 +22,6 @@ class FieldModes(Protocol):
     @property
     def modes(self) -> Array:
         """Orthonormal, (n, r), stiffest first."""
-        ...
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)

@@ -17,7 +17,7 @@ import xarray as xr
 from jax import Array
 
 from brg_prob.geometry.metric import FisherMetric
-from brg_prob.geometry.spectrum import ReadoutModes, diagonal_information, readout_modes
+from brg_prob.geometry.readout_spectrum import ReadoutModes, diagonal_information, readout_modes
 from brg_prob.network import Hidden, LinearReadout, require
 from brg_prob.notebook import quantity
 from brg_prob.results import key_from_json

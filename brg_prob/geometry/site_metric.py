@@ -19,6 +19,7 @@ import numpy as np
 import xarray as xr
 from jax import Array
 
+from brg_prob.arrays import thin
 from brg_prob.geometry.coordinates import StandardNormalCoordinates
 from brg_prob.geometry.eigen import Spectrum, dense_spectrum, diagonal_spectrum, leading_spectrum
 from brg_prob.geometry.gaussian_coordinates import GaussianCoordinates
@@ -306,7 +307,7 @@ def _points(coordinates: Coordinates, at: Any, draws: int) -> tuple[Array, str]:
         values = {name: jnp.asarray(np.concatenate(draws_of)) for name, draws_of in each.items()}  # chains
         total = next(iter(values.values())).shape[0]
         if draws:
-            chosen = np.linspace(0, total - 1, min(draws, total)).round().astype(int)
+            chosen = thin(total, draws)
             values = {name: value[chosen] for name, value in values.items()}
         z = jax.jit(jax.vmap(lambda one: coordinates.flatten(coordinates.forward(one))))(values)
         if draws:

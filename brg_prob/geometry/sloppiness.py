@@ -16,10 +16,9 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import qr
 
+from brg_prob.arrays import Floats
 from brg_prob.geometry.contraction import parameter_table
 from brg_prob.results import build_tree
-
-Floats = NDArray[np.float64]
 
 _TERMS, _PRECISE, _FEW = 4, 0.97, 6.0
 _MOST_MODES, _MOST_PARTS = 12, 20

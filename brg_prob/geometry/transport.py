@@ -18,6 +18,7 @@ from numpyro.distributions.transforms import AbsTransform
 
 from brg_prob.geometry.univariate import Maps, NoTransport, univariate_maps
 from brg_prob.geometry.vectors import vector_maps
+from brg_prob.network.centre import bare
 
 
 @runtime_checkable
@@ -29,11 +30,9 @@ class OwnTransport(Protocol):
 
     def to_standard_normal(self, value: Array) -> Array:
         """Return z, N(0, 1) entry by entry under the distribution."""
-        ...
 
     def from_standard_normal(self, z: Array) -> Array:
         """Return the value at z."""
-        ...
 
 
 def to_standard_normal(distribution: Distribution, value: Any) -> Array:
@@ -133,9 +132,7 @@ def _floating(value: Any) -> Array:
 
 def _unwrapped(distribution: Distribution) -> Distribution:
     """Return the distribution under plates, masks and reinterpreted dimensions, all elementwise."""
-    wrappers = dist.ExpandedDistribution | dist.Independent | dist.MaskedDistribution
-    while isinstance(distribution, wrappers):
-        distribution = distribution.base_dist
+    distribution = bare(distribution)
     if type(distribution) is dist.TransformedDistribution and _folds(distribution.transforms[0]):
         folded: Distribution = dist.FoldedDistribution(distribution.base_dist)
         rest = distribution.transforms[1:]

@@ -13,7 +13,7 @@ from brg_prob.network.protocols import (
     network_label,
     require,
 )
-from brg_prob.network.readout import LowRankUpdate, ReadoutPrior, isotropic_prior
+from brg_prob.network.readout_prior import LowRankUpdate, ReadoutPrior, isotropic_prior
 from brg_prob.network.trace import ModelSites, NoField, read_model
 
 __all__ = [

@@ -13,7 +13,7 @@ from jax import Array
 
 from brg_prob.binding import Call
 from brg_prob.network.protocols import Hidden, LinearReadout, network_label
-from brg_prob.network.readout import ReadoutPrior
+from brg_prob.network.readout_prior import ReadoutPrior
 
 _DTYPES: dict[str, type] = {"int": int, "float": float}
 

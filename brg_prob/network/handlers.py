@@ -128,11 +128,7 @@ def masked(distribution: Distribution, present: np.ndarray) -> Distribution:
 
 def terms_present(distribution: Distribution, present: np.ndarray) -> np.ndarray:
     """Return which terms count when these entries of the value are there: see :func:`masked`."""
-    event, declared = distribution.event_dim, 0
-    inner = distribution
-    while isinstance(inner, ExpandedDistribution | Independent | MaskedDistribution):
-        declared += inner.reinterpreted_batch_ndims if isinstance(inner, Independent) else 0
-        inner = inner.base_dist
+    event, declared = distribution.event_dim, _declared(distribution)
     joint = tuple(range(present.ndim - (event - declared), present.ndim))
     separate = tuple(range(present.ndim - event, present.ndim - (event - declared)))
     return present.all(axis=joint).any(axis=separate)
@@ -140,11 +136,17 @@ def terms_present(distribution: Distribution, present: np.ndarray) -> np.ndarray
 
 def is_separable(distribution: Distribution) -> bool:
     """Return whether an event is declared independent throughout, so that entries count one by one."""
-    declared, inner = 0, distribution
-    while isinstance(inner, ExpandedDistribution | Independent | MaskedDistribution):
-        declared += inner.reinterpreted_batch_ndims if isinstance(inner, Independent) else 0
-        inner = inner.base_dist
-    return bool(declared == distribution.event_dim)
+    return _declared(distribution) == distribution.event_dim
+
+
+def _declared(distribution: Distribution) -> int:
+    """Return how many dimensions of an event are declared: independent entries of the base."""
+    declared = 0
+    while isinstance(distribution, ExpandedDistribution | Independent | MaskedDistribution):
+        if isinstance(distribution, Independent):
+            declared += int(distribution.reinterpreted_batch_ndims)
+        distribution = distribution.base_dist
+    return declared
 
 
 def counted(distribution: Distribution) -> np.ndarray:

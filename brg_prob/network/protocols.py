@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from jax import Array
 
-from brg_prob.network.readout import ReadoutPrior
+from brg_prob.network.readout_prior import ReadoutPrior
 
 Hidden = Mapping[str, Array]
 """One draw of a network's hidden sites; empty where nothing is hidden."""
@@ -26,7 +26,6 @@ class Network(Protocol):
 
     def __call__(self, x: Any, y: Any = None) -> Any:
         """Run the generative model once, under NumPyro's handlers."""
-        ...
 
 
 @runtime_checkable
@@ -40,29 +39,23 @@ class LinearReadout(Protocol):
     @property
     def outputs(self) -> int:
         """Number o of outputs."""
-        ...
 
     @property
     def noise(self) -> float:
         """σ, in the unit of y; its median where it is sampled."""
-        ...
 
     @property
     def noise_spread(self) -> float:
         """Standard deviation of log σ under its prior; 0 where σ is given."""
-        ...
 
     def sample_hidden(self, key: Array) -> dict[str, Array]:
         """Draw the hidden sites from their prior; ``{}`` if there are none."""
-        ...
 
     def features(self, x: Array, hidden: Hidden) -> Array:
         """Return the (n, P) features in raw readout units."""
-        ...
 
     def readout_prior(self, hidden: Hidden) -> ReadoutPrior:
         """Return mean (P, o) and covariance operator of the readout weights."""
-        ...
 
 
 @runtime_checkable
@@ -71,7 +64,6 @@ class Covariance(Protocol):
 
     def covariance(self, x1: Array, x2: Array) -> Array:
         """Return E[f(x1) f(x2)] of one output, shape (n1, n2), hidden layers averaged over."""
-        ...
 
 
 @runtime_checkable
@@ -80,7 +72,6 @@ class InfiniteWidth(Protocol):
 
     def kernel(self, x1: Array, x2: Array) -> Array:
         """Return the (n1, n2) limiting kernel."""
-        ...
 
 
 @runtime_checkable
@@ -93,31 +84,25 @@ class FreeField(Protocol):
     @property
     def dim(self) -> int:
         """Dimension d of the inputs."""
-        ...
 
     @property
     def cutoff(self) -> float:
         """Λ, the largest momentum."""
-        ...
 
     @property
     def mass(self) -> float:
         """m, in the unit of the cutoff."""
-        ...
 
     @property
     def noise(self) -> float:
         """σ of an observation."""
-        ...
 
     @property
     def box(self) -> float | None:
         """Side of the periodic box, or None."""
-        ...
 
     def spectral_density(self, p: Array) -> Array:
         """Return G0(|p|), zero above the cutoff; same shape as ``p``."""
-        ...
 
 
 _REMEDY = {

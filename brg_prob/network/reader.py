@@ -17,6 +17,7 @@ from numpyro import handlers
 from numpyro.distributions import Distribution
 from numpyro.primitives import Messenger
 
+from brg_prob.arrays import first_place
 from brg_prob.network.handlers import (
     AsObserved,
     HeldParams,
@@ -318,7 +319,7 @@ def _owned(name: str, found: SiteRows, n: int) -> np.ndarray:
     """Return the row of each term; a constant that is observed with an entry per input goes by position."""
     terms = found.terms
     if terms.shape[:1] == (n,) and np.all(terms == NONE):
-        return np.broadcast_to(np.arange(n).reshape(-1, *([1] * (terms.ndim - 1))), terms.shape)
+        return first_place(terms.shape)
     return terms
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
+from brg_prob.arrays import first_place
 from brg_prob.network.targets import bits, moves
 
 PRIOR = ""
@@ -197,7 +198,7 @@ def _factor(seen: _Seen, codes: int) -> SiteRows:
     terms = seen.terms
     rows = _spelled(terms[:codes], terms[codes : 2 * codes])
     if rows.ndim:
-        place = np.broadcast_to(np.arange(len(rows)).reshape(-1, *([1] * (rows.ndim - 1))), rows.shape)
+        place = first_place(rows.shape)
         rows = place if np.all((rows == NONE) | (rows == place)) else rows
     rows = np.where(rows == NONE, SEVERAL, rows)
     return SiteRows(

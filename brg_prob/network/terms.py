@@ -12,6 +12,7 @@ from jax import Array
 from numpy.typing import NDArray
 from numpyro.distributions import Distribution
 
+from brg_prob.arrays import first_place
 from brg_prob.network.centre import bare
 from brg_prob.network.rows import NONE
 
@@ -63,12 +64,7 @@ def summed_by_row(terms: Array, rows: NDArray[np.intp], *, n: int) -> Array:
     >>> summed_by_row(jnp.array([1.0, 2.0, 4.0]), np.array([1, 0, 1]), n=2).tolist()
     [2.0, 5.0]
     """
-    if rows.shape[:1] == (n,) and np.array_equal(rows, _positions(rows)):
+    if rows.shape[:1] == (n,) and np.array_equal(rows, first_place(rows.shape)):
         return terms.sum(axis=tuple(range(1, terms.ndim)))
     kept = rows.ravel() != NONE
     return jnp.zeros(n, terms.dtype).at[rows.ravel()[kept]].add(jnp.ravel(terms)[kept])
-
-
-def _positions(rows: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return the position of each term along the first axis."""
-    return np.broadcast_to(np.arange(len(rows)).reshape(-1, *([1] * (rows.ndim - 1))), rows.shape)

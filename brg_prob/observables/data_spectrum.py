@@ -9,9 +9,9 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import stats
 
-from brg_prob.correspondence.spectrum import data_spectrum as project
-from brg_prob.correspondence.spectrum import predicted_variance
-from brg_prob.correspondence.waves import grid_misfit, momentum_modes
+from brg_prob.correspondence.observed_power import data_spectrum as project
+from brg_prob.correspondence.observed_power import predicted_variance
+from brg_prob.correspondence.plane_waves import grid_misfit, momentum_modes
 from brg_prob.erg import FreeTheory
 from brg_prob.flow import Flow
 from brg_prob.observables.fluctuation_power import bin_starts

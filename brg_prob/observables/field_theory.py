@@ -14,7 +14,7 @@ from brg_prob.arrays import Floats
 from brg_prob.correlators.k_statistics import Estimate
 from brg_prob.geometry import FisherMetric, ReadoutMetric
 from brg_prob.geometry.informations import effective_dimension, kl_to_prior
-from brg_prob.geometry.spectrum import ReadoutModes, prior_mean
+from brg_prob.geometry.readout_spectrum import ReadoutModes, prior_mean
 from brg_prob.network import Covariance
 from brg_prob.observables.connected_functions import Connected, Pairs, connected_functions, pairs_of
 from brg_prob.observables.fluctuation_power import ShellPower, present, propagator_mass, shell_power

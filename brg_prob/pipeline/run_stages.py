@@ -22,7 +22,7 @@ from brg_prob.correspondence import SHIFT_TOLERANCE
 from brg_prob.data_record import Record, named
 from brg_prob.flow import Diffusion, Scheme, Shell, Tempering
 from brg_prob.pipeline.fitted import Branch, Fitted, Judgement, scheme_of
-from brg_prob.pipeline.result import Run, Source, attributes, checks_of, described_model
+from brg_prob.pipeline.run_result import Run, Source, attributes, checks_of, described_model
 from brg_prob.pipeline.shown import shown
 from brg_prob.pipeline.stage_runner import StageRunner
 from brg_prob.posterior import (

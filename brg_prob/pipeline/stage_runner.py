@@ -12,7 +12,7 @@ import jax
 import xarray as xr
 
 from brg_prob.digest import code_digest, content_digest
-from brg_prob.pipeline.result import versions
+from brg_prob.pipeline.run_result import versions
 from brg_prob.store import Stages, described_stage
 
 _SECONDS = "stage_seconds"

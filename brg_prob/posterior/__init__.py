@@ -18,8 +18,8 @@ from brg_prob.posterior.gaussian import gaussian_posterior, infinite_width_flow
 from brg_prob.posterior.given import Given
 from brg_prob.posterior.gradient_flow import GradientFlow
 from brg_prob.posterior.laplace import Laplace
-from brg_prob.posterior.members import readout_weights
 from brg_prob.posterior.nuts import NUTS
+from brg_prob.posterior.readout_members import readout_weights
 from brg_prob.posterior.rehearsal import Rehearsed, rehearse
 from brg_prob.posterior.sgd_exact import SgdExact
 from brg_prob.posterior.variational import SVI

@@ -69,7 +69,6 @@ class Engine(Protocol):
 
     def fit(self, network: Any, data: Data, *, key: Array, draws: int, observations: float) -> xr.DataTree:
         """Return draws of π_T in the common schema."""
-        ...
 
 
 @runtime_checkable
@@ -79,7 +78,6 @@ class ModelEngine(Engine, Protocol):
     @property
     def any_model(self) -> bool:
         """True."""
-        ...
 
 
 @runtime_checkable
@@ -97,7 +95,6 @@ class Tempers(ModelEngine, Protocol):
         start: xr.DataTree | None = None,
     ) -> Iterator[xr.DataTree]:
         """Yield the tree of each T of ``scales``, in falling order, each started from the last."""
-        ...
 
 
 @runtime_checkable
@@ -106,7 +103,6 @@ class Chains(Protocol):
 
     def per_chain(self, draws: int) -> int:
         """Return the draws of each chain, or refuse a number that does not divide among them."""
-        ...
 
 
 class OneByOne:

@@ -1,7 +1,7 @@
 """The engine ``ensemble``: networks actually trained, by stochastic gradient descent or Adam (T11).
 
 Every draw is one network: hidden layers and readout start from draws of the prior, then take the
-steps of :mod:`brg_prob.posterior.training` on the raw weights, as practitioners do. With its hidden
+steps of :mod:`brg_prob.posterior.descent_steps` on the raw weights, as practitioners do. With its hidden
 layers frozen that is the random-feature ensemble whose limit is gradient flow; with all of them
 trained it is the deep ensemble of [Lee], and its readout metric moves with training.
 
@@ -24,11 +24,11 @@ from numpyro import distributions as dist
 
 from brg_prob.network import LinearReadout, Network, require
 from brg_prob.network.trace import run_trace
+from brg_prob.posterior.descent_steps import OPTIMISERS, Batches, recorded_epochs
 from brg_prob.posterior.engine import Data
-from brg_prob.posterior.members import check_trainable, member_keys
+from brg_prob.posterior.network_training import Trained, Training, stable_rate, train_members
+from brg_prob.posterior.readout_members import check_trainable, member_keys
 from brg_prob.posterior.schema import PREDICTIVE, TRAINED, posterior_tree, trained_tree
-from brg_prob.posterior.trained import Trained, Training, stable_rate, train_members
-from brg_prob.posterior.training import OPTIMISERS, Batches, recorded_epochs
 from brg_prob.results import Attribute, key_to_json, with_groups
 
 _NAME = "Ensemble()"

@@ -2,7 +2,7 @@
 
 Draws come by Matheron's rule. A prior draw w0 of the whitened readout is corrected in the
 dual, w = w0 + Φ̃ᵀc with c = (K + ρ)⁻¹(y − f0 − Φ̃w0 − ε), ρ = σ²n/T, so that a draw is a key
-and n dual coefficients (:mod:`brg_prob.posterior.members`).
+and n dual coefficients (:mod:`brg_prob.posterior.readout_members`).
 
 Hidden layers are drawn from the prior: once, or for several members. "Exact" then means
 exact given each hidden draw (a random-feature ensemble), not reweighted by evidence.
@@ -20,13 +20,13 @@ import jax.numpy as jnp
 import xarray as xr
 from jax import Array
 
-from brg_prob.geometry.spectrum import prior_mean, readout_modes
+from brg_prob.geometry.readout_spectrum import prior_mean, readout_modes
 from brg_prob.kernels import explain_singular
 from brg_prob.network import Hidden, LinearReadout, require
 from brg_prob.posterior.engine import Data
 from brg_prob.posterior.evidence import noise_posterior
 from brg_prob.posterior.gaussian import SpectralSolver, ridge_solver
-from brg_prob.posterior.members import (
+from brg_prob.posterior.readout_members import (
     MemberDraws,
     assembled,
     check_members,

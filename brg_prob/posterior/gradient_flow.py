@@ -19,10 +19,10 @@ import jax.numpy as jnp
 import xarray as xr
 from jax import Array
 
-from brg_prob.geometry.spectrum import readout_kernel, whitened_features
+from brg_prob.geometry.readout_spectrum import readout_kernel, whitened_features
 from brg_prob.network import Hidden, LinearReadout, require
 from brg_prob.posterior.engine import Data
-from brg_prob.posterior.members import (
+from brg_prob.posterior.readout_members import (
     MemberDraws,
     check_members,
     check_trainable,

@@ -232,7 +232,7 @@ class NUTS:
 
         The first, without ``start``, is :meth:`fit`'s.
         """
-        from brg_prob.posterior.warm import WarmProgram
+        from brg_prob.posterior.warm_start_nuts import WarmProgram
 
         conditioned = data.conditioned(network, self.likelihood_factors)
         held_out = held_out_data(conditioned, data)

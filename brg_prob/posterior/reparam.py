@@ -27,6 +27,7 @@ from brg_prob.geometry.transport import (
     to_standard_normal,
 )
 from brg_prob.network import Conditioned
+from brg_prob.network.centre import bare
 
 REPARAMS = ("none", "loc_scale", "standard_normal")
 
@@ -83,7 +84,7 @@ def reparams(conditioned: Conditioned, kind: str) -> dict[str, Reparam]:
         if site.name in within:
             continue
         if kind == "loc_scale":
-            family = type(_unwrapped(site.distribution))
+            family = type(bare(site.distribution))
             if family in _LOC_SCALE:
                 found[site.name] = LocScaleReparam(0, shape_params=_LOC_SCALE[family])
         elif _has_transport(site.distribution):
@@ -110,7 +111,7 @@ def sampled_values(
     for name in conditioned.names:
         kind, value = config.get(name), values[name]
         if isinstance(kind, LocScaleReparam):
-            family = _unwrapped(trace[name]["fn"])
+            family = bare(trace[name]["fn"])
             value = (value - family.loc) / family.scale
         elif kind is not None:
             value = to_standard_normal(trace[name]["fn"], value)
@@ -157,10 +158,3 @@ def _has_transport(distribution: Distribution) -> bool:
     except NoTransport:
         return False
     return True
-
-
-def _unwrapped(distribution: Distribution) -> Distribution:
-    """Return the distribution under plates, masks and reinterpreted dimensions."""
-    while isinstance(distribution, dist.ExpandedDistribution | dist.Independent | dist.MaskedDistribution):
-        distribution = distribution.base_dist
-    return distribution

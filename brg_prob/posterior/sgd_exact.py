@@ -19,10 +19,10 @@ import xarray as xr
 from jax import Array
 from jax.scipy.linalg import solve_triangular
 
-from brg_prob.geometry.spectrum import readout_kernel
+from brg_prob.geometry.readout_spectrum import readout_kernel
 from brg_prob.network import Hidden, LinearReadout, require
 from brg_prob.posterior.engine import Data
-from brg_prob.posterior.members import (
+from brg_prob.posterior.readout_members import (
     DualMap,
     MemberDraws,
     check_members,

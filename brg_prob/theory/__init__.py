@@ -1,7 +1,7 @@
 """Field theories as networks again: a coarse-grained one (T6–T8), and that of infinite width (T10)."""
 
 from brg_prob.theory.infinite_width import GaussianField, infinite_width
-from brg_prob.theory.readout import (
+from brg_prob.theory.readout_theory import (
     ProjectedObservation,
     ReadoutTheory,
     directions,

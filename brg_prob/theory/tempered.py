@@ -24,11 +24,9 @@ class Coordinates(Protocol):
 
     def unflatten(self, vector: Array) -> dict[str, Array]:
         """Return z by site."""
-        ...
 
     def inverse(self, z: Any) -> dict[str, Array]:
         """Return the values of the sites."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)

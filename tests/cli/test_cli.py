@@ -204,7 +204,7 @@ def test_a_table_is_trained_on_and_shown_in_its_own_units(tmp_path, capsys, monk
 
 def test_a_model_of_ones_own_and_a_verdict_told_by_the_exit_status(tmp_path, capsys, monkeypatch):
     # drawing the figures takes longer than all the rest
-    monkeypatch.setattr("brg_prob.pipeline.result.render_report", lambda run: "a report")
+    monkeypatch.setattr("brg_prob.pipeline.run_result.render_report", lambda run: "a report")
     (tmp_path / "mine.py").write_text(
         "from dataclasses import dataclass\n"
         f"import sys; sys.path.append({str(ROOT)!r})\n"

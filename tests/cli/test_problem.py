@@ -212,7 +212,7 @@ def test_a_model_without_inputs_or_with_sizes_is_posed_at_all_its_rows(folder):
 
 def test_a_run_keeps_its_options_and_is_run_again(folder, capsys, monkeypatch):
     # drawing the figures takes longer than all the rest
-    monkeypatch.setattr("brg_prob.pipeline.result.render_report", lambda run: "a report")
+    monkeypatch.setattr("brg_prob.pipeline.run_result.render_report", lambda run: "a report")
     words = ["net.py", "--data", "birds.csv", "--model.kinds", "3", "--held-out", "none"]
     words += ["--engine", "laplace", "--scales", "2", "--draws", "200", "--quiet"]
     assert main(["run", *words, "--out", "new"]) == 0

@@ -61,7 +61,7 @@ class Trend:
 def quick_report():
     """Stand in for the report: drawing a dozen figures takes longer than all the rest."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("brg_prob.pipeline.result.render_report", lambda run: "a report")
+        patch.setattr("brg_prob.pipeline.run_result.render_report", lambda run: "a report")
         yield
 
 

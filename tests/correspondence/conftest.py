@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from brg_prob.correspondence.moments import Moments
+from brg_prob.correspondence.momentum_survey import Survey
+from brg_prob.correspondence.plane_waves import momentum_modes
 from brg_prob.correspondence.predictions import ModePrediction
-from brg_prob.correspondence.survey import Survey
-from brg_prob.correspondence.waves import momentum_modes
 from brg_prob.erg import FreeTheory
 from brg_prob.flow import Diffusion
 

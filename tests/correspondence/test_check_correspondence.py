@@ -10,11 +10,11 @@ import pytest
 import xarray as xr
 
 from brg_prob.correspondence import ExactRG, check_correspondence, erg_prediction
-from brg_prob.correspondence.result import Check, overall
+from brg_prob.correspondence.verdicts import Check, overall
 from brg_prob.erg import FreeTheory
 from brg_prob.flow import Diffusion, Shell, coarse_grain, default_scales, fisher_cutoffs
 from brg_prob.geometry import fisher_metric
-from brg_prob.geometry.spectrum import features_of
+from brg_prob.geometry.readout_spectrum import features_of
 from brg_prob.network import isotropic_prior
 from brg_prob.posterior import fit
 from brg_prob.spectra import equispaced_grid

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from brg_prob.correspondence.convergence import convergence_check, leave_one_out_check, with_convergence
-from brg_prob.correspondence.result import Check, Checks, check_tree
+from brg_prob.correspondence.verdicts import Check, Checks, check_tree
 from brg_prob.results import build_tree
 
 

@@ -8,7 +8,7 @@ from scipy import stats
 
 from brg_prob.correspondence.checks import Demands, control_checks, mean_check, variance_check
 from brg_prob.correspondence.moments import moments, variance_test
-from brg_prob.correspondence.result import overall
+from brg_prob.correspondence.verdicts import overall
 from brg_prob.flow import Diffusion, Shell
 
 DEMANDS = Demands(tolerance=0.05, level=0.05)

@@ -14,7 +14,7 @@ from scipy import stats
 from brg_prob.flow import Shell, coarse_grain
 from brg_prob.geometry import fisher_metric, hidden_layers
 from brg_prob.posterior import SgdExact, fit
-from brg_prob.posterior.members import prior_weights
+from brg_prob.posterior.readout_members import prior_weights
 from brg_prob.results import key_from_json
 from inference import _quadratic_ensemble as ensemble_of
 from inference import _quadratic_setting as setting_of

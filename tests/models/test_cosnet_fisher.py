@@ -11,7 +11,7 @@ from scipy import stats
 from brg_prob.correspondence import ExactRG, check_correspondence, erg_prediction
 from brg_prob.flow import Diffusion, Shell, coarse_grain, default_scales
 from brg_prob.geometry import fisher_metric, whitened_features
-from brg_prob.geometry.spectrum import diagonal_information, features_of
+from brg_prob.geometry.readout_spectrum import diagonal_information, features_of
 from brg_prob.posterior import fit
 from models.cosnet import CosNet
 from models.mlp import Mlp

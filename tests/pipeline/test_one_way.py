@@ -22,7 +22,14 @@ SCORES = {
     "flow/prediction.py",
     "flow/score.py",
 }  # in closed form, by draws, or not at all
-T9 = {"free_field.py", "predictions.py", "spectrum.py", "survey.py", "waves.py", "closed_form.py"}
+T9 = {
+    "free_field.py",
+    "predictions.py",
+    "observed_power.py",
+    "momentum_survey.py",
+    "plane_waves.py",
+    "closed_form.py",
+}
 T6 = {"sampled_anew.py", "two_sample.py"}
 TESTS = {
     "checks.py",
@@ -30,7 +37,7 @@ TESTS = {
     "statistics.py",
     "chains.py",
     "convergence.py",
-    "result.py",
+    "verdicts.py",
     "hypotheses.py",
 }
 HYPOTHESES = {f"correspondence/{name}" for name in T9 | T6 | TESTS}
@@ -83,8 +90,8 @@ def test_the_ways_differ_in_schemes_scores_and_hypotheses_alone(walked):
             plain = function.split(".<locals>")[0]
             own = file in SCHEMES | SCORES | HYPOTHESES
             own |= file == "flow/flow.py" and plain.rpartition(".")[2] in READ_BY_HYPOTHESES | {"_diverged"}
-            own |= (file, plain) == ("flow/summary.py", "_not_left_out")
-            own |= (file, plain) == ("flow/summary.py", "_informations")  # a comprehension in it
+            own |= (file, plain) == ("flow/flow_summary.py", "_not_left_out")
+            own |= (file, plain) == ("flow/flow_summary.py", "_informations")  # a comprehension in it
             own |= (file, plain) == ("pipeline/run_stages.py", "_flowed")  # the stage of the truth
             assert own, f"{name} alone enters {function} in {file}"
 
@@ -98,7 +105,7 @@ def test_all_three_enter_what_the_rooms_are_made_of(walked):
         ("flow/flow.py", "coarse_grain"),
         ("flow/flow.py", "Flow.draws"),
         ("flow/flow.py", "Flow.posteriors"),
-        ("flow/summary.py", "summarise"),
+        ("flow/flow_summary.py", "summarise"),
         ("flow/diffusion.py", "Diffusion.walk"),
         ("flow/shell.py", "Shell.walk"),
         ("correspondence/hypotheses.py", "first_that_applies"),

@@ -11,11 +11,11 @@ import pytest
 
 from brg_prob import Diffusion, Ensemble, GradientFlow, Shell, coarse_grain, fisher_metric, fit
 from brg_prob.geometry import hidden_layers
-from brg_prob.posterior import trained
-from brg_prob.posterior.members import prior_weights
+from brg_prob.posterior import network_training
+from brg_prob.posterior.descent_steps import Batches, recorded_epochs
+from brg_prob.posterior.network_training import Training, stable_rate
+from brg_prob.posterior.readout_members import prior_weights
 from brg_prob.posterior.sgd_exact import sgd_dual
-from brg_prob.posterior.trained import Training, stable_rate
-from brg_prob.posterior.training import Batches, recorded_epochs
 from brg_prob.results import key_from_json
 from models.cosnet import CosNet
 
@@ -288,7 +288,7 @@ def test_another_rate_or_number_of_epochs_compiles_nothing_new(random_cosines, f
     programs = []
     for rate, epochs in ((0.05, 100), (0.02, 100), (0.05, 333)):
         fitted(network, Ensemble(learning_rate=rate, epochs=epochs))
-        programs.append(trained._trainer(network, how)._cache_size())
+        programs.append(network_training._trainer(network, how)._cache_size())
     assert programs == [1, 1, 1]
 
 

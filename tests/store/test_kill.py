@@ -32,7 +32,7 @@ NOTES = ["notes.txt", "plots/notes.txt"]
 SERVER = """
 import os, sys
 import brg_prob.cli.loading as loading, brg_prob.cli.loading.problem as problem
-import brg_prob.cli.terminal.run, brg_prob.pipeline.result as result
+import brg_prob.cli.terminal.run, brg_prob.pipeline.run_result as result
 import brg_prob.flow, brg_prob.correspondence, brg_prob.posterior, brg_prob.observables
 from brg_prob.cli import main
 result.render_report = lambda run: f"the report of seed {run.summary['seed']}"

@@ -10,7 +10,7 @@ from numpyro import handlers
 from scipy.stats import norm
 
 from brg_prob import fisher_metric, infinite_width, sample_prior
-from brg_prob.geometry.spectrum import features_of
+from brg_prob.geometry.readout_spectrum import features_of
 from brg_prob.network import Covariance, FreeField, InfiniteWidth, LinearReadout, Network
 from models.cosnet import CosNet
 from models.mlp import Mlp

@@ -48,7 +48,7 @@ def test_it_is_judged_by_the_closed_form_posterior(folder):
 
 def test_rerun_does_it_at_infinite_width_again(folder, tmp_path, capsys, monkeypatch):
     # drawing the figures again takes longer than all the rest
-    monkeypatch.setattr("brg_prob.pipeline.result.render_report", lambda run: "a report")
+    monkeypatch.setattr("brg_prob.pipeline.run_result.render_report", lambda run: "a report")
     assert main(["rerun", str(folder), "--strict", "--out", str(tmp_path / "again")]) == 0
     assert "digit for digit" in capsys.readouterr().out
     assert json.loads((tmp_path / "again" / "summary.json").read_text())["model"]["infinite_width"]

@@ -21,6 +21,8 @@ import numpy as np
 import optax
 from jax import Array
 
+from brg_prob.arrays import thin
+
 Step = Callable[[Any, Array | None, Array], Any]
 """(state, rows of the batch or None for all, weight of each row in the mean) → state."""
 
@@ -72,7 +74,7 @@ def recorded_epochs(epochs: int) -> np.ndarray:
     >>> recorded_epochs(3).tolist(), recorded_epochs(1000).size
     ([0, 1, 2, 3], 65)
     """
-    return np.unique(np.linspace(0, epochs, min(epochs, _RECORDED) + 1).round().astype(int))
+    return thin(epochs + 1, _RECORDED + 1)
 
 
 def run_epochs(

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from brg_prob import erg
+from brg_prob.arrays import Floats
 from brg_prob.correspondence.moments import Moments, moments
+from brg_prob.correspondence.plane_waves import MomentumModes, momentum_modes
 from brg_prob.correspondence.predictions import ModePrediction
-from brg_prob.correspondence.statistics import Floats, whitener
-from brg_prob.correspondence.waves import MomentumModes, momentum_modes
+from brg_prob.correspondence.statistics import whitener
 from brg_prob.flow import Flow
 
 FiniteSize = Callable[[float], Any]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from brg_prob import spectra
-from brg_prob.correspondence.statistics import Floats
+from brg_prob.arrays import Floats
 
 
 @dataclass(frozen=True)

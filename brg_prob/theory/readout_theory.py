@@ -17,7 +17,7 @@ import numpyro
 import numpyro.distributions as dist
 from jax import Array
 
-from brg_prob.geometry.spectrum import ReadoutModes, features_of, readout_kernel, whitened_features
+from brg_prob.geometry.readout_spectrum import ReadoutModes, features_of, readout_kernel, whitened_features
 from brg_prob.network import Hidden, LinearReadout, LowRankUpdate, ReadoutPrior
 
 

@@ -19,8 +19,8 @@ from jax import Array
 
 from brg_prob.batching import even_batch
 from brg_prob.network import Hidden, LinearReadout
-from brg_prob.posterior.members import prior_weights
-from brg_prob.posterior.training import Batches, descend_dual, largest_rate, optimise
+from brg_prob.posterior.descent_steps import Batches, descend_dual, largest_rate, optimise
+from brg_prob.posterior.readout_members import prior_weights
 
 _ELEMENTS = 1 << 22
 """Numbers alive at once in a chunk of members: 32 MiB in float64."""
@@ -35,7 +35,7 @@ class Training(NamedTuple):
     Attributes
     ----------
     optimiser
-        A key of :data:`brg_prob.posterior.training.OPTIMISERS`.
+        A key of :data:`brg_prob.posterior.descent_steps.OPTIMISERS`.
     every_layer
         Whether the hidden layers are trained too.
     batches
@@ -132,7 +132,7 @@ def train_members(
 def stable_rate(
     network: LinearReadout, how: Training, x: Array, keys: tuple[Array, Array], number: int
 ) -> float:
-    """Return :func:`brg_prob.posterior.training.largest_rate` of one untrained network.
+    """Return :func:`brg_prob.posterior.descent_steps.largest_rate` of one untrained network.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from brg_prob.correspondence.spectrum import (
+from brg_prob.correspondence.observed_power import (
     SpectrumFit,
     bootstrap,
     data_spectrum,
@@ -14,7 +14,7 @@ from brg_prob.correspondence.spectrum import (
     predicted_variance,
     spectrum_test,
 )
-from brg_prob.correspondence.waves import momentum_modes
+from brg_prob.correspondence.plane_waves import momentum_modes
 from brg_prob.erg import FreeTheory
 
 THEORY = FreeTheory(dim=1, box=20.0, cutoff=15.0, noise=0.5, mass=1.0)

@@ -19,8 +19,9 @@ from functools import cached_property
 import numpy as np
 from scipy import interpolate, optimize, stats
 
-from brg_prob.correspondence.statistics import POWER, Floats, chi2_to_normal, sum_of_squares
-from brg_prob.correspondence.waves import MomentumModes
+from brg_prob.arrays import Floats
+from brg_prob.correspondence.plane_waves import MomentumModes
+from brg_prob.correspondence.statistics import POWER, chi2_to_normal, sum_of_squares
 from brg_prob.erg import FreeTheory
 from brg_prob.spectra import evaluate_spectrum
 

@@ -7,7 +7,12 @@ import pytest
 
 from brg_prob import fisher_metric
 from brg_prob.geometry import ReadoutModes, fisher_spectrum, readout_modes
-from brg_prob.geometry.spectrum import modes_of_features, modes_of_gram, readout_kernel, whitened_features
+from brg_prob.geometry.readout_spectrum import (
+    modes_of_features,
+    modes_of_gram,
+    readout_kernel,
+    whitened_features,
+)
 from brg_prob.network import LowRankUpdate, ReadoutPrior
 
 
@@ -59,13 +64,13 @@ def test_spectrum_is_invariant_under_linear_reparameterisation(getkey):
 def test_streamed_kernel_equals_the_product_of_features(random_cosines, getkey, monkeypatch):
     network, x = random_cosines(width=103), jnp.linspace(0, 1, 30)[:, None]
     hidden = network.sample_hidden(getkey())
-    monkeypatch.setattr("brg_prob.geometry.spectrum._BLOCK_ELEMENTS", 30 * 20)
+    monkeypatch.setattr("brg_prob.geometry.readout_spectrum._BLOCK_ELEMENTS", 30 * 20)
     phi = whitened_features(network, x, hidden)
     np.testing.assert_allclose(readout_kernel(network, x, hidden), phi @ phi.T, atol=1e-12)
 
 
 def test_block_triangle_product_is_symmetric_and_right(getkey):
-    from brg_prob.geometry.spectrum import _symmetric_product
+    from brg_prob.geometry.readout_spectrum import _symmetric_product
 
     phi = _features(getkey(), n=531, parameters=20)
     product = _symmetric_product(phi)

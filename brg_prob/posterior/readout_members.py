@@ -20,7 +20,7 @@ import xarray as xr
 from jax import Array
 
 from brg_prob.batching import even_batch, map_batches
-from brg_prob.geometry.spectrum import prior_mean, whitened_features
+from brg_prob.geometry.readout_spectrum import prior_mean, whitened_features
 from brg_prob.network import Hidden, LinearReadout
 from brg_prob.posterior.engine import Data
 from brg_prob.posterior.schema import PREDICTIVE, posterior_tree
@@ -204,7 +204,6 @@ class DualMap(Protocol):
 
     def solve(self, residual: Array) -> Array:
         """Return c of residuals y − f_0(X), one per column, (n, S·o)."""
-        ...
 
 
 @jax.jit
