@@ -132,8 +132,7 @@ def loo_at(
     if r_eff is None:
         possible = logs[..., np.isfinite(logs).all(axis=(0, 1))]
         r_eff = _relative_efficiency(power * possible, independent=independent)
-    scores = [_left_out(logs[..., at], power, r_eff) for at in range(logs.shape[2])]
-    pointwise, k = np.array(scores, dtype=float).T
+    pointwise, k = _left_out(logs.reshape(-1, logs.shape[2]).T, power, r_eff)
     draws = logs.shape[0] * logs.shape[1]
     elpd, se = (float(value[0]) for value in sum_and_error(pointwise[None]))
     return LooScore(elpd, se, pointwise, k, good_k(draws), float(observations), draws)
@@ -186,19 +185,24 @@ def _relative_efficiency(logs: Floats, *, independent: bool) -> float:
     return float(np.clip(mean, 16 / (chains * length), 2.0))
 
 
-def _left_out(logs: Floats, power: float, r_eff: float) -> tuple[float, float]:
-    """Return the log predictive density of one observation left out, and Pareto k; logs (chain, draw).
+def _left_out(logs: Floats, power: float, r_eff: float) -> tuple[Floats, Floats]:
+    """Return the log predictive density of each observation left out, and Pareto k, (n,); logs (n, S).
 
     A draw that makes the observation impossible would have all the weight without it: nan, and k = ∞.
     """
-    if not np.all(np.isfinite(logs) | (power == 0) & (logs == -np.inf)):
-        return math.nan, math.inf
-    ratios = power * logs.ravel() if power else np.zeros(logs.size)
-    tail = np.sort(ratios)[: max(5, ratios.size // 5)]
-    if np.ptp(tail) <= 1e-12 * max(1.0, abs(float(tail[0]))):  # no tail to be smoothed
-        weights, k = -ratios - logsumexp(-ratios), math.nan
-    else:
-        from arviz_stats.base import array_stats
+    count, draws = logs.shape
+    pointwise, k = np.full(count, math.nan), np.full(count, math.inf)
+    possible = np.all(np.isfinite(logs) | (power == 0) & (logs == -np.inf), axis=1)
+    ratios = power * logs if power else np.zeros(logs.shape)
+    tail = np.partition(ratios, max(5, draws // 5) - 1, axis=1)[:, : max(5, draws // 5)]
+    level = 1e-12 * np.maximum(1.0, np.abs(tail.min(axis=1)))
+    flat = possible & (np.ptp(np.where(possible[:, None], tail, 0.0), axis=1) <= level)
+    if flat.any():  # no tail to be smoothed
+        weights = -ratios[flat] - logsumexp(-ratios[flat], axis=1, keepdims=True)
+        pointwise[flat], k[flat] = logsumexp(weights + logs[flat], axis=1), math.nan
+    if (smoothed := possible & ~flat).any():
+        from arviz_stats.base import array_stats  # a second to import, and not always needed
 
-        weights, k = array_stats.psislw(ratios, r_eff=r_eff)
-    return float(logsumexp(weights + logs.ravel())), float(k)
+        weights, k[smoothed] = array_stats.psislw(ratios[smoothed], r_eff=r_eff, axis=-1)
+        pointwise[smoothed] = logsumexp(weights + logs[smoothed], axis=1)
+    return pointwise, k
