@@ -270,3 +270,40 @@ def test_files_and_functions_can_be_read_in_one_go(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and code_lines(node) > LONGEST_FUNCTION
     }
     assert too_long == {}
+
+
+SCHEMES = {"Diffusion", "Shell", "Tempering"}
+ENGINES = {"Exact", "NUTS", "SVI", "Laplace", "Ensemble", "GradientFlow", "SgdExact", "Given"}
+NETWORKS = {"Bound", "BoundReadout", "GaussianField", "ReadoutTheory", "TemperedTheory", "GaussianTheory"}
+HOMES = {**dict.fromkeys(SCHEMES, "flow"), **dict.fromkeys(ENGINES, "posterior")}
+HOMES |= dict.fromkeys(NETWORKS, "theory") | dict.fromkeys(("Bound", "BoundReadout"), "network")
+ONE_WAY = ("charts", "correspondence", "flow", "observables", "pipeline")
+
+
+def asked_of_classes(tree, room):
+    """Return the lines in which code of a room asks what something is, instead of what it can do."""
+    for node in ast.walk(tree):
+        called = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
+        if called == "isinstance":
+            names = {part.id for part in ast.walk(node.args[1]) if isinstance(part, ast.Name)}
+            if any(HOMES.get(name, room) != room for name in names):
+                yield node.lineno
+        if room in ONE_WAY and (called == "hasattr" or isinstance(node, ast.Match)):
+            yield node.lineno
+        left = node.left if isinstance(node, ast.Compare) else None
+        if room in ONE_WAY and isinstance(left, ast.Call) and getattr(left.func, "id", "") == "type":
+            yield node.lineno
+        if room in ONE_WAY and isinstance(node, ast.Constant) and node.value == "kind":
+            yield node.lineno
+
+
+def test_what_a_scheme_an_engine_or_a_network_is_is_asked_in_its_own_room_alone():
+    found = []
+    for path in (ROOT / "brg_prob").rglob("*.py"):
+        room = path.relative_to(ROOT / "brg_prob").parts[0]
+        lines = asked_of_classes(ast.parse(path.read_text(encoding="utf-8")), room)
+        found += [f"{path.relative_to(ROOT)}:{line}" for line in lines]
+    assert found == []
+    wrong = "isinstance(scheme, Shell)\nhasattr(engine, 'along')\ntype(scheme) is Shell\ntree.attrs['kind']"
+    assert list(asked_of_classes(ast.parse(wrong), "pipeline")) == [1, 2, 3, 4]
+    assert list(asked_of_classes(ast.parse("isinstance(scheme, Shell)"), "flow")) == []

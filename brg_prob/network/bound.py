@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -42,6 +42,19 @@ def bound(network: Any, call: Call) -> Any:
     if call.direct:
         return network
     return (BoundReadout if isinstance(network, LinearReadout) else Bound)(network, call)
+
+
+@runtime_checkable
+class Optioned(Protocol):
+    """A network around another one, some arguments of which are set."""
+
+    @property
+    def network(self) -> Any:
+        """The other one."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments."""
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ import xarray as xr
 
 from brg_prob import store
 from brg_prob.correspondence import CLOSED_FORM, Check, Checks
-from brg_prob.network import Conditioned
-from brg_prob.network.bound import Bound
+from brg_prob.network import network_label
+from brg_prob.network.bound import Optioned
 from brg_prob.notebook import run_html, run_text
 from brg_prob.report import render_report
-from brg_prob.theory import GaussianField
+from brg_prob.theory import base_of
 
 _PACKAGES = ("jax", "jaxlib", "numpyro", "arviz", "arviz-stats", "numpy", "scipy", "xarray")
 
@@ -142,12 +142,10 @@ def attributes(
     network: Any, engine: Any, posterior: xr.DataTree, source: Source, tolerance: float
 ) -> dict[str, Any]:
     """Return the root attributes of a run."""
-    limit = isinstance(network, GaussianField)
-    network = network.base if isinstance(network, GaussianField) else network
-    network = network.network if isinstance(network, Conditioned) else network  # one that was read already
+    network, limit = base_of(network)
     return {
         "model_file": "" if source.path is None else source.path.name,
-        "model_name": source.name or getattr(network, "__name__", type(network).__name__),
+        "model_name": source.name or network_label(network),
         "model_options": json.dumps(options_of(network)),
         "infinite_width": int(limit),
         "engine": posterior.attrs["engine"],
@@ -166,7 +164,7 @@ def options_of(choice: Any) -> dict[str, Any]:
 
     Those of a network with columns of a table are its own, and the arguments that were set.
     """
-    if isinstance(choice, Bound):
+    if isinstance(choice, Optioned):
         own = options_of(choice.network)
         return own | {name: v if _is_json(v) else repr(v) for name, v in choice.options.items()}
     if not dataclasses.is_dataclass(choice):

@@ -6,7 +6,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import xarray as xr
@@ -16,6 +16,22 @@ from brg_prob.pipeline.run_result import versions
 from brg_prob.store import Stages, described_stage
 
 _SECONDS = "stage_seconds"
+
+
+@runtime_checkable
+class Expects(Protocol):
+    """A progress that can be told how many stages there are."""
+
+    def expect(self, stages: int) -> None:
+        """Take the number of stages, loading and writing included."""
+
+
+@runtime_checkable
+class Says(Protocol):
+    """A progress that can show sentences before the first stage."""
+
+    def say(self, sentences: Iterable[str]) -> None:
+        """Show them."""
 
 
 class StageRunner:
@@ -42,13 +58,13 @@ class StageRunner:
 
     def expect(self, stages: int) -> None:
         """Tell a progress bar how many stages there are."""
-        if stages != self._expected and hasattr(self._progress, "expect"):
+        if stages != self._expected and isinstance(self._progress, Expects):
             self._progress.expect(stages + 2)  # loading came before, the report comes after
         self._expected = stages
 
     def say(self, sentences: Iterable[str]) -> None:
         """Show what is known before the first stage."""
-        if hasattr(self._progress, "say"):
+        if isinstance(self._progress, Says):
             self._progress.say(sentences)
 
     def __call__(

@@ -214,6 +214,11 @@ def infinite_width(network: Any, points: ArrayLike) -> GaussianField:
     return GaussianField(network, inputs, root, dual, floor, rows)
 
 
+def base_of(network: Any) -> tuple[Any, bool]:
+    """Return the network whose limit of infinite width this is, and whether it is one."""
+    return (network.base, True) if isinstance(network, GaussianField) else (network, False)
+
+
 def _on_host(x: ArrayLike, dtype: Any) -> NDArray[Any]:
     """Return inputs (n, d) as numpy holds them, with one zero only."""
     inputs = np.atleast_2d(np.asarray(x, dtype=dtype)) + 0.0
