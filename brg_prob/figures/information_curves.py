@@ -27,6 +27,19 @@ _LABELS = {
     "mutual_information": ("mutual information", "nats"),
 }
 _ROUNDING = 1e-9
+_SOURCES = {
+    "law": (
+        "Kullback–Leibler divergence of the field from its prior for these data, and the mutual information that "
+        "T observations carry on average over data. Computed from the Fisher spectrum, not sampled: no error "
+        "bars."
+    ),
+    "moments": (
+        "Kullback–Leibler divergence of the parameters from their prior for these data, that of the normal law "
+        "with the draws' means and variances along the Fisher modes, and the mutual information that T "
+        "observations carry on average over data, by the Fisher spectrum. The divergence errs as the draws do."
+    ),
+}
+"""What the lower panel says, by where the divergence comes from."""
 
 
 def information_picture(tree: xr.DataTree) -> Picture | None:
@@ -61,9 +74,7 @@ def information_picture(tree: xr.DataTree) -> Picture | None:
         _message(dimension, divergence),
         "Above: effective dimension, the number of modes the data determine"
         + (" (for a shell: of those it keeps)" if len(flows) > 1 else "")
-        + ". Below: Kullback–Leibler divergence of the field from its prior for these data, and the mutual "
-        "information that T observations carry on average over data. Computed from the Fisher spectrum, not "
-        f"sampled: no error bars. {axis.direction}",
+        + f". Below: {_SOURCES[str(axis.flow.attrs.get('kl_from', 'law'))]} {axis.direction}",
         _words(dimension, divergence, axis),
         pd.concat([each.numbers(_LABELS) for each in flows], ignore_index=True),
         "flow",

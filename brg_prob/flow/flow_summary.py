@@ -26,13 +26,16 @@ def summarise(flow: Flow) -> xr.DataTree:
     """Return the tree of a flow: field moments, thinned draws, informations, scores.
 
     ``kl_to_prior`` is that of the tempered posterior where it is known in closed form, and else that of the
-    Gaussian law with the draws' moments along the modes, ½ Σ (v + m² − 1 − log v).
+    Gaussian law with the draws' moments along the modes, ½ Σ (v + m² − 1 − log v); the attribute ``kl_from``
+    says which, "law" or "moments".
     """
     variables: dict[str, list[Any]] = {name: [] for name in ("field_mean", "field_sd", "f")}
     scored = _scored(flow, _passing(flow, variables))
     columns = {name: np.stack(values) for name, values in variables.items()}
     columns |= dict.fromkeys(_SCORES, np.full(len(flow.scales), math.nan)) | scored.columns
-    columns |= _informations(flow) | {"observations": flow.equivalent_observations}
+    known = _informations(flow)
+    sampled = {} if _KL in known else {_KL: _sampled_divergence(flow)}
+    columns |= known | sampled | {"observations": flow.equivalent_observations}
     extra = [] if columns["field_mean"].ndim == 2 else ["output"]
     labels = flow.metric.labels
     return build_tree(
@@ -57,6 +60,7 @@ def summarise(flow: Flow) -> xr.DataTree:
                 "draws": flow.size,
                 "prediction_status": scored.status,
                 "exact": int(flow.scheme.anew),
+                "kl_from": "moments" if sampled else "law",
             },
             "fisher": flow.metric.tree_attrs,
         },
@@ -122,10 +126,13 @@ def _informations(flow: Flow) -> dict[str, np.ndarray]:
         chart = flow.chart(number)
         for name, values in chart.informations(*flow.kept(chart), flow.observations).items():
             total[name] = total.get(name, 0) + np.asarray(values)
-    found = {name: values / flow.atlas.members for name, values in total.items()}
+    return {name: values / flow.atlas.members for name, values in total.items()}
+
+
+def _sampled_divergence(flow: Flow) -> np.ndarray:
+    """Return KL to the prior of the Gaussian law with the draws' moments along the modes; nan without any."""
     chart = flow.chart()
-    if _KL not in found and isinstance(chart, ModeChart):
-        modes = (np.asarray(chart.modes(draws)) for (draws,) in flow.draws())
-        known = [kl_of_moments(z.reshape(len(z), -1)) for z in modes] if chart.information.size else None
-        found[_KL] = np.full(len(flow.scales), math.nan) if known is None else np.asarray(known)
-    return found
+    if not isinstance(chart, ModeChart) or not chart.information.size:
+        return np.full(len(flow.scales), math.nan)
+    modes = (np.asarray(chart.modes(draws)) for (draws,) in flow.draws())
+    return np.array([kl_of_moments(z.reshape(len(z), -1)) for z in modes])

@@ -74,6 +74,9 @@ def test_the_flow_forgets_or_does_not(tree):
     assert "not at every step" in figures.information_picture(tree).title
     divergence[:] = divergence[::-1].copy()
     assert "does not forget" in figures.information_picture(tree).title
+    assert "not sampled: no error bars" in figures.information_picture(tree).caption
+    tree["flow"].attrs["kl_from"] = "moments"
+    assert "errs as the draws do" in figures.information_picture(tree).caption
 
 
 def test_the_critical_scale_is_named_with_the_cost_of_the_next(tree):
