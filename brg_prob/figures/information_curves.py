@@ -29,14 +29,15 @@ _LABELS = {
 _ROUNDING = 1e-9
 _SOURCES = {
     "law": (
-        "Kullback–Leibler divergence of the field from its prior for these data, and the mutual information that "
-        "T observations carry on average over data. Computed from the Fisher spectrum, not sampled: no error "
-        "bars."
+        "Kullback–Leibler divergence of the field from its prior for these data, and the mutual "
+        "information that T observations carry on average over data. Computed from the Fisher spectrum, "
+        "not sampled: no error bars."
     ),
     "moments": (
-        "Kullback–Leibler divergence of the parameters from their prior for these data, that of the normal law "
-        "with the draws' means and variances along the Fisher modes, and the mutual information that T "
-        "observations carry on average over data, by the Fisher spectrum. The divergence errs as the draws do."
+        "Kullback–Leibler divergence of the parameters from their prior for these data, that of the "
+        "normal law with the draws' means and variances along the Fisher modes, and the mutual "
+        "information that T observations carry on average over data, by the Fisher spectrum. The "
+        "divergence errs as the draws do."
     ),
 }
 """What the lower panel says, by where the divergence comes from."""
