@@ -157,6 +157,12 @@ class Atlas(Protocol):
     def field(self, draws: Sequence[Any], rows: Rows = None) -> Array:
         """Return the field (S, n, o) of all members' draws at all training inputs, or at some rows."""
 
+    def projected(self, draws: Sequence[Any], matrix: Array, known: dict[int, Any]) -> Array:
+        """Return combinations (S, k, o) of the field at the training inputs, of the rows of a matrix (k, n).
+
+        ``known`` is the caller's, one for all scales: what these share is kept there.
+        """
+
     def posterior(
         self, draws: Sequence[Any], attrs: Mapping[str, Any], *, predictive: Array | None = None
     ) -> xr.DataTree:

@@ -35,9 +35,30 @@ class FieldDraws:
         rest = self.rest[:, at]
         return rest if self.modes is None or self.z is None else _summed(rest, self.modes[at], self.z)
 
+    def projected(self, matrix: Array, known: dict[int, Any]) -> Array:
+        """Return combinations of the fields at the first n inputs, (S, k, o), of the rows of a matrix (k, n).
+
+        Parameters
+        ----------
+        known
+            What was found of a rest that several scales share; filled here.
+        """
+        n, at = matrix.shape[1], id(self.rest)
+        if at not in known:  # the rest itself is kept, so that no other takes its place
+            known[at] = self.rest, _combined(matrix, self.rest[:, :n])
+        if self.modes is None or self.z is None:
+            return jnp.asarray(known[at][1])
+        return _summed(known[at][1], matrix @ self.modes[:n], self.z)
+
     def settled(self) -> FieldDraws:
         """Return the same as an array on the host, which needs neither rest nor modes."""
         return FieldDraws(jnp.asarray(np.asarray(self.at())))
+
+
+@jax.jit
+def _combined(matrix: Array, fields: Array) -> Array:
+    """Return combinations (S, k, o) of fields (S, n, o)."""
+    return jnp.einsum("kn,sno->sko", matrix, fields)
 
 
 @jax.jit

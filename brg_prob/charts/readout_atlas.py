@@ -123,6 +123,11 @@ class ReadoutAtlas:
         """Return the field (S, n, o) at training inputs, in the order of the posterior's draws."""
         return self._joined(draws, slice(self.draws.data.n) if rows is None else rows)
 
+    def projected(self, draws: Sequence[FieldDraws], matrix: Array, known: dict[int, Any]) -> Array:
+        """Return combinations of the field at the training inputs, (S, k, o), never made whole."""
+        found = [each.projected(matrix, known) for each in draws]
+        return found[0] if len(found) == 1 else jnp.concatenate(found)[self._places]
+
     def posterior(
         self, draws: Sequence[FieldDraws], attrs: Mapping[str, Any], *, predictive: Array | None = None
     ) -> xr.DataTree:

@@ -126,6 +126,10 @@ class SiteAtlas:
         f = f.reshape(f.shape[0] * f.shape[1], f.shape[2], -1)
         return jnp.asarray(f if rows is None else f[:, rows])
 
+    def projected(self, draws: Sequence[SiteDraws], matrix: Array, known: dict[int, Any]) -> Array:
+        """Return combinations of the field at the training inputs, (S, k, o)."""
+        return jnp.einsum("kn,sno->sko", matrix, self.field(draws))
+
     def posterior(
         self, draws: Sequence[SiteDraws], attrs: Mapping[str, Any], *, predictive: Array | None = None
     ) -> xr.DataTree:

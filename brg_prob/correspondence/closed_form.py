@@ -23,7 +23,7 @@ from brg_prob.arrays import Floats
 from brg_prob.correspondence.checks import Demands, across_scales
 from brg_prob.correspondence.moments import mean_test, moments, variance_test
 from brg_prob.correspondence.momentum_survey import Draws
-from brg_prob.correspondence.plane_waves import MomentumModes
+from brg_prob.correspondence.plane_waves import by_output
 from brg_prob.correspondence.verdicts import Check, Checks, check_tree, overall
 from brg_prob.flow import Flow
 from brg_prob.geometry import whitened_features
@@ -187,9 +187,8 @@ def finite_width(flow: Flow) -> Callable[[float], tuple[Array, Array]] | None:
 
 def _projected(flow: Flow, posterior: ClosedPosterior) -> Draws:
     """Return the moments of the draws on the modes, outputs one after the other, scale by scale."""
-    modes = MomentumModes(posterior.vectors.T, np.full(len(posterior.eigenvalues), np.nan), 1.0, 0)
     samples = [
-        moments(modes.coefficients(field), chains=flow.chains, independent=flow.independent)
-        for field in flow.fields()
+        moments(by_output(projected), chains=flow.chains, independent=flow.independent)
+        for projected in flow.projections(posterior.vectors.T)
     ]
     return Draws(tuple(flow.scales), tuple(samples))

@@ -11,7 +11,7 @@ import numpy as np
 from brg_prob import erg
 from brg_prob.arrays import Floats
 from brg_prob.correspondence.moments import Moments, moments
-from brg_prob.correspondence.plane_waves import MomentumModes, momentum_modes
+from brg_prob.correspondence.plane_waves import MomentumModes, by_output, momentum_modes
 from brg_prob.correspondence.predictions import ModePrediction
 from brg_prob.correspondence.statistics import whitener
 from brg_prob.flow import Flow
@@ -116,8 +116,8 @@ def survey(flow: Flow, prediction: erg.FreeTheory, finite_size: FiniteSize | Non
     data = modes.coefficients(flow.targets[None])[0]
     noise = flow.draw_noise
     samples, finite = [], []
-    for scale, field in zip(flow.scales, flow.fields(), strict=True):
-        coefficients = modes.coefficients(field)
+    for scale, projected in zip(flow.scales, flow.projections(modes.projection), strict=True):
+        coefficients = by_output(projected)
         if finite_size is not None:
             finite.append(_whitened(coefficients, modes, finite_size(scale), flow))
         if noise is not None:

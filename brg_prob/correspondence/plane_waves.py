@@ -42,6 +42,12 @@ class MomentumModes:
         return np.asarray(rows @ self.projection.T.astype(values.dtype)).reshape(size, -1)
 
 
+def by_output(projections: ArrayLike) -> np.ndarray:
+    """Return coefficients (S, o·R), one output after the other, of projections (S, R, o)."""
+    values = np.asarray(projections)
+    return np.swapaxes(values, 1, 2).reshape(len(values), -1)
+
+
 def momentum_modes(x: ArrayLike, *, box: float, cutoff: float | None = None) -> MomentumModes:
     """Return the plane waves of the box below a cutoff that the inputs resolve.
 

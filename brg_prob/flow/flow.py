@@ -156,6 +156,11 @@ class Flow:
         """Yield the draws (S, n, o) of the field at the training inputs, or some of them, scale by scale."""
         return (self.atlas.field(draws, rows) for draws in self.draws())
 
+    def projections(self, matrix: Any) -> Iterator[Array]:
+        """Yield combinations (S, k, o) of the field at the training inputs, rows of (k, n), by scale."""
+        rows, known = jnp.asarray(matrix, self.x.dtype), dict[int, Any]()
+        return (self.atlas.projected(draws, rows, known) for draws in self.draws())
+
     @property
     def no_coordinates(self) -> str:
         """Why the draws have no one set of coordinates; empty if they have."""

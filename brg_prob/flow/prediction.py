@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.special import logsumexp
 
 from brg_prob.arrays import Floats
 from brg_prob.flow.leave_one_out import LooScore, loo_at, sum_and_error
@@ -65,7 +64,8 @@ def rowwise_log_likelihood(tree: xr.DataTree, group: str = "log_likelihood") -> 
             continue
         if told and named not in variable.dims:
             continue
-        values = values.reshape(*values.shape[:3], -1).sum(axis=-1)
+        if values.ndim > 3:
+            values = values.reshape(*values.shape[:3], -1).sum(axis=-1)
         found = values if found is None else found + values
     if found is None:
         raise ValueError(
@@ -135,7 +135,10 @@ def held_out_density(tree: xr.DataTree) -> Floats | None:
     if "predictions_log_likelihood" not in tree.children:
         return None
     logs = rowwise_log_likelihood(tree, "predictions_log_likelihood")
-    return np.asarray(logsumexp(logs, axis=(0, 1)) - math.log(logs.shape[0] * logs.shape[1]))
+    peak = logs.max(axis=(0, 1))
+    mean = np.exp(logs - np.where(np.isfinite(peak), peak, 0.0)).mean(axis=(0, 1))
+    with np.errstate(divide="ignore"):  # an observation that every draw makes impossible
+        return np.where(np.isfinite(peak), peak, 0.0) + np.log(mean)
 
 
 @dataclass(frozen=True, eq=False)

@@ -49,6 +49,9 @@ class Drawn:
     independent: bool = True
     cuts: bool = False
 
+    def projections(self, matrix):
+        return (np.einsum("kn,sno->sko", matrix, field) for field in self.fields())
+
     def fields(self):
         rng = np.random.default_rng(self.seed)
         for scale in self.scales:
