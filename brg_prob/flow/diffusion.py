@@ -23,7 +23,7 @@ import xarray as xr
 from jax import Array
 
 from brg_prob.charts import Atlas, Chart, ModeChart
-from brg_prob.flow.scheme import Scheme, observations_checked
+from brg_prob.flow.scheme import Scheme
 
 _UNSEEN = 0.01
 """Tλ of directions left alone, up to which their variances are off by less than 1 %."""
@@ -89,11 +89,6 @@ class Diffusion(Scheme):
     """
 
     name: ClassVar[str] = "diffusion"
-    coordinate: ClassVar[str] = "observations"
-
-    def check_scales(self, scales: Sequence[float], start: float) -> tuple[float, ...]:
-        """Return the scales as floats, or raise ValueError if they do not run towards the prior."""
-        return observations_checked(scales, start)
 
     def check(self, atlas: Atlas, posterior: xr.DataTree) -> None:
         """Raise ValueError without coordinates, or where what is left alone is seen by the data."""

@@ -56,12 +56,12 @@ class Cut:
 class Scheme(Protocol):
     """A way of flowing; a small frozen dataclass whose fields are its options, and this class its base.
 
-    A scheme has to state ``name``, ``coordinate``, ``check_scales`` and ``walk``; the rest is as for one that
-    moves all draws along eigenvectors of the metric, held at the scale's own T.
+    A scheme has to state ``name`` and ``walk``; the rest is as for one that moves all draws along eigenvectors
+    of the metric, its scales numbers of observations T at which they are held.
     """
 
     name: ClassVar[str]
-    coordinate: ClassVar[str]
+    coordinate: ClassVar[str] = "observations"
     anew: ClassVar[bool] = False
     """Whether draws are sampled anew at every scale, so that nothing exacter is left to hold them against."""
 
@@ -72,6 +72,13 @@ class Scheme(Protocol):
 
     def check_scales(self, scales: Sequence[float], start: float) -> tuple[float, ...]:
         """Return the scales as floats, or raise ValueError if they do not run towards the prior."""
+        values = tuple(float(s) for s in scales)
+        if not values:
+            raise ValueError("scales is empty; give at least one number of observations T")
+        if any(not 0 <= s <= start for s in values) or any(b > a for a, b in itertools.pairwise(values)):
+            shown = ", ".join(f"{v:g}" for v in values[:6]) + (", …" if len(values) > 6 else "")
+            raise ValueError(f"scales = [{shown}] must descend within [0, T = {start:g}] towards the prior")
+        return values
 
     def check(self, atlas: Atlas, posterior: xr.DataTree) -> None:
         """Raise ValueError where draws cannot be flowed so, with the remedy."""
@@ -118,14 +125,3 @@ def _equivalent(cut: Cut | None, scale: float) -> float:
     if cut.unit == "raw":
         return float("nan")
     return 1 / cut.cutoff if cut.cutoff > 0 else float("inf")
-
-
-def observations_checked(scales: Sequence[float], start: float) -> tuple[float, ...]:
-    """Return numbers of observations T as floats, or raise ValueError if they do not descend."""
-    values = tuple(float(s) for s in scales)
-    if not values:
-        raise ValueError("scales is empty; give at least one number of observations T")
-    if any(not 0 <= s <= start for s in values) or any(b > a for a, b in itertools.pairwise(values)):
-        shown = ", ".join(f"{v:g}" for v in values[:6]) + (", …" if len(values) > 6 else "")
-        raise ValueError(f"scales = [{shown}] must descend within [0, T = {start:g}] towards the prior")
-    return values

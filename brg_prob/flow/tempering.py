@@ -16,7 +16,7 @@ from jax import Array
 
 from brg_prob.charts import Atlas, Chart
 from brg_prob.charts.site_draws import sites_alone
-from brg_prob.flow.scheme import Scheme, observations_checked
+from brg_prob.flow.scheme import Scheme
 from brg_prob.posterior import Engine, Tempers
 from brg_prob.posterior.engine import as_data
 from brg_prob.posterior.model_tree import data_of, held_out_rows
@@ -41,12 +41,7 @@ class Tempering(Scheme):
     warm_start: bool = True
 
     name: ClassVar[str] = "tempering"
-    coordinate: ClassVar[str] = "observations"
     anew: ClassVar[bool] = True
-
-    def check_scales(self, scales: Sequence[float], start: float) -> tuple[float, ...]:
-        """Return the scales as floats, or raise ValueError if they do not run towards the prior."""
-        return observations_checked(scales, start)
 
     def with_engine(self, engine: Any) -> Tempering:
         """Return the same with the engine of the run, where it names none."""
