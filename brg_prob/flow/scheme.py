@@ -56,8 +56,8 @@ class Cut:
 class Scheme(Protocol):
     """A way of flowing; a small frozen dataclass whose fields are its options, and this class its base.
 
-    A scheme has to state ``name`` and ``walk``; the rest is as for one that moves all draws along eigenvectors
-    of the metric, its scales numbers of observations T at which they are held.
+    A scheme has to state ``name`` and ``walk``; the rest is as for one that moves all draws along
+    eigenvectors of the metric, its scales numbers of observations T at which they are held.
     """
 
     name: ClassVar[str]

@@ -93,7 +93,7 @@ def parameter_table(
 
 
 def standard_normal_draws(metric: Any, values: dict[str, Any]) -> Floats:
-    """Return draws in standard-normal coordinates, (chain, draw, D), of site → (chain, draw, *shape)."""
+    """Return draws in standard-normal coordinates, (chain, draw, D), of site → ``(chain, draw, *shape)``."""
     chains, length = next(iter(values.values())).shape[:2]
     flat = {name: value.reshape(chains * length, *value.shape[2:]) for name, value in values.items()}
     return np.asarray(metric.whiten(flat), dtype=float).reshape(chains, length, -1)
@@ -163,7 +163,7 @@ def _effective(draws: Floats, *, independent: bool) -> Floats:
 
 
 def _site_draws(coordinates: Any, posterior: xr.DataTree) -> dict[str, NDArray[Any]]:
-    """Return the draws of the latent sites, (chain, draw, *shape)."""
+    """Return the draws of the latent sites, ``(chain, draw, *shape)``."""
     group = posterior["posterior"]
     for name in coordinates.names:
         if stored_name(name) not in group.data_vars:

@@ -189,7 +189,7 @@ def data_of(tree: xr.DataTree) -> tuple[np.ndarray, np.ndarray]:
 
 
 def site_values(tree: xr.DataTree) -> dict[str, np.ndarray]:
-    """Return the draws of the latent sites of a model's tree, site → (chain, draw, *shape)."""
+    """Return the draws of the latent sites of a model's tree, site → ``(chain, draw, *shape)``."""
     return {name: np.asarray(tree["posterior"][at].values) for at, name in stored_sites(tree).items()}
 
 
