@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from brg_prob.charts import ModeChart
+from brg_prob.flow.leave_one_out import FEWEST
 from brg_prob.flow.prediction import Predictions, predictions_along
 from brg_prob.geometry.informations import kl_of_moments
 from brg_prob.results import build_tree, field_variable
@@ -91,6 +92,9 @@ def _scored(flow: Flow, trees: Iterator[xr.DataTree]) -> _Scored:
     cut = flow.cuts
     held_out = "predictions_log_likelihood" in flow.atlas.unmoved().children
     without = str(flow.start.attrs.get("no_leave_one_out", ""))
+    weighed = flow.atlas.left_out(flow.initial_observations) is None
+    if not without and weighed and flow.size < FEWEST:
+        without = f"{flow.size} draws are too few to be weighted, at least {FEWEST} are needed"
     if not held_out and (cut or without):
         for _ in trees:
             pass

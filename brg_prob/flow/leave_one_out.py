@@ -17,7 +17,7 @@ from scipy.special import logsumexp
 from brg_prob.arrays import Floats
 
 _LARGEST_K = 0.7
-_FEWEST = 25  # below, the Pareto tail (a fifth of the draws) has fewer than five
+FEWEST = 25  # below, the Pareto tail (a fifth of the draws) has fewer than five
 _PROBED = 16  # observations from which the efficiency of chains is read
 
 
@@ -161,8 +161,8 @@ def _refuse(logs: Floats, observations: float, total: int) -> None:
     if logs.ndim != 3:
         raise ValueError(f"log-likelihood has shape {logs.shape}; (chain, draw, n) is needed")
     draws = logs.shape[0] * logs.shape[1]
-    if draws < _FEWEST:
-        raise ValueError(f"{draws} draws are too few for leave-one-out; at least {_FEWEST} are needed")
+    if draws < FEWEST:
+        raise ValueError(f"{draws} draws are too few for leave-one-out; at least {FEWEST} are needed")
     if not observations >= 0 or not total >= 1:
         raise ValueError(f"T = {observations:g} of {total} observations; T >= 0 of at least 1 is needed")
 

@@ -1,5 +1,7 @@
 """Leave-one-out of a readout in closed form, against refits without the row and weighted draws (T6)."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -76,3 +78,13 @@ def test_members_are_mixed_and_trained_networks_are_no_posterior(case):
     assert "loo" not in trained
     assert "trained networks" in trained.attrs["prediction_status"]
     assert "loo" not in flow_of(case, scheme=Shell(), draws=100).tree["flow"]
+
+
+def test_too_few_draws_to_be_weighted_end_no_flow(case):
+    network, x, y = case
+    spread = dataclasses.replace(network, noise_spread=0.3)
+    table = flow_of((spread, x, y), draws=10).tree["flow"]
+    assert "loo" not in table
+    assert "10 draws are too few" in table.attrs["prediction_status"]
+    assert "loo" in flow_of((spread, x, y), draws=30).tree["flow"]
+    assert "loo" in flow_of(case, draws=10).tree["flow"]  # in closed form
