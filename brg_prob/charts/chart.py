@@ -179,8 +179,8 @@ class Atlas(Protocol):
     def unmoved(self) -> xr.DataTree:
         """Return the posterior that the charts are of, with its held-out rows."""
 
-    def left_out(self, observations: float) -> Floats | None:
-        """Return log p(y_i | the others, at T), (n,), where it is known in closed form."""
+    def left_out(self, observations: Sequence[float]) -> Floats | None:
+        """Return log p(y_i | the others, at T) of k numbers T, (k, n), where it is known in closed form."""
 
     def prior_moments(self, row: int, key: Array) -> tuple[Floats, float]:
         """Return mean (o,) and deviation (first output) of the prior field at one input, if need be drawn."""

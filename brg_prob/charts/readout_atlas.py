@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax import Array
-from scipy.special import logsumexp
 
 from brg_prob.arrays import Floats
 from brg_prob.charts.chart import Basis, Rows
@@ -158,24 +157,26 @@ class ReadoutAtlas:
     def _start(self) -> xr.DataTree:
         return self.posterior([FieldDraws(self.draws.field)], {})
 
-    def left_out(self, observations: float) -> Floats | None:
-        """Return log p(y_i | the others, at T), (n,), by taking the observation's Gaussian factor away (T6).
+    def left_out(self, observations: Sequence[float]) -> Floats | None:
+        """Return log p(y_i | the others, at T), (k, n): the observation's Gaussian factor taken away (T6).
 
         Divided by N(y_i | f_i, ρ), ρ = σ²n/T, the law N(m_i, v_i) of the field at x_i is that without
         observation i. None where σ was sampled. Of several members the density is the mean of theirs.
         """
         if self.draws.sampled_noise:
             return None
-        square, n = self.noise**2, self.draws.data.n
-        rows = []
+        square, n, key = self.noise**2, self.draws.data.n, jax.random.key(0)
+        total = np.full((len(observations), n), -np.inf)
         for member in range(self.members):
-            mean, variance = self._field_chart(member, jax.random.key(0)).moments(observations)
-            share = variance * observations / (square * n)  # v/ρ < 1
-            centre = (mean - share[:, None] * self.targets) / (1 - share)[:, None]
-            spread = (variance / (1 - share) + square)[:, None]
-            logs = -0.5 * ((self.targets - centre) ** 2 / spread + np.log(2 * np.pi * spread))
-            rows.append(logs.sum(axis=1))
-        return np.asarray(logsumexp(rows, axis=0) - np.log(self.members))
+            chart = self._field_chart(member, key)
+            for at, weight in enumerate(observations):
+                mean, variance = chart.moments(weight)
+                share = variance * weight / (square * n)  # v/ρ < 1
+                centre = (mean - share[:, None] * self.targets) / (1 - share)[:, None]
+                spread = (variance / (1 - share) + square)[:, None]
+                logs = -0.5 * ((self.targets - centre) ** 2 / spread + np.log(2 * np.pi * spread))
+                total[at] = np.logaddexp(total[at], logs.sum(axis=1))
+        return np.asarray(total - np.log(self.members))
 
     def prior_moments(self, row: int, key: Array) -> tuple[Floats, float]:
         """Return mean (o,) and deviation of the prior field at one input: those of the members' mixture."""

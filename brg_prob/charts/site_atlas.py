@@ -141,7 +141,7 @@ class SiteAtlas:
         """Return the posterior."""
         return self.start
 
-    def left_out(self, observations: float) -> None:
+    def left_out(self, observations: Sequence[float]) -> None:
         """Return None: nothing is known but by draws."""
         return None
 

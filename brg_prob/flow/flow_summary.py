@@ -92,21 +92,21 @@ def _scored(flow: Flow, trees: Iterator[xr.DataTree]) -> _Scored:
     cut = flow.cuts
     held_out = "predictions_log_likelihood" in flow.atlas.unmoved().children
     without = str(flow.start.attrs.get("no_leave_one_out", ""))
-    weighed = flow.atlas.left_out(flow.initial_observations) is None
-    if not without and weighed and flow.size < FEWEST:
+    reference = cut or flow.scales[0] != flow.initial_observations
+    observations = [flow.initial_observations] * reference + list(flow.observations)
+    known = None if cut or without else flow.atlas.left_out(observations)
+    if not (cut or without) and known is None and flow.size < FEWEST:
         without = f"{flow.size} draws are too few to be weighted, at least {FEWEST} are needed"
     if not held_out and (cut or without):
         for _ in trees:
             pass
         said = "a shell's draws are scored by held-out data only" if cut else _not_left_out(without)
         return _Scored({}, math.nan, said)
-    reference = cut or flow.scales[0] != flow.initial_observations
-    observations = [flow.initial_observations] * reference + list(flow.observations)
     found: Predictions = predictions_along(
         _first(flow.atlas.unmoved(), trees) if reference else trees,
         scales=(math.nan, *flow.scales) if reference else flow.scales,
         shell=cut or bool(without),
-        left_out=[flow.atlas.left_out(t) for t in observations] if not (cut or without) else None,
+        left_out=known,
     )
     columns = {name: values[len(values) - len(flow.scales) :] for name, values in found.variables.items()}
     critical = found.critical_scale if found.held_out is not None else found.critical_scale_loo

@@ -239,7 +239,7 @@ def predictions_along(
     *,
     scales: Sequence[float] | None = None,
     shell: bool = False,
-    left_out: Sequence[Floats | None] | None = None,
+    left_out: Floats | None = None,
 ) -> Predictions:
     """Score the posteriors of a flow.
 
@@ -255,7 +255,7 @@ def predictions_along(
         Whether the draws cannot be scored by leaving rows out (those of an information shell are no
         posterior): held-out scores only.
     left_out
-        For each posterior log p(y_i | the others), (n,), where it is known in closed form; else None.
+        log p(y_i | the others), (posteriors, n), where it is known in closed form.
 
     Raises
     ------

@@ -41,7 +41,16 @@ TESTS = {
     "hypotheses.py",
 }
 HYPOTHESES = {f"correspondence/{name}" for name in T9 | T6 | TESTS}
-READ_BY_HYPOTHESES = {"draw_noise", "hidden", "targets", "noise", "z", "no_coordinates", "divergences"}
+READ_BY_HYPOTHESES = {
+    "draw_noise",
+    "hidden",
+    "targets",
+    "noise",
+    "z",
+    "no_coordinates",
+    "divergences",
+    "projections",
+}
 
 
 def entered(call):
