@@ -120,7 +120,7 @@ class Atlas(Protocol):
         """What an engine would sample anew: the network, or the model read at its data."""
 
     @property
-    def read(self) -> Conditioned | None:
+    def conditioned(self) -> Conditioned | None:
         """The model read at its data; None of a readout, whose field is known without."""
 
     @property

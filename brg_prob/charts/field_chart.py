@@ -10,52 +10,27 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-import xarray as xr
 from jax import Array
 
 from brg_prob.arrays import Floats
 from brg_prob.charts.chart import Mask, Unit, replace_modes
 from brg_prob.charts.field_draws import FieldDraws
-from brg_prob.charts.readout_draws import ReadoutDraws, field_of
-from brg_prob.geometry import ReadoutModes, cross_modes
+from brg_prob.charts.readout_chart import ReadoutChart
+from brg_prob.geometry import cross_modes
 from brg_prob.geometry.informations import effective_dimension, kl_to_prior, mutual_information
 from brg_prob.geometry.readout_spectrum import prior_mean
-from brg_prob.network import Hidden, LinearReadout
 from brg_prob.theory import ReadoutTheory, kept_mode_theory, mode_theory
 
 
 @dataclass(frozen=True, eq=False)
-class FieldChart:
+class FieldChart(ReadoutChart):
     """Fields (S, n + h, o) of one member, moved along the modes of its readout's metric.
 
     Training and held-out rows move alike. What the modes do not span is no part of the field at the training
     inputs: the data cannot see it, so that posterior and prior agree there (T7).
-
-    Attributes
-    ----------
-    network, hidden
-        The readout at its hidden layers.
-    spectrum
-        Its Fisher modes.
-    draws
-        This member's draws, with the data.
-    key
-        This member's key.
     """
 
-    network: LinearReadout
-    hidden: Hidden
-    spectrum: ReadoutModes
-    draws: ReadoutDraws
-    key: Array
-
     unit: ClassVar[Unit] = "whitened"
-    null_bound: ClassVar[float] = 0.0
-
-    @cached_property
-    def start(self) -> FieldDraws:
-        """The posterior's draws of the field."""
-        return FieldDraws(self.draws.field)
 
     @cached_property
     def information(self) -> Floats:
@@ -90,10 +65,6 @@ class FieldChart:
         """ẑ, (r, o): the data in mode coordinates."""
         n = self.draws.data.n
         return self.spectrum.coordinates(self.draws.data.y - self.mean[:n])
-
-    def read(self, tree: xr.DataTree) -> FieldDraws:
-        """Return the field of another posterior at the same inputs."""
-        return FieldDraws(field_of(tree, held_out=self.draws.data.held_out is not None))
 
     def modes(self, draws: FieldDraws) -> Array:
         """Return z, (S, r, o)."""

@@ -44,10 +44,10 @@ class FieldDraws:
             What was found of a rest that several scales share; filled here.
         """
         n, at = matrix.shape[1], id(self.rest)
+        if self.modes is None or self.z is None:  # no other scale has this rest
+            return _combined(matrix, self.rest[:, :n])
         if at not in known:  # the rest itself is kept, so that no other takes its place
             known[at] = self.rest, _combined(matrix, self.rest[:, :n])
-        if self.modes is None or self.z is None:
-            return jnp.asarray(known[at][1])
         return _summed(known[at][1], matrix @ self.modes[:n], self.z)
 
     def settled(self) -> FieldDraws:

@@ -23,7 +23,7 @@ from brg_prob.geometry import ReadoutMetric
 from brg_prob.geometry.readout_spectrum import prior_mean
 from brg_prob.network import Hidden, LinearReadout
 from brg_prob.posterior.schema import posterior_tree, trained_tree
-from brg_prob.results import with_groups
+from brg_prob.results import stored_sites, with_groups
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class ReadoutAtlas:
     chains: int
 
     no_flow = ""
-    read = None
+    conditioned = None
 
     @classmethod
     def of(cls, metric: ReadoutMetric, posterior: xr.DataTree, held_out: Any = None) -> ReadoutAtlas:
@@ -57,7 +57,8 @@ class ReadoutAtlas:
         Raises
         ------
         ValueError
-            A metric at other hidden layers or inputs; ``held_out`` where there are no predictions.
+            A metric at other hidden layers or inputs, or at one set of them where each draw has its own;
+            ``held_out`` where there are no predictions.
         """
         draws = readout_draws(posterior, metric.noise, held_out)
         if metric.hidden_keys not in ("", str(posterior.attrs.get("hidden_keys", ""))):
@@ -70,6 +71,11 @@ class ReadoutAtlas:
             raise ValueError(
                 f"the metric was taken at {metric.observations} inputs other than the posterior's {len(x)}; "
                 "use the same x"
+            )
+        if stored_sites(posterior) and metric.hidden[0]:
+            raise ValueError(
+                f"every draw of this posterior has {', '.join(metric.hidden[0])} of its own, and the metric "
+                "those of one; take it over all latent sites: fisher_metric(network, x, at=posterior)"
             )
         attrs = {str(name): value for name, value in posterior.attrs.items()}
         return cls(metric, draws, attrs, posterior["posterior"].sizes["chain"])

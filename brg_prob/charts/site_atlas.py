@@ -81,19 +81,11 @@ class SiteAtlas:
         return SiteDraws(self.metric, self.start)
 
     @property
-    def model(self) -> Conditioned:
-        """The model read at its data."""
-        return self.metric.conditioned
-
-    @property
-    def read(self) -> Conditioned:
-        """The model read at its data."""
-        return self.metric.conditioned
-
-    @property
     def conditioned(self) -> Conditioned:
-        """The model with its data."""
+        """The model read at its data."""
         return self.metric.conditioned
+
+    model = conditioned
 
     @property
     def x(self) -> Array:

@@ -14,18 +14,17 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-import xarray as xr
 from jax import Array
 
 from brg_prob.arrays import Floats
 from brg_prob.batching import even_batch, map_batches
 from brg_prob.charts.chart import Mask, Unit
 from brg_prob.charts.field_draws import FieldDraws
-from brg_prob.charts.readout_draws import ReadoutDraws, field_of
-from brg_prob.geometry import ReadoutModes, whitened_features
+from brg_prob.charts.readout_chart import ReadoutChart
+from brg_prob.geometry import whitened_features
 from brg_prob.geometry.informations import kept_parameter_information
 from brg_prob.geometry.readout_spectrum import diagonal_information, prior_mean
-from brg_prob.network import Hidden, LinearReadout, ReadoutPrior
+from brg_prob.network import ReadoutPrior
 from brg_prob.posterior.readout_members import prior_weights
 from brg_prob.results import key_from_json
 from brg_prob.theory import ReadoutTheory, kept_parameter_theory
@@ -35,41 +34,24 @@ _ELEMENTS = 1 << 22
 
 
 @dataclass(frozen=True, eq=False)
-class WeightChart:
+class WeightChart(ReadoutChart):
     """Fields (S, n + h, o) of one member, its readout changed weight by weight.
 
     Attributes
     ----------
-    network, hidden, spectrum, draws, key
-        As of :class:`brg_prob.charts.field_chart.FieldChart`.
     number
         Of the member, among the keys that the tree has of them.
     """
 
-    network: LinearReadout
-    hidden: Hidden
-    spectrum: ReadoutModes
-    draws: ReadoutDraws
-    key: Array
     number: int
 
     unit: ClassVar[Unit] = "raw"
-    null_bound: ClassVar[float] = 0.0
-
-    @cached_property
-    def start(self) -> FieldDraws:
-        """The posterior's draws of the field."""
-        return FieldDraws(self.draws.field)
 
     @cached_property
     def information(self) -> Floats:
         """Diagonal of the metric in raw readout units, (P,)."""
         noise = self.spectrum.noise
         return np.asarray(diagonal_information(self.network, self.draws.data.x, self.hidden, noise=noise))
-
-    def read(self, tree: xr.DataTree) -> FieldDraws:
-        """Return the field of another posterior at the same inputs."""
-        return FieldDraws(field_of(tree, held_out=self.draws.data.held_out is not None))
 
     def replaced(self, kept: Mask, null_kept: Mask, *, drop: bool) -> Iterator[FieldDraws]:
         """Yield the fields at each cutoff; weights are streamed in batches of draws.

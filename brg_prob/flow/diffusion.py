@@ -115,5 +115,6 @@ def left_alone(null_bound: float, observations: float) -> str:
         return ""
     return (
         f"the metric has its leading eigenvalues alone, down to Tλ = {observations * null_bound:.2g}, and "
-        "what lies beyond would be left as it is; give more of them (leading=…) or all (method='dense')"
+        "what lies beyond would be left as it is; give more of them (leading=…), all (method='dense'), or "
+        "temper (scheme=Tempering(engine=NUTS()))"
     )

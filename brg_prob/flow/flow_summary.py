@@ -90,7 +90,7 @@ class _Scored(NamedTuple):
 def _scored(flow: Flow, trees: Iterator[xr.DataTree]) -> _Scored:
     """Score every scale; differences are to the posterior that the flow started from."""
     cut = flow.cuts
-    held_out = "predictions_log_likelihood" in flow.atlas.unmoved().children
+    held_out = flow.held_out is not None or "predictions" in flow.start.children
     without = str(flow.start.attrs.get("no_leave_one_out", ""))
     reference = cut or flow.scales[0] != flow.initial_observations
     observations = [flow.initial_observations] * reference + list(flow.observations)

@@ -91,11 +91,13 @@ class Fitted:
     def chosen(self, scheme: Scheme | None) -> tuple[Scheme, str]:
         """Return the scheme, diffusion where it can be done, and a remark where it cannot."""
         found = self.found
+        spans = scheme is None or (not scheme.anew and scheme.cut(0.0) is None)
+        if spans and not found.no_diffusion and not found.small:  # only the metric itself can tell
+            beyond = left_alone(self.metric.null_bound, float(self.posterior.attrs["observations"]))
+            if beyond:  # the posterior is there: it is not given up, even if diffusion was asked for
+                found, scheme = dataclasses.replace(found, no_metric=beyond), None
         if scheme is not None:
             return scheme, ""
-        if not found.no_diffusion and not found.small:  # only the metric itself can tell
-            beyond = left_alone(self.metric.null_bound, float(self.posterior.attrs["observations"]))
-            found = dataclasses.replace(found, no_metric=beyond)
         why_not = f"; {found.no_diffusion}, so it is tempered" if found.no_diffusion else ""
         return scheme_of(found, None, self.engine), why_not
 
@@ -147,10 +149,14 @@ class Branch:
     remark: str = ""
 
     @property
+    def flow_depends(self) -> tuple[Any, ...]:
+        """What the flow depends on."""
+        return (*self.fitted.depends, self.scheme, self.fitted.scales, self.key)
+
+    @property
     def depends(self) -> tuple[Any, ...]:
         """What the flow and its checks depend on."""
-        own = (self.scheme, self.fitted.scales, self.key, self.first, self.truth is not None)
-        return (*self.fitted.depends, self.fitted.demands, *own)
+        return (*self.flow_depends, self.fitted.demands, self.first, self.truth is not None)
 
     @cached_property
     def flow(self) -> Flow:

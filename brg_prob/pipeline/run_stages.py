@@ -225,7 +225,7 @@ def _flowed(
     tree = fitted.posterior.copy()  # what the flows start from stays as it was fitted
     if first.truth is not None:
         truth = first.truth
-        tree[TEMPERED] = runner(TEMPERED, lambda: truth.flow.tree, *first.depends, branch=TEMPERED)
+        tree[TEMPERED] = runner(TEMPERED, lambda: truth.flow.tree, *truth.flow_depends, branch=TEMPERED)
     tree = with_branches(tree, runner(scheme.name, first.judged, *first.depends))
     for other in others:
         tree[SECOND] = runner(SECOND, other.judged, *other.depends, branch=SECOND)

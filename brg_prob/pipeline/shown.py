@@ -32,7 +32,9 @@ def shown(flow: Flow, tree: xr.DataTree, record: Record, key: Array) -> xr.DataT
     prepared: dict[str, Any] = {"preparation": record.preparation}
     named: dict[str, Any] = prepared | {"units": _units(record)}
     whole = tree.copy()
-    whole["record"] = xr.DataTree(recorded(network, posterior, record, key, conditioned=flow.atlas.read))
+    whole["record"] = xr.DataTree(
+        recorded(network, posterior, record, key, conditioned=flow.atlas.conditioned)
+    )
     groups: dict[str, xr.Dataset | None] = {
         "record": whole["record"].to_dataset(),
         "field_theory": field_theory(network, posterior, metric, key=jax.random.fold_in(key, 1), **named),

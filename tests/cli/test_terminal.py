@@ -142,6 +142,17 @@ def sloppy_tree(labels, conflicting, loo=True):
     return tree
 
 
+def test_leave_one_out_in_closed_form_has_no_weights_and_says_so():
+    tree = sloppy_tree(["a", "b"], 0)
+    weighted = blocks(tree)
+    assert "leave-one-out" in weighted and "worst k" in weighted and "closed form" not in weighted
+    flow = tree["tempering/flow"].to_dataset().drop_vars(["pareto_k_max", "pareto_k_bad"])
+    tree["tempering/flow"] = xr.DataTree(flow)
+    closed = blocks(tree)
+    assert "leave-one-out in closed form" in closed and "worst k" not in closed
+    assert "-88.0 ± 6.0" in closed
+
+
 def blocks(tree, width=80):
     out = console(width)
     for block in sloppiness_blocks(tree):

@@ -94,3 +94,18 @@ def test_the_metric_of_a_readouts_posterior_is_the_readouts_whatever_y_is_passed
     np.testing.assert_array_equal(own.eigenvalues, passed.eigenvalues)
     with pytest.raises(ValueError, match="at_draws: the posterior holds draws of a readout"):
         fisher_metric(net, x, at=posterior, at_draws=5)
+
+
+def test_a_metric_at_one_set_of_hidden_layers_is_none_of_draws_that_have_their_own():
+    net = CosNet(width=4, cutoff=3.0)
+    posterior = fit(net, X, Y, engine=Laplace(), key=KEY, draws=20)
+    metric = fisher_metric(net, X, at=net.sample_hidden(KEY))
+    with pytest.raises(ValueError, match="every draw of this posterior has w, b of its own"):
+        coarse_grain(net, posterior, metric, scales=(8.0,), key=KEY)
+    # the remedy
+    coarse_grain(net, posterior, fisher_metric(net, X, at=posterior), scales=(8.0,), key=KEY)
+    # without hidden layers the readout's chart reads any engine's tree
+    lattice = CosNet(box=2.0, cutoff=7.0)
+    posterior = fit(lattice, X, Y, engine=Laplace(), key=KEY, draws=50)
+    flow = coarse_grain(lattice, posterior, fisher_metric(lattice, X), scales=(8.0, 1.0), key=KEY)
+    assert flow.tree["flow"]["field_sd"].values[1].mean() > flow.tree["flow"]["field_sd"].values[0].mean()

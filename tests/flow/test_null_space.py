@@ -9,7 +9,7 @@ import numpyro
 import numpyro.distributions as dist
 import pytest
 
-from brg_prob import NUTS, Laplace, Shell, coarse_grain, fisher_metric, fit, run
+from brg_prob import NUTS, Diffusion, Laplace, Shell, coarse_grain, fisher_metric, fit, run
 
 KEY = jax.random.key(0)
 X = np.random.default_rng(0).normal(size=(40, 6))
@@ -51,7 +51,11 @@ def test_all_the_spectrum_that_is_not_round_off_is_all_there_is(posterior):
 
 def test_shells_cut_a_leading_spectrum_all_the_same(posterior):
     leading = fisher_metric(linear, X, at=posterior, method="leading", leading=3)
-    coarse_grain(linear, posterior, leading, scheme=Shell(), scales=(0.0, 1.0), key=KEY)
+    scales = (0.0, np.inf)
+    first, last = coarse_grain(linear, posterior, leading, scheme=Shell(), scales=scales, key=KEY).z()
+    assert np.var(np.asarray(first), axis=0).min() < 0.5
+    # what the three directions do not span is redrawn as well
+    assert np.var(np.asarray(last), axis=0, ddof=1) == pytest.approx(np.ones(6), abs=6 * np.sqrt(2 / 4000))
 
 
 def test_a_run_with_a_leading_spectrum_is_tempered_and_says_why(monkeypatch):
@@ -60,6 +64,8 @@ def test_a_run_with_a_leading_spectrum_is_tempered_and_says_why(monkeypatch):
         "brg_prob.pipeline.fitted.fisher_metric",
         lambda network, x, at: fisher_metric(network, x, at=at, leading=3),
     )
-    done = run(linear, X, Y, key=KEY, engine=NUTS(chains=2, warmup=100, warm_warmup=50), draws=200, scales=2)
-    assert list(done.summary["flows"]) == ["tempering"]
-    assert "leading eigenvalues alone" in done.summary["no_prediction"]
+    engine = NUTS(chains=2, warmup=100, warm_warmup=50)
+    for scheme in (None, Diffusion()):  # asked for or not, the posterior is not given up
+        done = run(linear, X, Y, key=KEY, engine=engine, scheme=scheme, draws=200, scales=2)
+        assert list(done.summary["flows"]) == ["tempering"]
+        assert "leading eigenvalues alone" in done.summary["no_prediction"]

@@ -111,16 +111,21 @@ def _left_out(flow: xr.Dataset) -> Table:
     table = compare_scales(flow)
     name = str(table.columns[0])
     scheme = str(flow.attrs.get("scheme", "")).lower()
-    title = ", ".join(word for word in ("leave-one-out", scheme) if word)
-    out = table_of_numbers(title, name, "elpd ± s.e.", "difference ± s.e.", "worst k")
+    weighed = "pareto_k_max" in flow  # in closed form there are no weights that could fail
+    left_out = "leave-one-out" if weighed else "leave-one-out in closed form"
+    title = ", ".join(word for word in (left_out, scheme) if word)
+    out = table_of_numbers(title, name, "elpd ± s.e.", "difference ± s.e.", *["worst k"] * weighed)
     for row in table.to_dict("records"):
         elpd, se, difference, dse, k = (float(row.get(key, math.nan)) for key in _LOO)
-        out.add_row(
+        cells: list[str | Text] = [
             number(float(row[name])),
             f"{elpd:.1f} ± {se:.1f}" if math.isfinite(elpd) else NOTHING,
             f"{difference:.1f} ± {dse:.1f}" if dse > 0 else NOTHING,
-            Text(f"{k:.2f}" if math.isfinite(k) else NOTHING, style="yellow" if row.get("bad_k", 0) else ""),
-        )
+        ]
+        if weighed:
+            worst = f"{k:.2f}" if math.isfinite(k) else NOTHING
+            cells.append(Text(worst, style="yellow" if row.get("bad_k", 0) else ""))
+        out.add_row(*cells)
     return out
 
 
