@@ -87,6 +87,16 @@ def test_a_saved_run_comes_back(finished, tmp_path, monkeypatch):
     assert loaded.save(tmp_path / "copy").is_dir()
 
 
+@pytest.mark.parametrize("kind", [{"box": 10.0}, {"width": 30}], ids=["lattice", "random momenta"])
+def test_two_outputs_are_drawn_and_saved_as_one_is(data, tmp_path, kind):
+    x, y, _ = data
+    both = np.stack([y, y[::-1]], axis=1)
+    network = CosNet(cutoff=6.0, outputs=2, **kind)
+    result = run((x, both, None), network=network, draws=100, scales=2)
+    result.save(tmp_path / "run")
+    assert "Propagator" in (tmp_path / "run" / "report.html").read_text()
+
+
 def test_momentum_cutoff_and_running_mass_are_the_formulas_of_the_free_scalar(finished):
     theory = finished.tree["theory"].to_dataset()
     data_mass = finished.tree["flow"]["observations"].values / (NETWORK.box * NETWORK.noise**2)

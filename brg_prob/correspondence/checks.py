@@ -16,6 +16,7 @@ from brg_prob.correspondence.predictions import WRONG
 from brg_prob.correspondence.statistics import judge
 from brg_prob.correspondence.verdicts import Check, Role, Unit
 from brg_prob.flow import Flow
+from brg_prob.geometry import FisherMetric
 from brg_prob.spectra import equispaced_grid
 
 
@@ -170,13 +171,21 @@ def control_checks(samples: Survey, demands: Demands) -> list[Check]:
     return checks
 
 
-def fisher_pairs(samples: Survey, eigenvalues: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return λ(p) predicted for each resolved plane wave and the eigenvalue of the same rank, (R,) each."""
+def fisher_pairs(samples: Survey, metric: FisherMetric) -> tuple[np.ndarray, np.ndarray]:
+    """Return λ(p) predicted for each resolved plane wave and the eigenvalue of the same rank, (R,) each.
+
+    A metric over all latent sites has every λ once for each output: that which is farthest from λ(p) counts.
+    """
     predicted = np.asarray(samples.prediction.theory.fisher_eigenvalue(samples.modes.momentum), dtype=float)
+    copies = samples.copies if metric.counts_outputs else 1
     order = np.argsort(-predicted, kind="stable")
+    eigenvalues = np.asarray(metric.eigenvalues, dtype=float)[: order.size * copies]
+    ranked = np.full(order.size * copies, np.nan)
+    ranked[: eigenvalues.size] = eigenvalues
+    groups = ranked.reshape(order.size, copies)
+    away = np.where(np.isnan(groups), np.inf, np.abs(groups - predicted[order][:, None]))
     measured = np.full(predicted.shape, np.nan)
-    count = min(order.size, eigenvalues.size)
-    measured[order[:count]] = np.asarray(eigenvalues, dtype=float)[:count]
+    measured[order] = np.take_along_axis(groups, away.argmax(axis=1)[:, None], axis=1)[:, 0]
     return predicted, measured
 
 
@@ -190,7 +199,7 @@ def fisher_check(flow: Flow, samples: Survey, demands: Demands) -> Check:
     the tolerance.
     """
     eigenvalues = np.asarray(flow.metric.eigenvalues)
-    predicted, measured = fisher_pairs(samples, eigenvalues)
+    predicted, measured = fisher_pairs(samples, flow.metric)
     exact = not samples.prediction.random_momenta and samples.modes.unresolved == 0
     # the error of a symmetric eigenvalue problem is absolute: a small multiple of ε times the largest
     largest = float(np.max(predicted))

@@ -91,6 +91,7 @@ def with_convergence(
     *,
     tolerance: float = SHIFT_TOLERANCE,
     level: float = 0.05,
+    listed: bool = True,
 ) -> Checks | None:
     """Return checks with those of convergence and of leave-one-out weights beside them.
 
@@ -100,19 +101,24 @@ def with_convergence(
         What the flow was held against; None: its own convergence is all there is to judge by.
     posterior, flow
         The draws, and the group ``flow`` made of them.
+    listed
+        Whether they are listed; False: they stand beside another flow of the same draws, and draws that did
+        not converge make this verdict undetermined all the same.
 
     Returns
     -------
     Checks or None
-        Independent draws of no optimiser or approximation have nothing to converge: as they came.
+        Independent draws of no optimiser or approximation have nothing to converge.
     """
-    if not _may_fail(posterior) and "pareto_k_bad" not in flow:
-        return found
     scales = tuple(float(scale) for scale in flow["scale"].values)
-    converged = convergence_check(posterior, scales=len(scales))
-    own = [converged, *([leave_one_out_check(flow)] if "pareto_k_bad" in flow else [])]
-    checks = (*(found.checks if found else ()), *own)
-    verdict = overall(checks) if converged.verdict == "consistent" else "undetermined"
+    converged = convergence_check(posterior, scales=len(scales)) if _may_fail(posterior) else None
+    own = [] if converged is None else [converged]
+    own += [leave_one_out_check(flow)] if "pareto_k_bad" in flow else []
+    checks = (*(found.checks if found else ()), *(own if listed else ()))
+    if not checks or (found is not None and not own):
+        return found
+    trusted = converged is None or converged.verdict == "consistent"
+    verdict = overall(checks) if trusted else "undetermined"
     attrs = {"tolerance": tolerance, "level": level, "verdict": verdict}
     tree = check_tree(checks, scales, attrs) if found is None else found.tree.copy()
     tree["checks"] = check_tree(checks, scales, attrs)["checks"]

@@ -98,7 +98,7 @@ def check_free_field(
 def _theory(flow: Flow, samples: Survey) -> dict[str, np.ndarray]:
     """Return predicted and measured moments by scale and plane wave."""
     shape = (samples.copies, -1)
-    fisher = fisher_pairs(samples, np.asarray(flow.metric.eigenvalues))
+    fisher = fisher_pairs(samples, flow.metric)
     columns: dict[str, list[np.ndarray]] = {}
 
     def add(name: str, value: np.ndarray) -> None:

@@ -31,6 +31,7 @@ from brg_prob.figures.thinning import drawn_note, peaks
 from brg_prob.summary import check_rows, draws_of, floats, group
 
 _MOST_MARKERS = 60
+_SHOWN = ("momentum", "predicted", "measured", "se", "finite_size")
 _CHECKS = ("propagator", "information shell")  # the checks of these variances, by scheme
 
 
@@ -43,7 +44,8 @@ def propagator_picture(tree: xr.DataTree) -> Picture | None:
     theory = group(tree, "theory")
     if "predicted" not in theory:
         return None
-    curves = theory.sortby("momentum").assign(observations=("scale", floats(tree["flow"], "observations")))
+    shown = theory[[name for name in _SHOWN if name in theory]]  # moments of the mean may have an output more
+    curves = shown.sortby("momentum").assign(observations=("scale", floats(tree["flow"], "observations")))
     scales = curves.isel(scale=thin(curves.sizes["scale"], len(SERIES)))
     marked = thin(curves.sizes["momentum"], _MOST_MARKERS)
     fig, (top, low) = new_figure(height=5.2, nrows=2, sharex=True, height_ratios=[2.6, 1])

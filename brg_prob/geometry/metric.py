@@ -76,6 +76,11 @@ class FisherMetric:
         return {"n": self.observations, "rank": self.rank, "floor": self.floor, "status": self.status}
 
     @property
+    def counts_outputs(self) -> bool:
+        """Whether every output has its own eigenvalues, and not one set for each of them."""
+        return False
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Names of what the diagonal is of; () where single weights have none."""
         return ()

@@ -71,6 +71,11 @@ class SiteMetric(FisherMetric):
     _compiled: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
+    def counts_outputs(self) -> bool:
+        """True: the weights of every output are among the coordinates."""
+        return True
+
+    @property
     def transport(self) -> bool:
         """Whether the prior is exactly N(0, 1) in z; else diffusion has no meaning and tempering is left."""
         exact = isinstance(self.coordinates, StandardNormalCoordinates)

@@ -194,8 +194,9 @@ class Branch:
                 controls=demands.controls,
                 key=jax.random.fold_in(self.key, 3),
             )
+        own = {"tolerance": demands.shift, "level": demands.level}
+        flowed, posterior = tree["flow"].to_dataset(), self.fitted.posterior
+        found = with_convergence(found, posterior, flowed, listed=self.first, **own)
         if self.first:
-            own = {"tolerance": demands.shift, "level": demands.level}
-            found = with_convergence(found, self.fitted.posterior, tree["flow"].to_dataset(), **own)
-            tree = with_groups(tree, flow.metric.determined(self.fitted.posterior))
+            tree = with_groups(tree, flow.metric.determined(posterior))
         return tree if found is None else with_groups(tree, found.tree)

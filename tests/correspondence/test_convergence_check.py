@@ -86,3 +86,21 @@ def test_a_bad_pareto_k_forbids_consistent_and_leaves_a_rejection():
     assert "2 observations" in found.detail
     assert with_convergence(held_against("consistent"), tree(good), flow(2.0)).verdict == "undetermined"
     assert with_convergence(held_against("inconsistent"), tree(good), flow(2.0)).verdict == "inconsistent"
+
+
+def test_a_second_flow_of_draws_that_did_not_converge_decides_nothing_either(good):
+    unmixed = tree(good + np.arange(4)[:, None])
+    for posterior, verdict in ((unmixed, "undetermined"), (tree(good), "inconsistent")):
+        found = with_convergence(held_against("inconsistent"), posterior, flow(), listed=False)
+        assert found.verdict == found.tree["checks"].attrs["verdict"] == verdict
+        assert [check.name for check in found.checks] == ["flow"]
+    assert with_convergence(None, unmixed, flow(), listed=False) is None
+
+
+def test_independent_draws_have_nothing_to_converge_however_few():
+    few = tree(np.random.default_rng(2).normal(size=(1, 100)), independent=1)
+    found = with_convergence(held_against("inconsistent"), few, flow())
+    assert found.verdict == "inconsistent"
+    assert [check.name for check in found.checks] == ["flow", "leave-one-out"]
+    unweighted = flow().drop_vars(["pareto_k_bad"])
+    assert with_convergence(held_against("consistent"), few, unweighted).verdict == "consistent"

@@ -53,6 +53,25 @@ def test_a_cosnet_by_laplace_is_held_against_the_exact_renormalization_group(by_
     assert propagator.verdict == "inconsistent"  # beside the Fisher spectrum, which needs no draws
 
 
+def test_the_fisher_spectrum_of_two_outputs_is_that_of_each():
+    # a metric over all latent sites has every λ(p) once for each output
+    network = dataclasses.replace(LATTICE, outputs=2)
+    both = np.asarray(handlers.trace(handlers.seed(network, jax.random.key(4))).get_trace(X)["y"]["value"])
+    posterior = fit(network, X, both, engine=Laplace(), key=jax.random.key(0), draws=200)
+    metric = fisher_metric(network, X, at=posterior, y=both)
+    flow = coarse_grain(network, posterior, metric, scales=(float(N), 1.0), key=jax.random.key(1))
+    for mass, verdict in ((1.0, "consistent"), (1.1, "inconsistent")):
+        against = ExactRG(erg_prediction(dataclasses.replace(network, mass=mass), X))
+        found = {check.name: check for check in brg_prob.check_correspondence(flow, against).checks}
+        assert found["Fisher spectrum"].verdict == verdict
+    for change in (0.5, 2.0):  # one output's eigenvalues moved: the other's do not hide it
+        eigenvalues = np.array(metric.eigenvalues)
+        eigenvalues[::2] *= change
+        moved = dataclasses.replace(flow, metric=dataclasses.replace(metric, eigenvalues=eigenvalues))
+        found = {check.name: check for check in brg_prob.check_correspondence(moved).checks}
+        assert found["Fisher spectrum"].verdict == "inconsistent"
+
+
 @pytest.mark.slow
 def test_a_cosnet_by_nuts_is_held_against_the_exact_renormalization_group():
     # chains: the laws of the checks are simulated; T small, where the data do not drown the mass
