@@ -12,10 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from brg_prob.headlines import answers_in_order, in_short, row_state
 from brg_prob.wording import deviation
 
-MARKS = {"consistent": "✓", "inconsistent": "✗", "undetermined": "?"}
-"""A verdict is told by sign and word, never by colour alone."""
+MARKS = {"agrees": "✓", "differs": "✗", "conflict": "✗", "not resolved": "?"}
+"""What was found is told by sign and word, never by colour alone."""
 
 _WRAP = "max-width:48em;font-variant-numeric:tabular-nums;margin:.3em 0"
 _TABLE = "border-collapse:collapse;background:transparent;color:inherit;font-size:.92em"
@@ -67,13 +68,13 @@ def quantity(value: Any, unit: str = "") -> str:
     return f"{float(value):.4g} {unit}".rstrip().replace("-", "−")
 
 
-def verdict_text(verdict: str) -> str:
-    """Return a verdict with its sign."""
-    return f"{MARKS.get(verdict, '·')} {verdict}"
+def state_text(state: str) -> str:
+    """Return what was found with its sign."""
+    return f"{MARKS.get(state, '·')} {state}"
 
 
 def run_html(summary: Mapping[str, Any], attrs: Mapping[str, Any]) -> str:
-    """Return a run as a table: what was run, how far its data reach, and the verdict.
+    """Return a run as a table: both answers, what was run, how far its data reach.
 
     Parameters
     ----------
@@ -84,11 +85,8 @@ def run_html(summary: Mapping[str, Any], attrs: Mapping[str, Any]) -> str:
     """
     flow, fisher = summary["flow"], summary["fisher"]
     kl = next(iter(flow["kl_to_prior"]), None)
-    judged = [row for row in summary["checks"] if row.get("role", "correspondence") == "correspondence"]
-    rejected = sum(row["verdict"] == "inconsistent" for row in judged)
     rows = [
-        ("verdict", verdict_text(summary["verdict"])),
-        ("checks", _checks_text(len(judged), rejected) or summary.get("no_prediction") or "–"),
+        *((title, f"{state_text(state)}. {said}") for title, state, said in answers_in_order(summary)),
         ("observations", f"{quantity(attrs.get('n'))}, trained at T = {quantity(summary['observations'])}"),
         (
             "effective dimension",
@@ -112,7 +110,7 @@ def run_text(summary: Mapping[str, Any], attrs: Mapping[str, Any]) -> str:
         str(summary["model"]["name"]),
         f"n = {quantity(attrs.get('n'))}",
         f"effective dimension {quantity(summary['fisher']['effective_dimension'])}",
-        str(summary["verdict"]),
+        in_short(summary),
     )
 
 
@@ -121,22 +119,15 @@ def checks_html(rows: Sequence[Mapping[str, Any]], status: str) -> str:
     cells = [
         (
             row["name"],
-            verdict_text(row["verdict"]),
+            state_text(row_state(row)),
             quantity(row["p_value"]),
             deviation(row["smallest_detectable"], row.get("unit", "relative")),
             row["role"],
         )
         for row in rows
     ]
-    columns = ("check", "verdict", "p-value", "smallest detectable", "role")
+    columns = ("check", "found", "p-value", "smallest detectable", "role")
     return table_html("Checks", cells, columns=columns, note=status)
-
-
-def _checks_text(judged: int, rejected: int) -> str:
-    """Return how many checks decided, and how many rejected."""
-    if not judged:
-        return ""
-    return f"{judged} decide the verdict, {rejected or 'none'} rejected"
 
 
 def _row(cells: Sequence[Any]) -> str:

@@ -25,9 +25,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from brg_prob.wording import detectable_deviation
+from brg_prob.headlines import DATA, FLOW, Judged, flow_against_theory, model_against_data
 
 CHECK_KEYS = ("name", "hypothesis", "statistic", "p_value", "smallest_detectable", "verdict", "detail")
+_POWER_KEYS = ("smallest_detectable_single", "observed", "observed_single", "where", "scales_tested")
 SECOND = "shell"
 """Name of the branch that holds the second flow."""
 TEMPERED = "tempering"
@@ -50,7 +51,8 @@ def summarise(tree: xr.DataTree) -> dict[str, Any]:
         effective_dimension}, flow{scheme, coordinate, scales, observations,
         effective_dimension, kl_to_prior, test_score, test_score_se}, critical_scale, checks
         [{name, hypothesis, statistic, p_value, smallest_detectable, verdict, detail, role, unit,
-        flow}], verdict, versions, seconds`` and, beside these stable keys, ``flows`` (the
+        flow}], flow_against_theory, model_against_data`` (T18a: :mod:`brg_prob.headlines`), ``verdict,
+        versions, seconds`` and, beside these stable keys, ``flows`` (the
         same as ``flow`` for each flow, by scheme), ``tolerance``, ``shift_tolerance``, ``no_prediction``
         (why there is no exact renormalization group to hold the flow against, or null), ``kind``
         (``readout`` or ``model``: what was sampled) and ``notes`` (what was held fixed, held out, converted
@@ -58,6 +60,7 @@ def summarise(tree: xr.DataTree) -> dict[str, Any]:
     """
     attrs = tree.attrs
     observations = float(attrs["observations"])
+    rows = [row for branch in branches(tree) for row in check_rows(branch)]
     flows = {_scheme(branch): _flow(branch["flow"].to_dataset()) for branch in branches(tree)}
     return {
         "model": {
@@ -72,7 +75,8 @@ def summarise(tree: xr.DataTree) -> dict[str, Any]:
         "fisher": _fisher(tree["fisher"].to_dataset(), observations),
         "flow": next(iter(flows.values())),
         "critical_scale": _number(tree["flow"].attrs.get("critical_scale", math.nan)),
-        "checks": [row for branch in branches(tree) for row in check_rows(branch)],
+        "checks": rows,
+        **answers(tree, rows),
         "verdict": attrs["verdict"],
         "versions": json.loads(attrs["versions"]),
         "seconds": json.loads(attrs["seconds"]),
@@ -83,6 +87,30 @@ def summarise(tree: xr.DataTree) -> dict[str, Any]:
         "kind": str(attrs.get("kind", "readout")),
         "notes": list(json.loads(attrs.get("notes", "[]"))),
     }
+
+
+def answers(tree: xr.DataTree, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return ``flow_against_theory`` and ``model_against_data`` (T18a), from a run's tree and its checks."""
+    attrs, flow = tree.attrs, tree["flow"]
+    made = group(tree, "checks").attrs
+    no_prediction = str(flow.attrs.get("no_prediction", ""))
+    whole_width = not any(str(row["name"]).startswith("finite width") for row in rows)
+    judged = Judged(
+        rows=rows,
+        drawn=draws_of(attrs["engine"]),
+        flows=[_scheme(branch) for branch in branches(tree)],
+        scales=int(flow.to_dataset().sizes["scale"]),
+        tempered=_scheme(tree) == TEMPERED,
+        lattice=attrs["engine"] == "exact" and not no_prediction and whole_width,
+        no_prediction=no_prediction,
+        tolerance=_number(attrs.get("tolerance", math.nan)),
+        place=_number(attrs.get("shift_tolerance", math.nan)),
+        spread=_number(attrs.get("spread_tolerance", math.nan)),
+        level=float(made.get("level", 0.05)),
+        seed=_seed(attrs.get("seed", -1)),
+        data_reason=str(attrs.get("data_not_tested", "")) or no_prediction,
+    )
+    return {FLOW: flow_against_theory(judged), DATA: model_against_data(judged)}
 
 
 def branches(tree: xr.DataTree) -> Iterator[xr.DataTree]:
@@ -116,7 +144,8 @@ def check_rows(branch: xr.DataTree) -> list[dict[str, Any]]:
         row = {key: _plain(checks[key].values[index]) for key in CHECK_KEYS}
         role = str(checks["role"].values[index]) if "role" in checks else "correspondence"
         unit = str(checks["unit"].values[index]) if "unit" in checks else "relative"
-        rows.append(row | {"role": role, "unit": unit, "flow": _scheme(branch)})
+        power = {name: _plain(checks[name].values[index]) if name in checks else None for name in _POWER_KEYS}
+        rows.append(row | {"role": role, "unit": unit} | power | {"flow": _scheme(branch)})
     return rows
 
 
@@ -145,60 +174,6 @@ def draws_of(engine: str) -> str:
     return "trained ensemble" if engine in _TRAINED else "posterior"
 
 
-def held_against(summary: dict[str, Any]) -> str:
-    """Return what the flow was held against: T9, or T10 where there is no field theory."""
-    if summary.get("kind") == "model":
-        tempers = any(row["name"] not in ("convergence", "leave-one-out") for row in summary["checks"])
-        return "the posterior sampled anew at every T (T6)" if tempers else "its own convergence"
-    if summary.get("no_prediction"):
-        return "the closed-form posterior at every T (T10)"
-    return "the exact renormalization group"
-
-
-def verdict_sentence(summary: dict[str, Any]) -> str:
-    """Return the verdict in words: what was held against what, where, and what would have been found."""
-    flows, drawn = " and ".join(summary["flows"]), draws_of(summary["engine"])
-    count = len(summary["flow"]["scales"])
-    judged = [row for row in summary["checks"] if row["role"] == "correspondence"]
-    found = detectable_deviation(judged)
-    power = f"{found} would have been found" if found else "their power is unknown"
-    if not judged:
-        return "There is no exact renormalization group to hold this flow against" + (
-            f": {summary['no_prediction']}." if summary.get("no_prediction") else "."
-        )
-    against = held_against(summary)
-    if summary.get("no_prediction"):  # the shell beside it was not judged
-        flows = " and ".join(dict.fromkeys(row["flow"] for row in judged))
-    if summary["verdict"] == "consistent":
-        return (
-            f"At all {count} scales the Bayesian renormalization of this {drawn} ({flows}) agrees with "
-            f"{against}; {power} with probability 0.8."
-        )
-    named = ", ".join(_named([row for row in judged if row["verdict"] == summary["verdict"]], judged))
-    if summary["verdict"] == "inconsistent":
-        return (
-            f"The Bayesian renormalization of this {drawn} ({flows}) differs from "
-            f"{against}: rejected by {named or 'the checks below'}.{_at_this_width(judged)}"
-        )
-    return (
-        f"Whether the Bayesian renormalization of this {drawn} ({flows}) agrees with "
-        f"{against} is undetermined: {named or 'a control that must be rejected was not'}; "
-        f"{power}."
-    )
-
-
-def data_sentence(summary: dict[str, Any]) -> str:
-    """Return whether the data look like a draw of the prior, in words; empty if that was not tested."""
-    rows = [row for row in summary["checks"] if row["role"] == "data"]
-    if not rows:
-        return ""
-    name, p_value = rows[0]["name"], f"{rows[0]['p_value']:.2g}"
-    if rows[0]["verdict"] == "inconsistent":
-        return f"The data themselves are not what this prior expects ({name}, p = {p_value})."
-    seen = "" if rows[0]["verdict"] == "consistent" else ", though one record can tell little"
-    return f"The data themselves do not contradict this prior ({name}, p = {p_value}{seen})."
-
-
 def scale_rows(branch: xr.DataTree) -> list[dict[str, float]]:
     """Return the numbers of one flow, a row per scale; NaN for what it does not have."""
     flow, theory = branch["flow"].to_dataset(), group(branch, "theory")
@@ -220,24 +195,6 @@ def deciding_columns(branch: xr.DataTree) -> list[tuple[str, np.ndarray]]:
         for at, row in enumerate(rows)
         if row["role"] == "correspondence" and np.isfinite(p_values[at]).any()
     ]
-
-
-def _named(rows: Sequence[dict[str, Any]], judged: Sequence[dict[str, Any]]) -> list[str]:
-    """Return the names of checks; with their flow where the flows disagree."""
-    names = []
-    for name in dict.fromkeys(row["name"] for row in rows):
-        flows = [row["flow"] for row in rows if row["name"] == name]
-        everywhere = len(flows) == sum(row["name"] == name for row in judged)
-        names.append(name if everywhere else f"{name} ({', '.join(flows)})")
-    return names
-
-
-def _at_this_width(judged: Sequence[dict[str, Any]]) -> str:
-    """Return what the finite-width prediction adds to a rejection of the limit."""
-    finite = [row["verdict"] for row in judged if row["name"].startswith("finite width")]
-    if not finite or set(finite) != {"consistent"}:
-        return ""
-    return " The exact prediction for this very network is met: the limit of many neurons is not reached."
 
 
 def _scheme(branch: xr.DataTree) -> str:

@@ -39,6 +39,17 @@ def listed(names: Sequence[str]) -> str:
     return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
 
 
+def named(names: Sequence[str]) -> str:
+    """Return names in a sentence, without quotation marks.
+
+    Examples
+    --------
+    >>> named(["diffusion", "shell"]), named(["diffusion"])
+    ('diffusion and shell', 'diffusion')
+    """
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
 def deviation(size: float | None, unit: str = "relative") -> str:
     """Return the size of a deviation with its unit; what is mere rounding as a bound, a dash without one.
 

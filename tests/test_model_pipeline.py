@@ -11,7 +11,7 @@ import pytest
 
 from brg_prob import pipeline
 from brg_prob.posterior import NUTS, Laplace
-from brg_prob.summary import TEMPERED, verdict_sentence
+from brg_prob.summary import TEMPERED
 
 N, DRAWS = 40, 800
 
@@ -81,6 +81,8 @@ def test_a_run_that_did_not_converge_is_never_consistent(data):
     rows = {row["name"]: row for row in found.summary["checks"]}
     assert rows["convergence"]["verdict"] == "undetermined"
     assert found.summary["verdict"] == "undetermined"
+    assert found.summary["flow_against_theory"]["state"] == "not resolved"
+    assert rows["convergence"]["detail"] in found.summary["flow_against_theory"]["sentence"]
     assert (
         "R-hat" in rows["convergence"]["detail"] or "effective sample size" in rows["convergence"]["detail"]
     )
@@ -91,7 +93,9 @@ def test_a_prior_without_transport_is_tempered(data):
     assert found.summary["flow"]["scheme"] == "tempering"
     assert [row["name"] for row in found.summary["checks"]] == ["convergence", "leave-one-out"]
     assert "'tilt'" in found.summary["no_prediction"]
-    assert "its own convergence" in verdict_sentence(found.summary)
+    answer = found.summary["flow_against_theory"]
+    assert (answer["state"], answer["kind"]) == ("not tested", None)
+    assert "Tempering samples the posterior anew" in answer["sentence"]
 
 
 def test_a_run_is_saved_shown_and_read_back(finished, tmp_path):

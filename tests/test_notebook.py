@@ -95,26 +95,30 @@ def test_a_run_is_a_table_of_the_numbers_in_its_summary(tree):
     page = safe(notebook.run_html(summary, tree.attrs))
     shown = " ".join(page.cells)
     assert "Run of CosNet" in shown
-    assert "✓ consistent" in shown
+    assert "Flow against theory ✓ agrees. At all 12 scales" in shown
+    assert "Model against data · no conflict found." in shown
     assert (
         f"{summary['fisher']['effective_dimension']:.4g} of {len(summary['fisher']['eigenvalues'])}" in shown
     )
     assert f"{summary['flow']['kl_to_prior'][0]:.4g} nats" in shown
     assert "400, trained at T = 400" in shown
     text = plain(notebook.run_text(summary, tree.attrs))
-    assert "CosNet" in text and "consistent" in text
+    assert "CosNet" in text and "flow agrees; data: no conflict found" in text
 
 
 def test_hostile_names_are_text(tree):
     summary = summarise(tree)
     summary["model"] = {"file": HOSTILE, "name": HOSTILE, "options": {}}
+    summary["flow_against_theory"] |= {"state": HOSTILE, "sentence": HOSTILE}
     summary |= {"engine": HOSTILE, "verdict": HOSTILE, "no_prediction": HOSTILE, "checks": []}
     page = safe(notebook.run_html(summary, {"n": 3, "draws": HOSTILE}))
-    assert sum("<script>alert(1)</script>" in text for text in page.text) >= 5
+    assert sum("<script>alert(1)</script>" in text for text in page.text) >= 4
     text = notebook.run_text(summary, {"n": 3})
     assert "\n" not in text
     assert "\x1b" not in text
-    rows = [dict(name=HOSTILE, verdict=HOSTILE, p_value=np.nan, smallest_detectable=None, role=HOSTILE)]
+    rows = [
+        dict(name=HOSTILE, verdict="consistent", p_value=np.nan, smallest_detectable=None, role="data"),
+    ]
     safe(notebook.checks_html(rows, HOSTILE))
 
 
@@ -125,7 +129,8 @@ def test_escaping_is_what_keeps_them_text():
 
 def test_a_summary_of_missing_numbers_shows_dashes(tree):
     summary = summarise(tree)
-    summary |= {"seed": None, "critical_scale": None, "checks": [], "no_prediction": "no free field"}
+    summary |= {"seed": None, "critical_scale": None, "checks": []}
+    summary["flow_against_theory"] |= {"sentence": "no free field"}
     summary["flow"] = {**summary["flow"], "kl_to_prior": [None]}
     shown = " ".join(safe(notebook.run_html(summary, {})).cells)
     assert "a key was passed" in shown
@@ -162,6 +167,6 @@ def test_checks(tree):
     )
     found = Checks(tree, "inconsistent", checks)
     shown = safe(found._repr_html_()).cells
-    for text in ("propagator", "<b>mean</b>", "0.4", "1e−09", "✗ inconsistent", "2.0 %", found.status):
+    for text in ("propagator", "<b>mean</b>", "0.4", "1e−09", "✗ differs", "2.0 %", found.status):
         assert text in shown
-    assert "2 checks, inconsistent" in plain(repr(found))
+    assert "2 checks, differs" in plain(repr(found))

@@ -13,7 +13,6 @@ from brg_prob.data_record import Record
 from brg_prob.flow import Diffusion, Shell
 from brg_prob.pipeline.run_result import checks_of
 from brg_prob.posterior import Exact
-from brg_prob.summary import verdict_sentence
 from brg_prob.transform import Standardisation
 from models.cosnet import CosNet
 
@@ -206,19 +205,23 @@ def test_without_a_field_theory_the_flow_is_held_against_the_closed_form_posteri
     assert [row["verdict"] for row in rows if row["role"] == "control"] == ["inconsistent"]
     assert done.summary["verdict"] == "consistent"
     assert "FreeField" in done.summary["no_prediction"]
-    assert "agrees with the closed-form posterior at every T" in verdict_sentence(done.summary)
+    answer = done.summary["flow_against_theory"]
+    assert (answer["state"], answer["kind"]) == ("agrees", "implementation")
+    assert "agrees with the closed-form posterior at every T" in answer["sentence"]
     assert "theory" not in done.tree.children
     loaded = pipeline.load_run(done.save(tmp_path / "run"))
     assert loaded.checks.status == checks_of(done.tree).status
     page = (tmp_path / "run" / store.REPORT).read_text(encoding="utf-8")
     assert "closed-form posterior at every T (T10)" in page
-    assert "There is no exact" not in page
+    assert "There is nothing to hold" not in page
 
 
 def test_without_a_prediction_the_verdict_is_open_and_says_why(data, tmp_path):
     done = run(data, network=Hidden(NETWORK), engine=Exact(members=2))  # a mixture has no closed form
     assert done.checks is None
     assert done.summary["verdict"] == "undetermined"
+    assert done.summary["flow_against_theory"]["state"] == "not tested"
+    assert "FreeField" in done.summary["flow_against_theory"]["sentence"]
     assert "FreeField" in done.summary["no_prediction"]
     assert "theory" not in done.tree.children
     loaded = pipeline.load_run(done.save(tmp_path / "run"))

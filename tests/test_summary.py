@@ -41,11 +41,17 @@ def tree():
 
 def test_stable_keys_are_exactly_there(tree):
     summary = room.summarise(tree)
-    assert set(summary) == TOP | {"flows", "tolerance", "shift_tolerance", "no_prediction", "kind", "notes"}
+    assert set(summary) == TOP | {
+        "flow_against_theory", "model_against_data", "flows", "tolerance", "shift_tolerance",
+        "no_prediction", "kind", "notes",
+    }  # fmt: skip
     for name, keys in STABLE.items():
         assert set(summary[name]) == keys
     for row in summary["checks"]:
-        assert set(row) == CHECK | {"role", "unit", "flow"}
+        assert set(row) == CHECK | {
+            "role", "unit", "flow", "smallest_detectable_single", "observed", "observed_single", "where",
+            "scales_tested",
+        }  # fmt: skip
     assert set(summary["flows"]) == {"diffusion", "shell"}
 
 
@@ -83,21 +89,28 @@ def test_the_worst_verdict_counts(verdicts, expected):
 
 
 def test_data_that_contradict_the_prior_are_said_to(tree):
-    summary = room.summarise(tree)
-    assert "do not contradict" in room.data_sentence(summary)
-    row = next(row for row in summary["checks"] if row["role"] == "data")
-    row["verdict"] = "inconsistent"
-    assert "are not what this prior expects" in room.data_sentence({**summary, "checks": [row]})
+    assert room.summarise(tree)["model_against_data"]["state"] == "no conflict found"
+    changed = tree.copy(deep=True)
+    table = changed["checks"].to_dataset()
+    verdicts = table["verdict"].values.astype(object).copy()
+    verdicts[table["role"].values == "data"] = "inconsistent"
+    changed["checks"] = type(changed)(table.assign(verdict=("check", verdicts)))
+    answer = room.summarise(changed)["model_against_data"]
+    assert answer["state"] == "conflict"
+    assert "The data contradict this model: data spectrum (p = " in answer["sentence"]
+    # the other question is not touched
+    assert room.summarise(changed)["flow_against_theory"] == room.summarise(tree)["flow_against_theory"]
 
 
 def test_a_trained_ensemble_is_not_called_a_posterior(tree):
     summary = room.summarise(tree)
-    for verdict in ("consistent", "inconsistent", "undetermined"):
-        assert "of this posterior (" in room.verdict_sentence(summary | {"verdict": verdict})
-        for engine in ("gradient_flow", "sgd_exact", "ensemble"):
-            said = room.verdict_sentence(summary | {"verdict": verdict, "engine": engine})
-            assert "of this trained ensemble (" in said
-            assert "posterior" not in said
+    assert "this posterior under" in summary["flow_against_theory"]["sentence"]
+    for engine in ("gradient_flow", "sgd_exact", "ensemble"):
+        trained = tree.copy()
+        trained.attrs["engine"] = engine
+        said = room.summarise(trained)["flow_against_theory"]["sentence"]
+        assert "this trained ensemble under" in said
+        assert "posterior" not in said
     other = summary | {"engine": "sgd_exact", "observations": 7.0}
     said, otherwise = (dict(statements(tree, s, {}))["What was run"] for s in (other, summary))
     assert "draws of the trained ensemble, and flowed back from T = 7 towards" in said

@@ -107,6 +107,14 @@ class ModeChart(Chart, Protocol):
     def coordinates(self, draws: Any) -> Array:
         """Return all coordinates (S, D), N(0, 1) under the prior."""
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the coordinates, (D,)."""
+
+    @property
+    def directions(self) -> Array:
+        """Unit rows (k, D) of coordinates: the modes, where they are not the coordinates themselves."""
+
 
 class Atlas(Protocol):
     """The charts of a posterior's members, its data, and how draws become results again."""

@@ -88,6 +88,20 @@ class FieldChart(ReadoutChart):
         z = self.modes(draws)[:, self.information > 0]
         return z.reshape(len(z), -1)
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the coordinates: the mode, from 1, and the output where there are several."""
+        modes = [f"mode {at + 1}" for at in np.flatnonzero(self.information > 0)]
+        outputs = self.modes(self.start).shape[2]
+        return tuple(
+            f"{mode}, output {o + 1}" if outputs > 1 else mode for mode in modes for o in range(outputs)
+        )
+
+    @property
+    def directions(self) -> Array:
+        """None, (0, D): the coordinates are the modes."""
+        return jnp.zeros((0, len(self.labels)))
+
     def replaced(self, kept: Mask, null_kept: Mask, *, drop: bool) -> Iterator[FieldDraws]:
         """Yield the fields at each cutoff."""
         return replace_modes(self, kept, null_kept, drop=drop)

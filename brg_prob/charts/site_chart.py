@@ -92,6 +92,17 @@ class SiteChart:
         """Return z, (S, D)."""
         return draws.z
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the coordinates: the site, and its indices."""
+        return self.metric.labels
+
+    @property
+    def directions(self) -> Array:
+        """The metric's directions above its floor, (k, D); none where single coordinates are the modes."""
+        count = 0 if self.basis == "parameter" else self.metric.rank
+        return self.metric.directions[:count]
+
     def replaced(self, kept: Mask, null_kept: Mask, *, drop: bool) -> Iterator[SiteDraws]:
         """Yield the draws at each cutoff."""
         return replace_modes(self, kept, null_kept, drop=drop)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from brg_prob.cli.parser import Parser
 from brg_prob.cli.request import Request, parse_run
+from brg_prob.headlines import found_nothing_wrong
 from brg_prob.options import UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def run(words: list[str]) -> int:
     """``brg-prob run``."""
     request = parse_run(words)
     finished = _executed(request).run
-    strict = request.arguments.strict and finished.summary["verdict"] != "consistent"
+    strict = request.arguments.strict and not found_nothing_wrong(finished.summary)
     return NOT_CONSISTENT if strict else DONE
 
 

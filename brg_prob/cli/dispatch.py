@@ -1,7 +1,7 @@
 """The command ``brg-prob``: names the subcommand, and turns refusals into one line and an exit status.
 
-Exit status: 0 done; 1 with ``--strict`` and a verdict that is not consistent; 2 bad input or usage,
-one line on stderr with the offending value and the remedy, nothing written; 130 interrupted.
+Exit status: 0 done; 1 with ``--strict`` unless the flow agrees and no conflict was found; 2 bad input or
+usage, one line on stderr with the offending value and the remedy, nothing written; 130 interrupted.
 """
 
 from __future__ import annotations

@@ -191,7 +191,11 @@ def _add_outcome(group: Any) -> None:
     group.add_argument(
         "--fresh", action="store_true", help="compute every stage, also those an earlier run finished"
     )
-    group.add_argument("--strict", action="store_true", help="exit 1 unless the verdict is consistent")
+    group.add_argument(
+        "--strict",
+        action="store_true",
+        help="exit 1 unless the flow agrees with its theory and no conflict with the data was found",
+    )
     group.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 

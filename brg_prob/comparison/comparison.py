@@ -21,6 +21,7 @@ from brg_prob.comparison.groups import (
     theories_group,
 )
 from brg_prob.comparison.pairs import Pairs, Theory
+from brg_prob.headlines import in_short
 from brg_prob.wording import listed
 
 
@@ -234,7 +235,7 @@ def _settings(readings: Sequence[Reading]) -> tuple[tuple[str, tuple[str, ...]],
         summary, attrs, record = reading.summary, reading.tree.attrs, reading.record
         seed = summary.get("seed")
         entries: dict[str, Any] = {
-            "verdict": summary["verdict"],
+            "found": in_short(summary),
             "network": summary["model"]["name"],
             **{f"model.{name}": value for name, value in summary["model"]["options"].items()},
             "data": record.get("source", ""),

@@ -18,6 +18,7 @@ from brg_prob.comparison.differences import Differences
 from brg_prob.comparison.distances import DRAWS_PER_INPUT, MOST_INPUTS, Distance, between
 from brg_prob.comparison.pairs import Pairs
 from brg_prob.comparison.scores import ScoreDifference, score_difference, shared_rows
+from brg_prob.headlines import in_short
 from brg_prob.summary import floats, group, scale_rows
 
 _SCALARS = (
@@ -53,7 +54,7 @@ def _theory_row(reading: Reading, state: str) -> dict[str, Any]:
         "field_unit": reading.units[0],
         "length_unit": reading.units[1],
         "note": str(theory.attrs.get("note", "")),
-        "verdict": str(summary["verdict"]),
+        "verdict": in_short(summary),
         "engine": str(summary["engine"]),
         "scheme": str(summary["flow"]["scheme"]),
         "network": str(summary["model"]["name"]),

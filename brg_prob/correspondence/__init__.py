@@ -1,5 +1,6 @@
 """Where flow and prediction meet: hypotheses, each of which can fail (T6, T9, T10, T18)."""
 
+from brg_prob.correspondence.agreement import SPREAD
 from brg_prob.correspondence.closed_form import CLOSED_FORM, ClosedPosterior
 from brg_prob.correspondence.convergence import convergence_check, leave_one_out_check, with_convergence
 from brg_prob.correspondence.hypotheses import (
@@ -18,6 +19,7 @@ from brg_prob.correspondence.verdicts import Check, Checks
 __all__ = [
     "CLOSED_FORM",
     "SHIFT_TOLERANCE",
+    "SPREAD",
     "Check",
     "Checks",
     "ClosedForm",

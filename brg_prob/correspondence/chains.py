@@ -17,7 +17,7 @@ from arviz_stats.base import array_stats
 from scipy import signal, stats
 
 from brg_prob.arrays import Floats
-from brg_prob.correspondence.statistics import mean_z, variance_z
+from brg_prob.correspondence.statistics import mean_z, of_largest, variance_z
 
 _POOL = 1000
 """Simulated single-mode statistics for each autocorrelation."""
@@ -115,8 +115,39 @@ def plug_in_variance_z(variance: Floats, predicted: Floats, ess: Floats) -> Floa
     return variance_z(variance, predicted, np.maximum(ess - 1, 1.0))
 
 
+@dataclass(frozen=True)
+class NullPool:
+    """Plug-in z of one mode under the hypothesis, simulated.
+
+    Attributes
+    ----------
+    z
+        (1000,).
+    inflation
+        Estimated ESS of each over the true one, (1000,): given it, z has about that variance.
+    """
+
+    z: Floats
+    inflation: Floats
+
+    def tail(self, z: Floats) -> Floats:
+        """Return P(|Z| ≥ |z|) for each z: counted where the pool reaches, else the normal mixture's tail.
+
+        Z is normal but for the ESS that was put in, so that far out P = E 2Φ(−|z|/√w), w the inflation; its
+        level is that which the pool shows where a hundredth of it lies beyond.
+        """
+        size = np.sort(np.abs(self.z))
+        edge = float(np.quantile(size, 0.99))
+        counted = 1 - np.searchsorted(size, np.abs(z), side="left") / size.size
+        beyond = 0.01 * self._mixture(np.abs(z)) / self._mixture(np.array([edge]))
+        return np.asarray(np.where(np.abs(z) > edge, np.minimum(beyond, 0.01), counted))
+
+    def _mixture(self, size: Floats) -> Floats:
+        return np.asarray(2 * stats.norm.sf(size[:, None] / np.sqrt(self.inflation)).mean(axis=1))
+
+
 @lru_cache(maxsize=256)
-def null_pool(index: int, chains: int, draws: int, which: int) -> Floats:
+def null_pool(index: int, chains: int, draws: int, which: int) -> NullPool:
     """Return single-mode plug-in z of the variance or of the mean under the hypothesis.
 
     Parameters
@@ -131,11 +162,11 @@ def null_pool(index: int, chains: int, draws: int, which: int) -> Floats:
 
     Returns
     -------
-    Floats
-        (1000,). The simulated s² or means are moved, rank by rank, to the
-        quantiles of the law that an AR(1) chain gives them (the mean: normal; s²: gamma with
-        its exact mean and variance), each with the ESS estimated beside it. This removes the
-        pool's own sampling error, which a sum over many modes would otherwise inherit.
+    NullPool
+        The simulated s² or means are moved, rank by rank, to the quantiles of
+        the law that an AR(1) chain gives them (the mean: normal; s²: gamma with its exact mean and variance),
+        each with the ESS estimated beside it. This removes the pool's own sampling error, which a sum over
+        many modes would otherwise inherit.
     """
     correlation = float(np.tanh(index * _STEP))
     rng = np.random.default_rng([20240517, index + _LARGEST, chains, draws])
@@ -153,9 +184,10 @@ def null_pool(index: int, chains: int, draws: int, which: int) -> Floats:
     shape = expected**2 / spread
     if which == 0:
         variance = stats.gamma.ppf(levels, shape, scale=expected / shape)[_ranks(simulated)]
-        return plug_in_variance_z(variance, np.ones(_POOL), ess)
+        z = plug_in_variance_z(variance, np.ones(_POOL), ess)
+        return NullPool(z, ess * spread / (2 * expected**2))
     mean = np.sqrt(mean_variance) * stats.norm.ppf(levels)[_ranks(simulated)]
-    return mean_z(mean, 0.0, 1.0, ess)
+    return NullPool(mean_z(mean, 0.0, 1.0, ess), ess * mean_variance)
 
 
 def _ranks(values: Floats) -> np.ndarray:
@@ -188,9 +220,33 @@ def _row_sums(correlation: float, draws: int) -> Floats:
     return np.asarray(left + (1 - correlation ** (draws - t)) / (1 - correlation) - 1)
 
 
+@dataclass(frozen=True)
+class NullSums:
+    """Statistics of K modes together under the hypothesis, (R,) each.
+
+    Attributes
+    ----------
+    squares, linear
+        Σ z² and Σ w z.
+    p_largest
+        The p-value of max |z|.
+    """
+
+    squares: Floats
+    linear: Floats
+    p_largest: Floats
+
+    def p_value(self, p_sum: float, p_largest: float) -> float:
+        """Return the p-value of the smaller of those of Σ z² and max |z|."""
+        size = self.squares.size
+        own = 1 - np.argsort(np.argsort(self.squares)) / size  # of each replicate among all
+        smaller = np.minimum(own, self.p_largest)
+        return float((1 + np.sum(smaller <= min(p_sum, p_largest))) / (1 + size))
+
+
 def null_sums(
     index: np.ndarray, weights: Floats, chains: int, draws: int, *, which: int, replicates: int
-) -> tuple[Floats, Floats]:
+) -> NullSums:
     """Resample the pools to sums over modes.
 
     Parameters
@@ -206,14 +262,24 @@ def null_sums(
 
     Returns
     -------
-    tuple
-        Σ z² and Σ w z, each (R,), under the hypothesis.
+    NullSums
     """
     rng = np.random.default_rng(7)
-    squares, linear = np.zeros(replicates), np.zeros(replicates)
+    squares, linear, least = np.zeros(replicates), np.zeros(replicates), np.ones(replicates)
     for point, count in zip(*np.unique(index, return_counts=True), strict=True):
         pool = null_pool(int(point), chains, draws, which)
-        picked = pool[rng.integers(0, pool.size, (replicates, int(count)))]
+        chosen = rng.integers(0, pool.z.size, (replicates, int(count)))
+        picked = pool.z[chosen]
+        np.minimum(least, pool.tail(pool.z)[chosen].min(axis=1), out=least)
         squares += np.sum(np.square(picked), axis=1)
         linear += picked @ weights[index == point]
-    return squares, linear
+    return NullSums(squares, linear, of_largest(least, index.size))
+
+
+def null_tails(z: Floats, index: np.ndarray, chains: int, draws: int, *, which: int) -> Floats:
+    """Return P(|Z| ≥ |z|) of each mode's plug-in z under the hypothesis, (K,); see :func:`null_sums`."""
+    found = np.ones(z.shape)
+    for point in np.unique(index):
+        own = index == point
+        found[own] = null_pool(int(point), chains, draws, which).tail(z[own])
+    return found

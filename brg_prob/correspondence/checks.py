@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from brg_prob.correspondence.verdicts import Check, Role, Unit
 from brg_prob.flow import Flow
 from brg_prob.geometry import FisherMetric
 from brg_prob.spectra import equispaced_grid
+from brg_prob.wording import deviation
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,9 @@ def across_scales(
     count = max(int(tested.sum()), 1)
     worst = int(np.nanargmin(p_values)) if tested.any() else 0
     p_value = float(np.nanmin(holm(p_values))) if tested.any() else 1.0
-    detectable = [test.smallest_detectable(level / count) for test in tests if test.z.size]
-    size = max(detectable, default=float("nan"))
+    each = [test for test in tests if test.z.size]
+    size = max((test.smallest_detectable(level / count) for test in each), default=math.nan)
+    single = max((test.smallest_single(level / count) for test in each), default=math.nan)
     r_hat = max(sample.r_hat for sample in samples.samples)
     ess = min((float(test.ess.min()) for test in tests if test.z.size), default=0.0)
     verdict = judge(
@@ -95,7 +98,30 @@ def across_scales(
     )
     unit: Unit = "sd" if tests[worst].quantity == "mean" else "relative"
     statistic = tests[worst].statistic
-    return Check(name, hypothesis, role, statistic, p_value, size, verdict, detail, p_values, unit)
+    return Check(
+        name,
+        hypothesis,
+        role,
+        statistic,
+        p_value,
+        size,
+        verdict,
+        detail,
+        p_values,
+        unit,
+        smallest_detectable_single=single,
+        observed=max((test.common for test in each), key=abs, default=math.nan),
+        observed_single=max((test.single for test in each), key=abs, default=math.nan),
+        where=f"{_size(tests[worst], unit)} at scale {samples.scales[worst]:.4g}" if each else "",
+    )
+
+
+def _size(test: ModeTest, unit: Unit) -> str:
+    """Return how far the modes of a test are off, in words."""
+    if not test.z.size or not math.isfinite(test.statistic):
+        return "what must vanish does not"
+    common, single = (deviation(abs(size), unit) for size in (test.common, test.single))
+    return f"{common} in common, {single} in the mode farthest off"
 
 
 def variance_check(samples: Survey, demands: Demands) -> Check:
@@ -234,6 +260,7 @@ def fisher_check(flow: Flow, samples: Survey, demands: Demands) -> Check:
         verdict,
         detail,
         nothing,
+        where=f"an eigenvalue off by {deviation(statistic)}",
     )
 
 

@@ -43,7 +43,7 @@ def convergence_check(posterior: xr.DataTree, *, scales: int = 1) -> Check:
         hypothesis=(
             f"R-hat < {LARGEST_R_HAT}, ESS > {SMALLEST_ESS:.0f}, no divergences, Pareto k < {LARGEST_K}"
         ),
-        role="correspondence",
+        role="draws",
         statistic=found.r_hat,
         p_value=math.nan,
         smallest_detectable=math.nan,
@@ -74,7 +74,7 @@ def leave_one_out_check(flow: xr.Dataset) -> Check:
     return Check(
         name="leave-one-out",
         hypothesis="no Pareto k of the leave-one-out weights exceeds its bound at any scale",
-        role="correspondence",
+        role="draws",
         statistic=worst,
         p_value=math.nan,
         smallest_detectable=math.nan,

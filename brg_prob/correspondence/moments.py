@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import optimize
+from scipy.stats import chi2, norm
 
-from brg_prob.correspondence.chains import Dependence, dependence, null_sums, plug_in_variance_z
+from brg_prob.correspondence.chains import (
+    Dependence,
+    NullSums,
+    dependence,
+    null_sums,
+    null_tails,
+    plug_in_variance_z,
+)
 from brg_prob.correspondence.statistics import (
     POWER,
     Floats,
     mean_z,
+    of_largest,
+    smaller_of_two,
     smallest_detectable_mean,
     smallest_detectable_variance,
     sum_of_squares,
@@ -93,44 +105,85 @@ def moments(coefficients: np.ndarray, *, chains: int = 1, independent: bool = Tr
 
 @dataclass(frozen=True)
 class ModeTest:
-    """One test at one scale.
+    """One test at one scale, of all modes together and of the one that deviates most (T18b).
+
+    Σ z² sees what all modes have in common, max |z| what one has alone; each has half the level.
 
     Attributes
     ----------
-    statistic, p_value
-        Σ z² and its tail probability; (0, 1) where no mode could be tested.
+    statistic
+        Σ z².
+    p_values
+        Of Σ z² and of max |z|; (1, 1) where no mode could be tested, (0, 0) where one that must vanish
+        did not.
     z
         The modes' z, (M,).
+    deviations
+        Measured minus predicted of each mode: relative for variances, in standard deviations of a draw for
+        means, (M,).
     sizes
         Degrees ν (variance) or effective draws (mean) of each mode, (M,).
     quantity
         ``variance`` or ``mean``.
     null
-        Σ z² and Σ w z under the hypothesis where the law was simulated.
+        The law of both under the hypothesis where it was simulated.
     """
 
     statistic: float
-    p_value: float
+    p_values: tuple[float, float]
     z: Floats
+    deviations: Floats
     sizes: Floats
     quantity: str
-    null: tuple[Floats, Floats] | None = field(default=None, repr=False)
+    null: NullSums | None = field(default=None, repr=False)
+
+    @property
+    def p_value(self) -> float:
+        """Of the smaller of the two."""
+        if self.z.size < 2 or min(self.p_values) == 0:  # of one mode both are the same
+            return min(self.p_values)
+        if self.null is not None:
+            return self.null.p_value(*self.p_values)
+        return smaller_of_two(*self.p_values, self.z.size)
 
     @property
     def ess(self) -> Floats:
         """Effective sample size of each mode, (M,)."""
         return self.sizes + 1 if self.quantity == "variance" else self.sizes
 
-    def smallest_detectable(self, level: float, *, power: float = POWER) -> float:
-        """Return the smallest common deviation found with given power at ``level`` (T18).
+    @property
+    def common(self) -> float:
+        """The deviation that all modes have in common: their mean, weighted by what each can tell; or nan."""
+        return float(np.average(self.deviations, weights=self.sizes)) if self.z.size else math.nan
 
-        Relative for variances, in standard deviations of one draw for means; NaN where no
-        mode was tested.
+    @property
+    def single(self) -> float:
+        """The deviation of the mode whose |z| is largest; nan where none was tested."""
+        return float(self.deviations[np.argmax(np.abs(self.z))]) if self.z.size else math.nan
+
+    def smallest_single(self, level: float, *, power: float = POWER) -> float:
+        """Return the smallest deviation of one mode alone found with given power at ``level`` (T18b).
+
+        Of the mode that can tell least. A mean: (z_{1−α/4M} + z_power)/√ESS. A variance too large: the ratio
+        of the quantiles of χ²_ν, for which T18b has (z_{1−α/4M} + z_power)√(2/ν), its limit of small ones.
         """
+        if self.z.size == 0:
+            return math.nan
+        tail, least = level / (4 * self.z.size), float(np.min(self.sizes))
+        if self.quantity == "variance":
+            return float(chi2.isf(tail, least) / chi2.isf(power, least)) - 1
+        return float((norm.isf(tail) + norm.ppf(power)) / np.sqrt(least))
+
+    def smallest_detectable(self, level: float, *, power: float = POWER) -> float:
+        """Return the smallest common deviation found with given power at ``level`` (T18), by Σ z² alone.
+
+        Relative for variances, in standard deviations of one draw for means; NaN where no mode was tested.
+        """
+        level = level / 2
         if self.null is None or self.z.size == 0:
             law = smallest_detectable_variance if self.quantity == "variance" else smallest_detectable_mean
             return law(self.sizes, level, power=power)
-        squares, linear = self.null
+        squares, linear = self.null.squares, self.null.linear
         critical = np.quantile(squares, 1 - level)
         information = float(np.sum(np.square(shift_per_deviation(self.sizes, self.quantity))))
 
@@ -158,15 +211,13 @@ def variance_test(sample: Moments, predicted: np.ndarray) -> ModeTest:
         the p-value is 0; it is not counted among the M tested.
     """
     alive = predicted > 0
+    off = sample.variance[alive] / predicted[alive] - 1
+    sizes = np.maximum(sample.ess_variance[alive] - 1, 1.0)
     if sample.chain is None:
-        sizes = sample.ess_variance[alive] - 1
         z = variance_z(sample.variance[alive], predicted[alive], sizes)
-        result = ModeTest(*sum_of_squares(z), z, sizes, "variance")
     else:
-        sizes = np.maximum(sample.ess_variance[alive] - 1, 1.0)
         z = plug_in_variance_z(sample.variance[alive], predicted[alive], sample.ess_variance[alive])
-        result = _calibrated(sample, z, sizes, sample.chain.index_variance[alive], "variance")
-    return _with_zeros(result, sample, predicted)
+    return _with_zeros(_tested(sample, z, off, sizes, alive, "variance"), sample, predicted)
 
 
 def mean_test(sample: Moments, predicted: np.ndarray, variance: np.ndarray) -> ModeTest:
@@ -181,29 +232,29 @@ def mean_test(sample: Moments, predicted: np.ndarray, variance: np.ndarray) -> M
     """
     alive = variance > 0
     sizes = sample.ess_mean[alive]
+    off = (sample.mean[alive] - predicted[alive]) / np.sqrt(variance[alive])
     z = mean_z(sample.mean[alive], predicted[alive], variance[alive], sizes)
-    if sample.chain is None:
-        result = ModeTest(*sum_of_squares(z), z, sizes, "mean")
-    else:
-        result = _calibrated(sample, z, sizes, sample.chain.index_mean[alive], "mean")
-    return _with_zeros(result, sample, variance)
+    return _with_zeros(_tested(sample, z, off, sizes, alive, "mean"), sample, variance)
 
 
-def _calibrated(sample: Moments, z: Floats, sizes: Floats, index: np.ndarray, quantity: str) -> ModeTest:
-    """Return the test whose law is simulated from AR(1) chains of the observed autocorrelation."""
-    statistic = float(np.sum(np.square(z)))
+def _tested(
+    sample: Moments, z: Floats, off: Floats, sizes: Floats, alive: np.ndarray, quantity: str
+) -> ModeTest:
+    """Return the test; of chains its law is simulated from AR(1) chains of the observed autocorrelation."""
     if z.size == 0:
-        return ModeTest(0.0, 1.0, z, sizes, quantity)
-    null = null_sums(
-        index,
-        shift_per_deviation(sizes, quantity),
-        sample.chains,
-        sample.draws,
-        which=0 if quantity == "variance" else 1,
-        replicates=_REPLICATES,
-    )
-    p_value = float((1 + np.sum(null[0] >= statistic)) / (1 + null[0].size))
-    return ModeTest(statistic, p_value, z, sizes, quantity, null)
+        return ModeTest(0.0, (1.0, 1.0), z, off, sizes, quantity)
+    if sample.chain is None:
+        statistic, p_value = sum_of_squares(z)
+        largest = float(of_largest(2 * norm.sf(np.max(np.abs(z))), z.size))
+        return ModeTest(statistic, (p_value, largest), z, off, sizes, quantity)
+    which = 0 if quantity == "variance" else 1
+    index = (sample.chain.index_mean if which else sample.chain.index_variance)[alive]
+    weights, statistic = shift_per_deviation(sizes, quantity), float(np.sum(np.square(z)))
+    shape = (sample.chains, sample.draws)
+    null = null_sums(index, weights, *shape, which=which, replicates=_REPLICATES)
+    p_value = float((1 + np.sum(null.squares >= statistic)) / (1 + null.squares.size))
+    largest = float(of_largest(np.min(null_tails(z, index, *shape, which=which)), z.size))
+    return ModeTest(statistic, (p_value, largest), z, off, sizes, quantity, null)
 
 
 def _with_zeros(result: ModeTest, sample: Moments, variance: np.ndarray) -> ModeTest:
@@ -219,4 +270,4 @@ def _with_zeros(result: ModeTest, sample: Moments, variance: np.ndarray) -> Mode
     )
     if float(np.max(sample.largest[zero])) <= allowed:
         return result
-    return ModeTest(float("inf"), 0.0, result.z, result.sizes, result.quantity, result.null)
+    return dataclasses.replace(result, statistic=math.inf, p_values=(0.0, 0.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,11 +12,11 @@ import numpy as np
 import xarray as xr
 
 from brg_prob.correspondence.statistics import Verdict
+from brg_prob.headlines import Judged, flow_against_theory
 from brg_prob.notebook import checks_html, one_line
 from brg_prob.results import build_tree
-from brg_prob.wording import detectable_deviation
 
-Role = Literal["correspondence", "data", "control"]
+Role = Literal["correspondence", "data", "control", "draws"]
 Unit = Literal["relative", "sd"]
 
 
@@ -26,13 +27,13 @@ class Check:
     Attributes
     ----------
     name, hypothesis, role
-        ``correspondence`` makes the verdict; ``data`` asks whether the data look like the
-        prior's; ``control`` is a wrong prediction that must be rejected.
+        ``correspondence`` holds the flow against theory; ``data`` the data against the model; ``control``
+        is a wrong prediction that must be rejected; ``draws`` asks whether the draws can be trusted at all.
     statistic, p_value
         At the scale that speaks loudest, and Holm's p-value over the scales; p is NaN for a
         comparison without chance.
     smallest_detectable
-        The deviation that would have been found with probability .8, in ``unit``.
+        The deviation, common to all modes, that would have been found with probability .8, in ``unit``.
     verdict
         T18's.
     detail
@@ -40,8 +41,16 @@ class Check:
     scale_p_values
         Before Holm's correction, (scales,); NaN where there is no such thing.
     unit
-        Of ``smallest_detectable``: ``relative`` for variances and eigenvalues, ``sd`` for shifts, in
-        standard deviations of a draw.
+        Of deviations: ``relative`` for variances and eigenvalues, ``sd`` for shifts, in standard deviations
+        of a draw.
+    smallest_detectable_single
+        The same as ``smallest_detectable``, of one mode alone (T18b).
+    observed, observed_single
+        The largest deviation seen at any scale: common to all modes, and of the mode that speaks loudest.
+    where
+        What deviates most, at which scale, by how much: a phrase.
+    scales_tested
+        At how many scales there was something to test; None: at all.
     """
 
     name: str
@@ -54,6 +63,11 @@ class Check:
     detail: str
     scale_p_values: np.ndarray
     unit: Unit = "relative"
+    smallest_detectable_single: float = math.nan
+    observed: float = math.nan
+    observed_single: float = math.nan
+    where: str = ""
+    scales_tested: int | None = None
 
     def row(self) -> dict[str, Any]:
         """Return the check under the keys of summary.json, and its role."""
@@ -67,6 +81,11 @@ class Check:
             "detail": self.detail,
             "role": self.role,
             "unit": self.unit,
+            "smallest_detectable_single": self.smallest_detectable_single,
+            "observed": self.observed,
+            "observed_single": self.observed_single,
+            "where": self.where,
+            "scales_tested": len(self.scale_p_values) if self.scales_tested is None else self.scales_tested,
         }
 
 
@@ -80,8 +99,8 @@ class Checks:
         Groups ``checks`` and, where there is a field theory, ``theory`` (predicted and measured, mode by
         mode).
     verdict
-        Of the checks with role ``correspondence``; a control that was not rejected makes it
-        ``undetermined``.
+        Of the checks with roles ``correspondence`` and ``draws``; a control that was not rejected makes it
+        ``undetermined``. Kept for a release: the answers are :mod:`brg_prob.headlines`'.
     checks
         One by one.
     against
@@ -114,23 +133,21 @@ class Checks:
 
     @property
     def status(self) -> str:
-        """The verdict as a sentence."""
-        judged = [check for check in self.checks if check.role == "correspondence"]
-        unruly = [
-            check.name for check in self.checks if check.role == "control" and check.verdict != "inconsistent"
-        ]
-        if self.verdict == "inconsistent":
-            named = ", ".join(
-                f"{c.name} (p = {c.p_value:.2g})" for c in judged if c.verdict == "inconsistent"
-            )
-            return f"inconsistent: the flow differs from {self.against} in {named}"
-        if self.verdict == "consistent":
-            found = detectable_deviation([check.row() for check in judged])
-            return f"consistent in {len(judged)} checks; {found} would have been found"
-        if unruly:
-            return f"undetermined: {', '.join(unruly)} was not rejected, the draws cannot tell"
-        weak = ", ".join(check.name for check in judged if check.verdict == "undetermined")
-        return f"undetermined: not rejected, but the draws do not suffice for {weak}"
+        """Whether the flow agrees with its theory, and the sentence that says so."""
+        attrs = self.tree["checks"].attrs
+        judged = Judged(
+            rows=self.rows(),
+            drawn="posterior",
+            flows=("the flow",),
+            scales=len(self.checks[0].scale_p_values) if self.checks else 0,
+            tolerance=float(attrs.get("tolerance", math.nan)),
+            place=float(attrs.get("tolerance", math.nan)),
+            spread=float(attrs.get("spread_tolerance", math.nan)),
+            level=float(attrs.get("level", math.nan)),
+            theory=self.against,
+        )
+        found = flow_against_theory(judged)
+        return f"{found['state']}: {found['sentence']}"
 
 
 def check_table(checks: Sequence[Check]) -> dict[str, np.ndarray]:
@@ -167,7 +184,7 @@ def joined(found: Sequence[Checks], *, tolerance: float, level: float) -> Checks
 
 def overall(checks: tuple[Check, ...]) -> Verdict:
     """Return the verdict of all checks together."""
-    verdicts = {check.verdict for check in checks if check.role == "correspondence"}
+    verdicts = {check.verdict for check in checks if check.role in ("correspondence", "draws")}
     if "inconsistent" in verdicts:
         return "inconsistent"
     controls = all(check.verdict == "inconsistent" for check in checks if check.role == "control")

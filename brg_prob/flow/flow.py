@@ -176,10 +176,18 @@ class Flow:
         ValueError
             Several members, which have no coordinates in common; a chart without modes.
         """
-        chart = self.chart()
-        if not isinstance(chart, ModeChart) or self.no_coordinates:
-            raise ValueError(f"{network_label(self.network)}: {self.no_coordinates}; use fields()")
+        chart = self._with_modes()
         return (chart.coordinates(draws) for (draws,) in self.draws())
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the coordinates of :meth:`z`, (D,)."""
+        return self._with_modes().labels
+
+    @property
+    def directions(self) -> Array:
+        """Fisher directions in these coordinates, unit rows (k, D), where they are not the coordinates."""
+        return self._with_modes().directions
 
     def posteriors(self, *, whole: bool = True) -> Iterator[xr.DataTree]:
         """Yield the draws of each scale in :func:`brg_prob.fit`'s schema.
@@ -269,6 +277,13 @@ class Flow:
         if not 0 <= member < self.atlas.members:
             raise ValueError(f"member = {member} does not exist; this posterior has {self.atlas.members}")
         return self.atlas.chart(member, self.scheme.basis, jax.random.fold_in(self.key, member))
+
+    def _with_modes(self) -> ModeChart:
+        """Return the chart of all draws, which has modes; ValueError if there is none."""
+        chart = self.chart()
+        if not isinstance(chart, ModeChart) or self.no_coordinates:
+            raise ValueError(f"{network_label(self.network)}: {self.no_coordinates}; use fields()")
+        return chart
 
     def _index(self, scale: float) -> int:
         """Return the position of a scale, or raise ValueError naming the nearest."""

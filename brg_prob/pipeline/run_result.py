@@ -18,12 +18,15 @@ import xarray as xr
 
 from brg_prob import store
 from brg_prob.correspondence import CLOSED_FORM, Check, Checks
+from brg_prob.headlines import FLOW
 from brg_prob.network import network_label
 from brg_prob.network.bound import Optioned
 from brg_prob.notebook import run_html, run_text
 from brg_prob.report import render_report
+from brg_prob.summary import summarise
 from brg_prob.theory import base_of
 
+_OF_LATE = ("smallest_detectable_single", "observed", "observed_single", "where", "scales_tested")
 _PACKAGES = ("jax", "jaxlib", "numpyro", "arviz", "arviz-stats", "numpy", "scipy", "xarray")
 
 
@@ -135,7 +138,8 @@ def load_run(folder: str | Path) -> Run:
         No run there, a foreign or newer format, or a damaged file.
     """
     stored = store.read_run(Path(folder))
-    return Run(stored.tree, stored.summary, stored.model, checks=checks_of(stored.tree))
+    summary = stored.summary if FLOW in stored.summary else summarise(stored.tree) | stored.summary
+    return Run(stored.tree, summary, stored.model, checks=checks_of(stored.tree))
 
 
 def attributes(
@@ -231,6 +235,7 @@ def checks_of(tree: xr.DataTree) -> Checks | None:
             **{name: table[name].values[at].item() for name in names},
             scale_p_values=table["scale_p_value"].values[at],
             unit=table["unit"].values[at].item() if "unit" in table else "relative",  # runs of 0.0 have none
+            **{name: table[name].values[at].item() for name in _OF_LATE if name in table},
         )
         for at in range(table.sizes["check"])
     )

@@ -18,7 +18,7 @@ import numpy as np
 import xarray as xr
 from jax import Array
 
-from brg_prob.correspondence import SHIFT_TOLERANCE
+from brg_prob.correspondence import SHIFT_TOLERANCE, SPREAD
 from brg_prob.data_record import Record, named
 from brg_prob.flow import Diffusion, Scheme, Shell, Tempering
 from brg_prob.pipeline.fitted import Branch, Fitted, Judgement, scheme_of
@@ -156,7 +156,7 @@ def run(
         attributes(network, engine, fitted.posterior, source, tolerance),
         notes=json.dumps(notes),
         key=key_to_json(key),
-        **({"shift_tolerance": shift_tolerance} if first.truth else {}),
+        **({"shift_tolerance": shift_tolerance, "spread_tolerance": SPREAD} if first.truth else {}),
     )
     return _gathered(tree, network, source, runner)
 

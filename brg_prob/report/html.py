@@ -16,24 +16,23 @@ import xarray as xr
 from brg_prob import figures, store
 from brg_prob.comparison import Reportable
 from brg_prob.figures.style import input_unit, momentum_unit
+from brg_prob.headlines import FLOW, answers_in_order, row_state
 from brg_prob.report import page
 from brg_prob.report.interactive import slider, slider_scripts
 from brg_prob.report.page import Drawing, number
 from brg_prob.report.statements import inline_options, statements, subject
 from brg_prob.summary import (
     branches,
-    data_sentence,
     deciding_columns,
     group,
-    held_against,
     scale_rows,
-    verdict_sentence,
 )
 from brg_prob.wording import deviation
 
 _ROLES = {
-    "correspondence": "decide the verdict",
-    "data": "is the prior a fit description of the data?",
+    "correspondence": "flow against theory",
+    "data": "model against data",
+    "draws": "can the draws be trusted?",
     "control": "wrong on purpose: must be rejected",
 }
 
@@ -80,7 +79,7 @@ def render_report(run: Reportable) -> str:
     tree, summary = run.tree, run.summary
     drawn = page.drawings(figures.pictures(tree), prefix=summary["model"]["name"])
     moving = slider(tree)
-    parts = _parts(drawn, against=held_against(summary))
+    parts = _parts(drawn, against=summary[FLOW]["hypothesis"] or "what its theory says")
     return page.render_page(
         "report.html.jinja",
         scripts=slider_scripts() if moving else (),
@@ -90,8 +89,10 @@ def render_report(run: Reportable) -> str:
         tolerated=_tolerated(summary),
         model=run.model,
         title=f"{summary['model']['name']} trained on {subject(tree)}",
-        sentence=verdict_sentence(summary),
-        data_sentence=data_sentence(summary),
+        answers=answers_in_order(summary),
+        states=" · ".join(state for _, state, _ in answers_in_order(summary)),
+        row_state=row_state,
+        level=summary[FLOW]["level"],
         statements=statements(tree, summary, run.model),
         facts=_facts(tree, summary),
         parts=parts,

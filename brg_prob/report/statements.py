@@ -9,8 +9,9 @@ from typing import Any
 
 import xarray as xr
 
+from brg_prob.headlines import FLOW
 from brg_prob.report.page import number
-from brg_prob.summary import draws_of, group, held_against
+from brg_prob.summary import draws_of, group
 
 
 def statements(tree: xr.DataTree, summary: dict[str, Any], model: dict[str, Any]) -> list[tuple[str, str]]:
@@ -85,16 +86,16 @@ def _hypothesis(summary: dict[str, Any]) -> str:
     if not judged:
         why = summary.get("no_prediction")
         return f"None was tested{f': {why}' if why else ''}."
-    first = judged[0]["flow"]
+    first, theory = judged[0]["flow"], summary[FLOW]["hypothesis"]
     if summary.get("kind") == "model":
         claims = "; ".join(f"{row['name']}: {row['hypothesis']}" for row in judged)
-        return f"The flow ({first}) is held against {held_against(summary)} – {claims}."
+        return f"The flow ({first}) is held against {theory} – {claims}."
     claims = "; ".join(f"{row['name']}: {row['hypothesis']}" for row in judged if row["flow"] == first)
     others = list(dict.fromkeys(row["flow"] for row in judged if row["flow"] != first))
     also = f" The {' and '.join(others)} is held against its own prediction." if others else ""
     if why := summary.get("no_prediction"):
-        return f"The flow ({first}) is {held_against(summary)} – {claims}. No field theory: {why}."
-    return f"The flow ({first}) is the exact renormalization group’s – {claims}.{also}"
+        return f"The flow ({first}) is held against {theory} – {claims}. No field theory: {why}."
+    return f"The flow ({first}) is held against {theory} – {claims}.{also}"
 
 
 def _metric(tree: xr.DataTree, summary: dict[str, Any]) -> str:

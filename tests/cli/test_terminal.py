@@ -55,7 +55,7 @@ def test_result_names_every_scale_every_check_the_verdict_and_the_report(said):
         assert f"{value:.3g}" in said
     for row in check_rows(tree):
         assert row["name"] in said
-    assert "consistent: At all 12 scales" in " ".join(said.split())
+    assert "Flow against theory: agrees. At all 12 scales" in " ".join(said.split())
     assert "report: /runs/a b/report.html" in said
     assert "rejected, as it must be" in said
 

@@ -7,10 +7,11 @@ import pytest
 from scipy import stats
 
 from brg_prob.arrays import holm
-from brg_prob.correspondence.moments import mean_test, moments, variance_test
+from brg_prob.correspondence.moments import ModeTest, mean_test, moments, variance_test
 from brg_prob.correspondence.statistics import (
     chi2_to_normal,
     judge,
+    of_largest,
     smallest_detectable_mean,
     smallest_detectable_variance,
     variance_z,
@@ -153,3 +154,46 @@ def test_whitened_draws_of_a_singular_covariance_are_independent():
 def test_draws_that_make_no_chains_are_refused():
     with pytest.raises(ValueError, match="10 draws do not make 4 chains"):
         moments(np.zeros((10, 2)), chains=4)
+
+
+def drawn_tests(modes, off, size=3999.0, seeds=400):
+    """Tests of the variances of many sets of 4000 draws, one mode's off by a share."""
+    rng = np.random.default_rng(modes)
+    variance = rng.chisquare(size, (seeds, modes)) / size
+    variance[:, 0] *= 1 + off
+    z = variance_z(variance, np.ones(modes), np.full(modes, size))
+    largest = [float(of_largest(2 * stats.norm.sf(np.abs(row).max()), modes)) for row in z]
+    both = zip(stats.chi2.sf((z**2).sum(axis=1), modes), largest, strict=True)
+    return [
+        ModeTest(0.0, pair, row, row, np.full(modes, size), "variance")
+        for pair, row in zip(both, z, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("modes", "scales", "off", "by_sum", "by_both"),
+    [(63, 12, 0.10, 0.14, 0.57), (63, 12, 0.15, 0.65, 0.99), (200, 6, 0.10, 0.08, 0.55)],
+)
+def test_one_mode_alone_is_found_by_the_largest_not_by_the_sum(modes, scales, off, by_sum, by_both):
+    found = drawn_tests(modes, off)
+    level = 0.05 / scales
+    for count, share in (
+        (sum(test.p_values[0] <= level for test in found), by_sum),
+        (sum(test.p_value <= level for test in found), by_both),
+    ):
+        assert abs(count / len(found) - share) < 4 * np.sqrt(share * (1 - share) / len(found)) + 0.02
+    alone = found[0].smallest_single(level)
+    caught = sum(test.p_value <= level for test in drawn_tests(modes, alone))
+    assert stats.binom.cdf(caught, len(found), 0.8) > 1e-3
+
+
+def test_both_together_have_the_level_and_say_what_they_see():
+    found = drawn_tests(63, 0.0)
+    assert stats.kstest([test.p_value for test in found], "uniform").pvalue > 1e-3
+    # 63 modes, 4000 draws, twelve scales: the figures of T18b, 2.0 % and, to first order, 11.2 %
+    assert found[0].smallest_detectable(0.05 / 12) == pytest.approx(0.0204, abs=2e-4)
+    assert found[0].smallest_single(0.05 / 12) == pytest.approx(0.1117, rel=0.06)
+    sample = moments(np.random.default_rng(3).standard_normal((4000, 5)) * np.array([1, 1, 1.2, 1, 1]))
+    test = variance_test(sample, np.ones(5))
+    assert test.single == pytest.approx(sample.variance[2] - 1)
+    assert test.common == pytest.approx(sample.variance.mean() - 1)

@@ -107,6 +107,14 @@ class Draws:
     def z(self):
         yield from self.draws
 
+    @property
+    def labels(self):
+        return tuple("abcdefghij"[: self.draws[0].shape[1]])
+
+    @property
+    def directions(self):
+        return np.eye(self.draws[0].shape[1])[:0]
+
 
 @pytest.fixture(scope="module")
 def sets():
@@ -115,21 +123,26 @@ def sets():
     return first, second
 
 
-def test_the_wrong_scale_is_named(sets):
+def test_the_wrong_scale_and_the_wrong_parameter_are_named(sets):
     first, second = sets
     found = check_against_tempering(Draws(tuple(first)), Draws(tuple(second)), tolerance=0.05, key=KEY)
-    assert found.verdict == "undetermined"  # 500 draws do not see a shift of 0.05
+    assert found.verdict == "undetermined"  # 500 draws cannot show that no shift exceeds 0.05
     assert np.isnan(found.tree["distance"]["p_value"][0])
-    assert "rejected at none" in found.checks[0].detail
+    marginal, joint = found.checks
+    assert (marginal.verdict, joint.verdict) == ("undetermined", "consistent")
+    assert "rejected at none" in joint.detail
     wrong = second.copy()
     wrong[2] = wrong[2] * [1, 1.5]
     found = check_against_tempering(Draws(tuple(first)), Draws(tuple(wrong)), key=KEY)
-    (check,) = found.checks
+    marginal, joint = found.checks
     assert found.verdict == "inconsistent"
-    assert np.flatnonzero(check.scale_p_values < 0.01).tolist() == [2]
-    assert "not to be trusted at T = 10 (" in check.detail
+    assert np.flatnonzero(joint.scale_p_values < 0.01).tolist() == [2]
+    assert "not to be trusted at T = 10 (" in joint.detail
     assert found.tree["distance"]["size"].values.argmax() == 2
     assert found.tree["distance"]["rejected"].values[2] == 1
+    assert marginal.verdict == "inconsistent"
+    assert np.flatnonzero(marginal.scale_p_values < 0.01).tolist() == [2]
+    assert re.search(r"differs in scale of b at T = 10 \(spread 0\.7\d times", marginal.detail)
     assert "sampled anew" in found.status
 
 
@@ -138,9 +151,45 @@ def test_the_default_tolerance_and_enough_draws_are_consistent(sets):
     flow, truth = Draws(tuple(first)), Draws(tuple(second))
     found = check_against_tempering(flow, truth, key=KEY)
     assert found.verdict == "consistent"
-    assert re.search(r"a shift of 0\.[12]\d? sd would have been found", found.status)
+    assert "at 3 scales" in found.checks[0].detail  # T = n against itself is no test
+    assert re.search(r"a shift of 0\.[123]\d? sd would have been found", found.status)
     assert found.tree["distance"]["rejected"].values.sum() == 0
+    assert np.isnan(found.tree["agreement"]["shift"].values[0]).all()
     assert check_against_tempering(flow, flow, key=KEY).verdict == "undetermined"
+    diverged = Draws(tuple(first), divergences=1)
+    assert check_against_tempering(diverged, truth, key=KEY).verdict == "undetermined"
+
+
+def test_a_difference_within_tolerance_is_named_and_agrees():
+    first, second = np.random.default_rng(8).normal(size=(2, 1, 6000, 2))
+    flow = Draws(tuple(first), scales=(10.0,))
+    moved = Draws((second[0] * 1.1,), scales=(10.0,))
+    found = check_against_tempering(flow, moved, key=KEY)
+    assert found.checks[0].verdict == "consistent"
+    assert "told apart, but within tolerance: scale of" in found.checks[0].detail
+    half = Draws((np.abs(second[0]) * 1.66 - 1.32,), scales=(10.0,))  # mean and sd within, another shape
+    found = check_against_tempering(flow, half, key=KEY)
+    assert found.checks[0].verdict == "inconsistent"
+    assert "differs in skew of" in found.checks[0].detail
+
+
+def test_dependence_between_parameters_is_seen_by_the_joint_law_and_by_directions():
+    rng = np.random.default_rng(9)
+    first = rng.normal(size=(4000, 2))
+    second = rng.normal(size=(4000, 2)) @ np.linalg.cholesky([[1, 0.5], [0.5, 1]]).T
+
+    @dataclass
+    class Turned(Draws):
+        directions: object = None
+
+    sets = [Draws((one,), scales=(10.0,)) for one in (first, second)]
+    blind = check_against_tempering(*sets, key=KEY)
+    assert [check.verdict for check in blind.checks] == ["consistent", "inconsistent"]
+    turned = np.array([[1.0, 1.0], [1.0, -1.0]]) / np.sqrt(2)
+    sets = [Turned((one,), scales=(10.0,), directions=turned) for one in (first, second)]
+    seen = check_against_tempering(*sets, key=KEY)
+    assert "direction" in seen.checks[0].detail
+    assert seen.verdict == "inconsistent"
 
 
 def test_other_scales_are_refused(sets):

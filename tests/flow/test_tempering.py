@@ -97,12 +97,13 @@ def test_the_linear_flow_agrees_with_chains_that_are_said_to_be_chains(line, ora
 def test_one_divergence_and_nothing_is_consistent(line, oracle, start, metric):
     flow, truth = flows(line, metric, oracle(line.draw, diverging=1), start, SCALES)
     found = check_against_tempering(flow, truth, tolerance=0.4, key=KEY)
-    (check,) = found.checks
     assert truth.divergences == 4
-    assert check.p_value > 0.05
-    assert check.smallest_detectable < 0.4
+    for check in found.checks:
+        assert check.p_value > 0.05
+        assert check.smallest_detectable < 0.4
+        assert check.verdict == "undetermined"
+        assert "4 transitions diverged" in check.detail
     assert found.verdict == "undetermined"
-    assert "4 transitions diverged" in check.detail
 
 
 def test_laplace_tempers_the_line_exactly(line, start, metric):

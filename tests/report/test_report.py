@@ -146,7 +146,8 @@ def test_every_check_is_listed_with_its_flow(tree, page):
 
 
 @pytest.mark.parametrize(
-    ("verdict", "said"), [("inconsistent", "differs from"), ("undetermined", "undetermined")]
+    ("verdict", "said"),
+    [("inconsistent", "differs from"), ("undetermined", "Nothing was rejected, but")],
 )
 @pytest.mark.usefixtures("without_figures")
 def test_sentence_follows_the_verdict(tree, reported, parse, verdict, said):
@@ -158,8 +159,8 @@ def test_sentence_follows_the_verdict(tree, reported, parse, verdict, said):
     changed["checks"] = type(changed)(table.assign(verdict=("check", verdicts)))
     page = "".join(parse(reported(changed)).text)
     assert said in page
-    assert "trained mean (diffusion)" in page
-    assert "agrees with the exact renormalization group;" not in page
+    assert ("trained mean of diffusion" if verdict == "inconsistent" else "(trained mean)") in page
+    assert "under diffusion and shell agrees with the exact renormalization group (T9);" not in page
 
 
 @pytest.mark.usefixtures("without_figures")
@@ -181,7 +182,7 @@ def test_without_a_prediction_the_report_says_so(tree, reported, parse):
     bare.attrs["verdict"] = "undetermined"
     bare["flow"].attrs["no_prediction"] = "inputs are <no> grid"
     page = reported(bare)
-    assert "There is no exact renormalization group" in page
+    assert "There is nothing to hold this posterior under diffusion against" in page
     assert "&lt;no&gt; grid" in page
     parse(page)
 

@@ -11,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from brg_prob.cli.terminal.progress import WIDEST
-from brg_prob.cli.terminal.run import COLOURS
 from brg_prob.comparison import LEVEL, Comparison, headline, leads, value_error
 from brg_prob.comparison.pairs import Theory
 from brg_prob.wording import short
@@ -120,10 +119,10 @@ def _runs(comparison: Comparison) -> Table:
         table.add_column(head, overflow="fold")
     for head in ("T", "seed"):
         table.add_column(head, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
+    table.add_column("found", overflow="fold")
     for name, row in zip(comparison.names, comparison.rows, strict=False):
         seed = "–" if row["seed"] < 0 else str(row["seed"])
-        verdict = Text(row["verdict"], style=COLOURS.get(row["verdict"], "default"))
+        verdict = Text(row["verdict"])
         words = (Text(row[key]) for key in ("network", "engine", "scheme"))
         table.add_row(Text(name), *words, short(row["observations"], 6), seed, verdict)
     return table

@@ -13,14 +13,20 @@ from rich.text import Text
 
 from brg_prob.cli.terminal.progress import WIDEST
 from brg_prob.cli.terminal.sloppiness_tables import NOTHING, number, sloppiness_blocks, table_of_numbers
-from brg_prob.summary import branches, data_sentence, deciding_columns, scale_rows, verdict_sentence
+from brg_prob.headlines import answers_in_order, row_state
+from brg_prob.summary import branches, deciding_columns, scale_rows
 from brg_prob.wording import deviation
 
-COLOURS = {"consistent": "green", "inconsistent": "red", "undetermined": "yellow"}
+COLOURS = {
+    **dict.fromkeys(("agrees", "converged", "weights usable"), "green"),
+    **dict.fromkeys(("differs", "conflict"), "red"),
+    **dict.fromkeys(("not resolved", "not converged", "weights not usable", "not rejected"), "yellow"),
+}
+"""Of what was found. That no conflict was found is no colour: it says little."""
 
 
 def print_result(run: Any, folder: Path, console: Console | None = None) -> None:
-    """Print the scales, the checks, the verdict, and where the report lies.
+    """Print the scales, the checks, both answers, and where the report lies.
 
     Parameters
     ----------
@@ -32,17 +38,17 @@ def print_result(run: Any, folder: Path, console: Console | None = None) -> None
         Default: stdout, at most 100 columns wide.
     """
     console = console or Console(highlight=False, width=min(Console().width, WIDEST))
-    checks = [_check_table(run.summary["checks"])] if run.summary["checks"] else []
-    for block in (*map(_scale_table, branches(run.tree)), *sloppiness_blocks(run.tree), *checks):
+    summary = run.summary
+    flows = [_scale_table(branch) for branch in branches(run.tree)]
+    checks = [_check_table(summary["checks"], summary)] if summary["checks"] else []
+    determined = sloppiness_blocks(run.tree)
+    own = summary.get("kind") == "model"  # its author came for what the data determine
+    for block in (*determined, *flows, *checks) if own else (*flows, *determined, *checks):
         console.print(block)
         console.print()
-    verdict = run.summary["verdict"]
-    console.print(
-        Text(f"{verdict}: ", style=f"bold {COLOURS[verdict]}")
-        + Text(verdict_sentence(run.summary), style="default")
-    )
-    if data_sentence(run.summary):
-        console.print(Text(data_sentence(run.summary)))
+    for title, state, sentence in answers_in_order(summary):
+        heading = Text(f"{title}: {state}. ", style=f"bold {COLOURS.get(state, 'default')}")
+        console.print(heading + Text(sentence, style="default"))
     console.print(Text(f"report: {folder / 'report.html'}"), soft_wrap=True)
 
 
@@ -72,25 +78,24 @@ def _score(row: dict[str, float]) -> str:
     return f"{score:.3f} ± {row['test_score_se']:.3f}" if math.isfinite(score) else NOTHING
 
 
-def _check_table(rows: list[dict[str, Any]]) -> Table:
+def _check_table(rows: list[dict[str, Any]], summary: dict[str, Any]) -> Table:
     """Return the checks as a table."""
-    table = table_of_numbers("checks")
+    level, seed = summary["flow_against_theory"]["level"], summary["seed"]
+    drawn = "" if seed is None else f"; p-values are those of seed {seed}"
+    table = table_of_numbers(f"checks (false alarms {level:g} for each question{drawn})")
     table.add_column("check", overflow="fold")
     table.add_column("flow", no_wrap=True)
     for head in ("p", "detects"):
         table.add_column(head, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    controls = {"inconsistent": "rejected, as it must be"}
+    table.add_column("found")
     for row in rows:
-        verdict = Text(row["verdict"], style=COLOURS[row["verdict"]])
-        if row["role"] == "control":
-            verdict = Text(controls.get(row["verdict"], "control not rejected"), style="default")
+        found = row_state(row)
         table.add_row(
             Text(row["name"]),
             Text(row["flow"]),
             _p_value(row["p_value"]),
             deviation(row["smallest_detectable"], row["unit"]),
-            verdict,
+            Text(found, style=COLOURS.get(found, "default")),
         )
     return table
 
