@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import xarray as xr
 
+from brg_prob.figures.agreement_intervals import agreement_picture
 from brg_prob.figures.cutoff import cutoff_picture
 from brg_prob.figures.distance import distance_picture
 from brg_prob.figures.evidence_curve import evidence_picture
@@ -28,6 +29,7 @@ from brg_prob.figures.vector import svg
 __all__ = [
     "Picture",
     "Section",
+    "agreement_picture",
     "contraction_picture",
     "convergence_picture",
     "cutoff_picture",
@@ -54,6 +56,7 @@ _IN_READING_ORDER: tuple[Callable[[xr.DataTree], Picture | None], ...] = (
     sloppiness_picture,
     participation_picture,
     contraction_picture,
+    agreement_picture,
     distance_picture,
     spectrum_picture,
     cutoff_picture,
