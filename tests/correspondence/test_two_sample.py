@@ -143,7 +143,7 @@ def test_the_default_tolerance_and_enough_draws_are_consistent(sets):
     assert check_against_tempering(flow, flow, key=KEY).verdict == "undetermined"
 
 
-def test_other_scales_are_refused(sets):
+def test_other_scales_are_refused(own_refusals, sets):
     flow = Draws(tuple(sets[0]))
     with pytest.raises(ValueError, match="different scales"):
         check_against_tempering(flow, Draws(flow.draws, scales=(100.0, 50.0, 10.0, 2.0)), key=KEY)
