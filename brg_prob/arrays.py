@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from jaxtyping import Float, Int, Real
+from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
 
-def thin(size: int, most: int) -> NDArray[np.intp]:
+def thin(size: int, most: int) -> Int[np.ndarray, " kept"]:
     """Return at most ``most`` indices of ``range(size)``, evenly spread, both ends included.
 
     Examples
@@ -19,7 +23,7 @@ def thin(size: int, most: int) -> NDArray[np.intp]:
     return np.unique(np.linspace(0, size - 1, min(size, most)).round().astype(np.intp))
 
 
-def first_place(shape: tuple[int, ...]) -> NDArray[np.intp]:
+def first_place(shape: tuple[int, ...]) -> Int[np.ndarray, " ..."]:
     """Return the place along the first axis of each entry of an array of this shape.
 
     Examples
@@ -30,7 +34,7 @@ def first_place(shape: tuple[int, ...]) -> NDArray[np.intp]:
     return np.broadcast_to(np.arange(shape[0]).reshape(-1, *([1] * (len(shape) - 1))), shape)
 
 
-def holm(p_values: ArrayLike) -> Floats:
+def holm(p_values: Real[Any, " tests"] | Sequence[float]) -> Float[np.ndarray, " tests"]:
     """Return Holm's adjusted p-values; the family is rejected at ``level`` if their minimum is ≤ it.
 
     Valid under any dependence of the tests (scales of one flow share draws). NaN marks a test

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -29,17 +29,20 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
-from numpy.typing import NDArray
+from jaxtyping import Float, Int, Integer, Real
 
 from brg_prob.activations import Activation
 from brg_prob.activations import activation as resolved
 from brg_prob.kernels.checked_options import checked_inputs, checked_variance
 from brg_prob.kernels.tuned_activations import tuned_to
+from brg_prob.shapes import Rows
 
 RADIUS = 12.0  # standard deviations; e^{−r²/2} beyond is 5e-32
 NODES = {2: (48, 36), 3: (48, 36), 4: (20, 15)}  # per variable of a rule and of the one it is judged by
 INNER = 32  # Gauss–Legendre nodes per piece of the variable that meets the kinks
 RANK = 1e-12  # eigenvalues of a covariance below this share of the largest are rounding error
+
+Product = Callable[[Float[Array, " 4 *nodes"]], Float[Array, "*nodes"]]
 
 
 class FourPoint(NamedTuple):
@@ -53,13 +56,13 @@ class FourPoint(NamedTuple):
         Estimated absolute error of the quadrature, (M,): the change from a coarser rule.
     """
 
-    value: Array
-    error: Array
+    value: Float[Array, " M"]
+    error: Float[Array, " M"]
 
 
 def connected_four_point(
-    x: ArrayLike,
-    indices: ArrayLike,
+    x: Real[ArrayLike, "n d"] | Rows,
+    indices: Integer[ArrayLike, "M 4"] | Sequence[Sequence[int]],
     *,
     width: int,
     activation: Any,
@@ -119,7 +122,7 @@ def connected_four_point(
     return FourPoint(jnp.asarray(scale * (3 * fourth - disconnected)), jnp.asarray(scale * 3 * error))
 
 
-def neuron_four_point(covariance: ArrayLike, activation: Any) -> FourPoint:
+def neuron_four_point(covariance: Real[ArrayLike, "M 4 4"], activation: Any) -> FourPoint:
     """Return E[φ(z_1)φ(z_2)φ(z_3)φ(z_4)] for z ~ N(0, covariance), and its error.
 
     Parameters
@@ -151,7 +154,7 @@ def neuron_four_point(covariance: ArrayLike, activation: Any) -> FourPoint:
     return FourPoint(jnp.asarray(value), jnp.asarray(error))
 
 
-def _two_point(covariance: NDArray[Any], act: Activation) -> Array:
+def _two_point(covariance: Float[np.ndarray, "M 4 4"], act: Activation) -> Float[Array, "M 4 4"]:
     """Return k_ij = E[φ_iφ_j], (M, 4, 4)."""
     c = np.asarray(covariance, dtype=jnp.result_type(float))
     variance = np.diagonal(c, axis1=1, axis2=2)
@@ -159,7 +162,9 @@ def _two_point(covariance: NDArray[Any], act: Activation) -> Array:
     return act.dual(*(jnp.asarray(each) for each in (variance[:, :, None], variance[:, None, :], c)))
 
 
-def _roots(covariance: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+def _roots(
+    covariance: Float[np.ndarray, "M 4 4"],
+) -> tuple[Float[np.ndarray, "M 4 4"], Int[np.ndarray, " M"]]:
     """Return V with z = V g, g standard normal, (M, 4, 4), columns beyond the rank 0, and ranks 2 … 4.
 
     In rank 3 and 4 the last column is the variable that meets the kinks: of the directions that
@@ -187,14 +192,20 @@ def _roots(covariance: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArra
 
 
 @partial(jax.jit, static_argnames=("act", "rank", "nodes"))
-def _averaged(factors: Array, variances: Array, act: Activation, rank: int, nodes: int) -> Array:
+def _averaged(
+    factors: Float[Array, "M 4 {rank}"],
+    variances: Float[Array, "M 4"],
+    act: Activation,
+    rank: int,
+    nodes: int,
+) -> Float[Array, " M"]:
     """Return E[Πφ((V g)_i)] of each V (M, 4, rank)."""
     rule = _by_rays if rank == 2 else _by_pieces
 
-    def one(arguments: tuple[Array, Array]) -> Array:
+    def one(arguments: tuple[Float[Array, "4 r"], Float[Array, " 4"]]) -> Float[Array, ""]:
         factor, variance = arguments
 
-        def product(z: Array) -> Array:
+        def product(z: Float[Array, " 4 *nodes"]) -> Float[Array, "*nodes"]:
             """Return Π_i φ(z_i) of pre-activations (4, …)."""
             return jnp.prod(act(z, variance.reshape(4, *[1] * (z.ndim - 1))), axis=0)
 
@@ -203,7 +214,7 @@ def _averaged(factors: Array, variances: Array, act: Activation, rank: int, node
     return jax.lax.map(one, (factors, variances))
 
 
-def _by_rays(factor: Array, product: Callable[[Array], Array], nodes: int) -> Array:
+def _by_rays(factor: Float[Array, "4 2"], product: Product, nodes: int) -> Float[Array, ""]:
     """Return the average in two variables in polar coordinates, the circle cut at the zeros of V g."""
     x, w = (jnp.asarray(v, factor.dtype) for v in np.polynomial.legendre.leggauss(nodes))
     zeros = jnp.arctan2(-factor[:, 0], factor[:, 1]) % math.pi
@@ -220,7 +231,7 @@ def _by_rays(factor: Array, product: Callable[[Array], Array], nodes: int) -> Ar
     return jnp.einsum("a,b,abr,r->", half, w, product(z), radial, precision="highest")
 
 
-def _by_pieces(factor: Array, product: Callable[[Array], Array], nodes: int) -> Array:
+def _by_pieces(factor: Float[Array, "4 r"], product: Product, nodes: int) -> Float[Array, ""]:
     """Return the average in three or four variables, the last one cut at the zeros of V g."""
     rank = factor.shape[1]
     x, w = np.polynomial.hermite_e.hermegauss(nodes)
@@ -242,7 +253,7 @@ def _by_pieces(factor: Array, product: Callable[[Array], Array], nodes: int) -> 
     return jnp.sum(inner * jnp.asarray(weight[keep], factor.dtype))
 
 
-def _checked_tuples(indices: ArrayLike, count: int) -> NDArray[np.intp]:
+def _checked_tuples(indices: Any, count: int) -> Int[np.ndarray, "M 4"]:
     """Return index tuples (M, 4) that point into the inputs."""
     tuples = np.asarray(indices)
     if tuples.ndim != 2 or tuples.shape[1] != 4 or not len(tuples) or tuples.dtype.kind not in "iu":

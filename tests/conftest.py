@@ -4,14 +4,34 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
 
-from brg_prob.network import isotropic_prior
-
 jax.config.update("jax_enable_x64", True)
+
+# The rooms of functions of arrays. As they are imported their annotations become checks, of each argument and
+# each result in every test: the library is imported after this, never before.
+ARRAY_ROOMS = (
+    "brg_prob.activations",
+    "brg_prob.arrays",
+    "brg_prob.correlators",
+    "brg_prob.correspondence.two_sample",
+    "brg_prob.erg",
+    "brg_prob.geometry.contraction",
+    "brg_prob.geometry.eigen",
+    "brg_prob.geometry.lanczos",
+    "brg_prob.geometry.transport",
+    "brg_prob.geometry.vectors",
+    "brg_prob.interactions",
+    "brg_prob.kernels",
+    "brg_prob.spectra",
+)
+jaxtyping.install_import_hook(
+    ARRAY_ROOMS, "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+)
 
 
 def pytest_collection_modifyitems(config, items):
@@ -21,6 +41,20 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item in items if "exam" not in item.keywords]
     slow = {item.path for item in items if "slow" in item.keywords}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture
+def array_rooms():
+    """Return the names of the rooms whose shapes are checked."""
+    return ARRAY_ROOMS
+
+
+@pytest.fixture
+def own_refusals():
+    """Leave the shapes unchecked: what is refused, the functions refuse by themselves, as for any caller."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture
@@ -61,6 +95,8 @@ class RandomCosines:
 
     def readout_prior(self, hidden):
         """Return the isotropic prior."""
+        from brg_prob.network import isotropic_prior
+
         return isotropic_prior(self.width, self.outputs, mean=self.mean, variance=self.variance)
 
     def __call__(self, x, y=None):

@@ -241,7 +241,7 @@ def test_power_spectrum_errors_of_chains_are_wider():
     )
 
 
-def test_bad_arguments_are_refused_in_one_line():
+def test_bad_arguments_are_refused_in_one_line(own_refusals):
     f = np.zeros((1, 10, 3))
     for call, message in (
         (lambda: n_point(f[0], [[0]]), "select one output"),

@@ -217,8 +217,11 @@ def test_shell_propagators_keep_reset_and_drop():
     np.testing.assert_array_equal(drop[kept], reset[kept])
     np.testing.assert_array_equal(reset[~kept], np.asarray(THEORY.g0(p))[~kept])
     np.testing.assert_array_equal(drop[~kept], 0)
+
+
+def test_an_unknown_action_of_the_shell_is_refused(own_refusals):
     with pytest.raises(ValueError, match="action = 'keep'"):
-        THEORY.shell_propagator(p, observations, N, "keep")
+        THEORY.shell_propagator(np.linspace(0, 20, 60), 100.0, N, "keep")
 
 
 def test_raw_cutoffs_map_both_ways():

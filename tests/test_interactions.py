@@ -98,7 +98,7 @@ def test_interactions_fall_with_the_width_and_a_linear_network_has_them_too():
         ({"x": X[0]}, "inputs are"),
     ],
 )
-def test_bad_input_is_refused(changed, message):
+def test_bad_input_is_refused(own_refusals, changed, message):
     given = dict(x=X, indices=TUPLES, width=10, activation="relu", **OPTIONS)
     with pytest.raises(ValueError, match=message):
         connected_four_point(**{**given, **changed})

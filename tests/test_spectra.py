@@ -127,9 +127,12 @@ def test_what_is_no_cubic_grid_is_not_taken_for_one():
     assert equispaced_grid(x * np.array([1.0, 1.1])) is None
     assert equispaced_grid(x + 0.01 * rng.normal(size=x.shape)) is None
     assert equispaced_grid(rng.uniform(size=(36, 2))) is None
-    assert equispaced_grid(tensor_grid(6, 1)[:, 0]) is None
     assert equispaced_grid(np.zeros((4, 1))) is None
     assert equispaced_grid(np.full((4, 1), np.nan)) is None
+
+
+def test_inputs_that_are_not_rows_are_no_grid(own_refusals):
+    assert equispaced_grid(tensor_grid(6, 1)[:, 0]) is None
 
 
 def test_decimal_years_rounded_to_four_digits_are_still_a_grid():

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Float, Real
 
 from brg_prob.activations.base import Activation
 from brg_prob.activations.quadrature import Elementwise, gaussian_expectation
@@ -27,13 +28,15 @@ class Moments(NamedTuple):
         Where ``normalised``, φ is held at the prior variance K.
     """
 
-    square: Array
-    fourth: Array
-    slope_square: Array
-    stretch: Array
+    square: Float[Array, "*shape"]
+    fourth: Float[Array, "*shape"]
+    slope_square: Float[Array, "*shape"]
+    stretch: Float[Array, "*shape"]
 
 
-def moments(activation: Activation, variance: ArrayLike, *, order: int | None = None) -> Moments:
+def moments(
+    activation: Activation, variance: Real[ArrayLike, "*shape"], *, order: int | None = None
+) -> Moments:
     """Return moments of φ(z), z ~ N(0, variance), by quadrature that resolves kinks.
 
     Parameters
@@ -62,7 +65,7 @@ def moments(activation: Activation, variance: ArrayLike, *, order: int | None = 
     """
     (k,) = floating(variance)
 
-    def mean(g: Elementwise, at: Array) -> Array:
+    def mean(g: Elementwise, at: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         return gaussian_expectation(g, at, order=order, kinks=activation.kinks)
 
     # below √eps the difference has lost its digits, and the limit is as near

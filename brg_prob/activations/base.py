@@ -9,11 +9,13 @@ from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Real
 
 from brg_prob.activations import mehler
-from brg_prob.activations.stable import floating, geometric_mean
+from brg_prob.activations.stable import AnyEntry, Dual, Pairs, floating, geometric_mean
 
-Dual = Callable[[Array, Array, Array], Array]
+Function = Callable[[Float[Array, "*shape"], Any], Float[Array, "*shape"]]
 
 
 @dataclass(frozen=True)
@@ -55,24 +57,28 @@ class Activation:
     >>> from brg_prob.activations import activation
     >>> tanh = activation("tanh")
     >>> if tanh.has_series:
-    ...     points = tanh.coefficients(jnp.array([0.5, 1.0]))  # (n, M); derivative=1 for dual_derivative
+    ...     points = tanh.coefficients(jnp.array([0.5, 1.0]))  # (n, K); derivative=1 for dual_derivative
     ...     kernel = tanh.series(points[:, None], points[None, :], jnp.ones((2, 2)))  # of ρ = c/√(ab)
     """
 
     name: str
-    function: Callable[[Array, Any], Array] = field(repr=False)
+    function: Function = field(repr=False)
     dual: Dual = field(repr=False)
     dual_derivative: Dual = field(repr=False)
-    slope: Callable[[Array, Any], Array] = field(repr=False)
+    slope: Function = field(repr=False)
     normalised: bool = False
     kinks: tuple[float, ...] = ()
     numeric: Any = field(default=None, repr=False)
 
-    def __call__(self, z: Any, variance: Any = None) -> Array:
+    def __call__(
+        self, z: Real[ArrayLike, "*shape"], variance: Real[ArrayLike, "*#shape"] | None = None
+    ) -> Float[Array, "*shape"]:
         """Return φ(z)."""
         return self.function(floating(z)[0], variance)
 
-    def derivative(self, z: Any, variance: Any = None) -> Array:
+    def derivative(
+        self, z: Real[ArrayLike, "*shape"], variance: Real[ArrayLike, "*#shape"] | None = None
+    ) -> Float[Array, "*shape"]:
         """Return φ′(z); at a kink the mean of both sides, of sign and step 0 everywhere.
 
         Of a Python function it is what jax differentiates it to, at a kink too.
@@ -86,12 +92,20 @@ class Activation:
         """Whether the kernels are Mehler series."""
         return self.numeric is not None and bool(self.numeric.degrees)
 
-    def coefficients(self, variance: Any, derivative: int = 0) -> Array:
-        """Return the Hermite coefficients of φ, or of φ′ for derivative 1, (…, M); only if ``has_series``."""
+    def coefficients(
+        self, variance: Real[ArrayLike, "*points"], derivative: int = 0
+    ) -> Float[Array, "*points K"]:
+        """Return the Hermite coefficients of φ, or of φ′ for derivative 1, (…, K); only if ``has_series``."""
         return self.numeric.coefficients(floating(variance)[0], derivative)
 
-    def series(self, left: Array, right: Array, rho: Array, derivative: int = 0) -> Array:
-        """Return the dual kernel from coefficients (…, M), broadcast against correlations ``rho`` (…)."""
+    def series(
+        self,
+        left: Float[Array, "*#pairs K"],
+        right: Float[Array, "*#pairs K"],
+        rho: Float[Array, "*#pairs"],
+        derivative: int = 0,
+    ) -> Pairs:
+        """Return the dual kernel from coefficients (…, K), broadcast against correlations ``rho`` (…)."""
         return mehler.series(left, right, rho, self.numeric.degrees_of(derivative))
 
     def tuned(
@@ -123,7 +137,7 @@ class Activation:
             return self
         return self.numeric.tuned(float(max_variance), float(tolerance), float(max_correlation))
 
-    def error_estimate(self, a: Any, b: Any, c: Any) -> Array:
+    def error_estimate(self, a: AnyEntry, b: AnyEntry, c: AnyEntry) -> Pairs:
         """Return an estimate of the absolute error of dual(a, b, c): rounding error if in closed form."""
         a, b, c = floating(a, b, c)
         if self.numeric is not None:

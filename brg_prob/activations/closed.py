@@ -17,21 +17,32 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.scipy.special import erf
 from jax.scipy.stats import norm
+from jax.typing import ArrayLike
+from jaxtyping import Float, Real
 
 from brg_prob.activations.base import Activation
-from brg_prob.activations.stable import angle, arc_one, arc_sine, arc_zero, arcsine, gap, on_blocks
+from brg_prob.activations.stable import (
+    Entry,
+    Pairs,
+    angle,
+    arc_one,
+    arc_sine,
+    arc_zero,
+    arcsine,
+    gap,
+    on_blocks,
+)
 
 MAX_POWER = 64  # beyond it the coefficients of the dual leave float64's comfortable range
 
 
-def _zeros(a: Array, b: Array, c: Array) -> Array:
+def _zeros(a: Entry, b: Entry, c: Entry) -> Pairs:
     return jnp.zeros(jnp.broadcast_shapes(a.shape, b.shape, c.shape), c.dtype)
 
 
@@ -87,7 +98,7 @@ IDENTITY = Activation(
 """Φ(z) = z."""
 
 
-def _erf_sine(a: Array, b: Array, c: Array) -> Array:
+def _erf_sine(a: Entry, b: Entry, c: Entry) -> Pairs:
     """Return √((1 + 2a)(1 + 2b) − 4c²), at least 1."""
     return jnp.sqrt(1 + 2 * (a + b) + 4 * gap(a, b, c))
 
@@ -102,12 +113,12 @@ ERF = Activation(
 """Φ(z) = erf z."""
 
 
-def _cos_dual(a: Array, b: Array, c: Array) -> Array:
+def _cos_dual(a: Entry, b: Entry, c: Entry) -> Pairs:
     half = (a + b) / 2
     return (jnp.exp(c - half) + jnp.exp(-c - half)) / 2
 
 
-def _sin_dual(a: Array, b: Array, c: Array) -> Array:
+def _sin_dual(a: Entry, b: Entry, c: Entry) -> Pairs:
     # sinh c = e^{−c} expm1(2c)/2, from the side where nothing overflows
     half = (a + b) / 2
     below = jnp.where(c < 0, c, -c)
@@ -126,7 +137,7 @@ COSINE = Activation(
 """Φ(z) = cos z."""
 
 
-def _isserlis(power: int, a: Array, b: Array, c: Array) -> Array:
+def _isserlis(power: int, a: Entry, b: Entry, c: Entry) -> Pairs:
     """Return E[u^k v^k], the sum over the number j of pairs that cross between u and v."""
     terms = _zeros(a, b, c)
     for j in range(power, -1, -2):
@@ -155,14 +166,14 @@ def monomial(power: int) -> Activation:
     )
 
 
-def _gelu_parts(a: Array, b: Array, c: Array) -> tuple[Array, Array, Array, Array]:
+def _gelu_parts(a: Entry, b: Entry, c: Entry) -> tuple[Pairs, Pairs, Pairs, Pairs]:
     """Return Δ = (1+a)(1+b) − c², √Δ, m = 1/(1+a) + 1/(1+b), and ω = π/2 + arcsin(c/√((1+a)(1+b)))."""
     delta = 1 + a + b + gap(a, b, c)
     side = jnp.sqrt(delta)
     return delta, side, 1 / (1 + a) + 1 / (1 + b), angle(c, side)
 
 
-def _gelu_dual(a: Array, b: Array, c: Array) -> Array:
+def _gelu_dual(a: Entry, b: Entry, c: Entry) -> Pairs:
     """Return E[uΦ(u) vΦ(v)] = (c ω + (ab − c² + c² m)/√Δ)/2π.
 
     By parts it is c E[ΦΦ] + (ab + c²) E[nn] + ac E[Φ″Φ] + bc E[ΦΦ″], n = Φ′, where E[ΦΦ] = ω/2π,
@@ -172,7 +183,7 @@ def _gelu_dual(a: Array, b: Array, c: Array) -> Array:
     return (c * omega + (gap(a, b, c) + c * c * m) / side) / (2 * math.pi)
 
 
-def _gelu_dual_derivative(a: Array, b: Array, c: Array) -> Array:
+def _gelu_dual_derivative(a: Entry, b: Entry, c: Entry) -> Pairs:
     """Return ∂_c of the dual (Price's theorem): (ω + c (2m + (c² m − 1 − a − b)/Δ)/√Δ)/2π."""
     delta, side, m, omega = _gelu_parts(a, b, c)
     return (omega + c * (2 * m + (c * c * m - 1 - a - b) / delta) / side) / (2 * math.pi)
@@ -188,13 +199,15 @@ GELU = Activation(
 """Φ(z) = zΦ(z), Φ the normal distribution function."""
 
 
-def _normalised_exp(z: Array, variance: Any) -> Array:
+def _normalised_exp(
+    z: Float[Array, "*shape"], variance: Real[ArrayLike, "*#shape"] | None
+) -> Float[Array, "*shape"]:
     if variance is None:
         raise ValueError("exp is normalised by the prior variance of its argument; pass variance=")
     return jnp.exp(z - variance)
 
 
-def _exp_dual(a: Array, b: Array, c: Array) -> Array:
+def _exp_dual(a: Entry, b: Entry, c: Entry) -> Pairs:
     return jnp.exp(c - (a + b) / 2)
 
 

@@ -22,15 +22,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 
 from brg_prob.activations.quadrature import REACH, Elementwise, unit_rule
-from brg_prob.activations.stable import geometric_mean, quotient, root
+from brg_prob.activations.stable import Entry, Pairs, geometric_mean, quotient, root
 
 Degrees = tuple[int, ...]
 BLOCK = 8  # terms per turn of the loop: more of them at once are slower per term, and to compile
 
 
-def hermite_rows(order: int) -> Iterator[np.ndarray]:
+def hermite_rows(order: int) -> Iterator[Float[np.ndarray, " order"]]:
     """Yield weights × density × h_k, (order,), for k = 0, 1, …, in float64.
 
     The recursion goes upwards, in which direction h_k is the growing solution or an oscillating one,
@@ -45,7 +46,9 @@ def hermite_rows(order: int) -> Iterator[np.ndarray]:
 
 
 @lru_cache(maxsize=16)
-def hermite_table(order: int, degrees: Degrees) -> tuple[np.ndarray, np.ndarray]:
+def hermite_table(
+    order: int, degrees: Degrees
+) -> tuple[Float[np.ndarray, " order"], Float[np.ndarray, "order K"]]:
     """Return nodes (order,) and weights × density × h_k (order, len(degrees)), in float64."""
     kept, last = set(degrees), max(degrees, default=-1)
     rows = [row for k, row in enumerate(islice(hermite_rows(order), last + 1)) if k in kept]
@@ -60,19 +63,26 @@ def extra_nodes(degree: int) -> int:
     return math.ceil(REACH / math.pi * math.sqrt(degree))
 
 
-def coefficients(f: Elementwise, variance: Array, degrees: Degrees, order: int) -> Array:
+def coefficients(
+    f: Elementwise, variance: Float[Array, "*points"], degrees: Degrees, order: int
+) -> Float[Array, "*points K"]:
     """Return c_k(√variance), (…, len(degrees))."""
     nodes, table = hermite_table(order, degrees)
     values = f(root(variance)[..., None] * jnp.asarray(nodes, variance.dtype))
     return jnp.matmul(values, jnp.asarray(table, variance.dtype), precision="highest")
 
 
-def correlation(a: Array, b: Array, c: Array) -> Array:
+def correlation(a: Entry, b: Entry, c: Entry) -> Pairs:
     """Return c/√(ab) within [−1, 1], 0 where a variance is 0."""
     return jnp.clip(quotient(c, geometric_mean(a, b)), -1, 1)
 
 
-def series(left: Array, right: Array, rho: Array, degrees: Degrees) -> Array:
+def series(
+    left: Float[Array, "*#pairs K"],
+    right: Float[Array, "*#pairs K"],
+    rho: Float[Array, "*#pairs"],
+    degrees: Degrees,
+) -> Pairs:
     """Return Σ_k left_k right_k ρ^k by Horner's rule; coefficients (…, K), broadcast against ``rho`` (…)."""
     if not degrees:
         return jnp.zeros_like(rho)
@@ -88,10 +98,12 @@ def series(left: Array, right: Array, rho: Array, degrees: Degrees) -> Array:
     return total * rho ** degrees[0]
 
 
-def _horner(total: Array, left: Array, right: Array, power: Array) -> Array:
+def _horner(
+    total: Pairs, left: Float[Array, "K *#pairs"], right: Float[Array, "K *#pairs"], power: Entry
+) -> Pairs:
     """Return total·power + left_k right_k from the last k to the first, in blocks: fast to compile."""
 
-    def add(total: Array, block: tuple[Array, ...]) -> tuple[Array, None]:
+    def add(total: Pairs, block: tuple[Array, ...]) -> tuple[Pairs, None]:
         one, other = block
         for k in reversed(range(len(one))):
             total = total * power + one[k] * other[k]
@@ -106,7 +118,7 @@ def _horner(total: Array, left: Array, right: Array, power: Array) -> Array:
     return jax.lax.scan(add, total, tuple(stacked), reverse=True)[0]
 
 
-def present_degrees(size: np.ndarray) -> Degrees:
+def present_degrees(size: Float[np.ndarray, " K"]) -> Degrees:
     """Return the degrees worth keeping, from the largest |c_k|/‖φ‖ of each.
 
     A degree is dropped if it and all higher ones of its parity are rounding error: the even ones of

@@ -12,6 +12,7 @@ there ∂_a E_00 = (E[u φ′(u) φ(v)] − c E_11)/2a, by parts, and E_11 is di
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
@@ -21,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 
 from brg_prob.activations import mehler
 from brg_prob.activations.base import Activation
@@ -34,7 +36,7 @@ from brg_prob.activations.quadrature import (
     pair_expectation,
     unit_rule,
 )
-from brg_prob.activations.stable import Block, geometric_mean, on_blocks, quotient
+from brg_prob.activations.stable import Block, Entry, Pairs, geometric_mean, on_blocks, quotient
 
 MAX_DEGREE = 4096  # beyond it quadrature: for tanh, at 1e-10, beyond variances of about 45
 DEFAULT_VARIANCE = 2.0
@@ -70,7 +72,7 @@ class Numeric:
         shared = set.intersection(*({k - i for k in self.degrees if k >= i} for i in times))
         return tuple(sorted(shared))
 
-    def coefficients(self, variance: Array, *times: int) -> Array:
+    def coefficients(self, variance: Float[Array, "*points"], *times: int) -> Float[Array, "*points K"]:
         """Return the coefficients of φ⁽ⁱ⁾, i the first of ``times``, at the degrees that all share."""
         function, degrees = nth_derivative(self.function, times[0]), self.degrees_of(*times)
         return mehler.coefficients(function, variance, degrees, self.order)
@@ -79,14 +81,14 @@ class Numeric:
         """Return φ computed as cheaply as the variance and the tolerance allow; on the host."""
         return _activation(tune(self, max_variance, tolerance, max_correlation))
 
-    def mean_square(self, variances: np.ndarray) -> np.ndarray:
+    def mean_square(self, variances: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
         """Return E[φ²] at variances (m,), on the host: nothing is compiled for it but φ."""
         order = self.order if self.kinks else SMOOTH_ORDER
         rules = [_host_rule(self.kinks, math.sqrt(v), order) for v in variances]
         nodes, weights = np.stack(rules, axis=1)
         return np.sum(weights * _at_nodes(self, np.sqrt(variances)[:, None] * nodes)[0] ** 2, axis=1)
 
-    def error_estimate(self, a: Array, b: Array, c: Array) -> Array:
+    def error_estimate(self, a: Entry, b: Entry, c: Entry) -> Pairs:
         """Return an estimate of the error of E_00: bound of the series, error of the quadrature, rounding."""
         if not self.degrees:
             coarse = replace(self, order=_coarser(self.order))
@@ -96,7 +98,9 @@ class Numeric:
         rho = jnp.abs(mehler.correlation(a, b, c))
         return rho ** (self.degrees[-1] + 1) * geometric_mean(*tail) + jnp.maximum(*quadrature)
 
-    def _point_error(self, variance: Array) -> tuple[Array, Array]:
+    def _point_error(
+        self, variance: Float[Array, "*points"]
+    ) -> tuple[Float[Array, "*points"], Float[Array, "*points"]]:
         """Return E[φ²] beyond the series, and what a coarser rule, or rounding, changes in E[φ²]."""
         fine, coarse = (
             gaussian_expectation(lambda z: self.function(z) ** 2, variance, order=order)
@@ -121,12 +125,14 @@ def nth_derivative(function: Elementwise, times: int) -> Elementwise:
 
 
 @lru_cache(maxsize=1024)
-def derivatives(function: Elementwise, count: int) -> Elementwise:
+def derivatives(
+    function: Elementwise, count: int
+) -> Callable[[Float[Array, "*shape"]], Float[Array, " count *shape"]]:
     """Return the compiled function of φ, φ′, …, (count, …)."""
     return jax.jit(lambda z: jnp.stack([nth_derivative(function, times)(z) for times in range(count)]))
 
 
-def _value(numeric: Numeric, i: int, j: int, a: Array, b: Array, c: Array) -> Array:
+def _value(numeric: Numeric, i: int, j: int, a: Entry, b: Entry, c: Entry) -> Pairs:
     """Return E_ij, by series or by quadrature."""
     if not numeric.degrees:
         if i == j:  # exchanging u and v then changes no digit
@@ -138,7 +144,7 @@ def _value(numeric: Numeric, i: int, j: int, a: Array, b: Array, c: Array) -> Ar
     return mehler.series(left, right, mehler.correlation(a, b, c), numeric.degrees_of(i, j))
 
 
-def _variance_slope(numeric: Numeric, i: int, j: int, a: Array, b: Array, c: Array) -> Array:
+def _variance_slope(numeric: Numeric, i: int, j: int, a: Entry, b: Entry, c: Entry) -> Pairs:
     """Return ∂_a E_ij."""
     if not numeric.kinks:
         return _expectation(numeric, i + 2, j)(a, b, c) / 2
@@ -156,11 +162,11 @@ def _expectation(numeric: Numeric, i: int, j: int) -> Block:
         return lambda a, b, c: _value(numeric, i, j, a, b, c)
 
     @jax.custom_jvp
-    def expectation(a: Array, b: Array, c: Array) -> Array:
+    def expectation(a: Entry, b: Entry, c: Entry) -> Pairs:
         return _value(numeric, i, j, a, b, c)
 
     @expectation.defjvp
-    def _jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    def _jvp(primals: Any, tangents: Any) -> tuple[Pairs, Pairs]:
         a, b, c = primals
         da, db, dc = tangents
         change = _variance_slope(numeric, i, j, a, b, c) * da + _variance_slope(numeric, j, i, b, a, c) * db
@@ -210,13 +216,15 @@ def tune(numeric: Numeric, max_variance: float, tolerance: float, max_correlatio
     return replace(numeric, order=order, degrees=degrees)
 
 
-def _at_nodes(numeric: Numeric, nodes: np.ndarray) -> np.ndarray:
+def _at_nodes(numeric: Numeric, nodes: Float[np.ndarray, "*nodes"]) -> Float[np.ndarray, " 2 *nodes"]:
     """Return φ and φ′ at nodes, (2, …), as numbers even while something else is being traced."""
     with jax.ensure_compile_time_eval():
         return np.asarray(derivatives(numeric.function, 2)(jnp.asarray(nodes)), float)
 
 
-def _host_rule(kinks: tuple[float, ...], scale: float, order: int) -> tuple[np.ndarray, np.ndarray]:
+def _host_rule(
+    kinks: tuple[float, ...], scale: float, order: int
+) -> tuple[Float[np.ndarray, " nodes"], Float[np.ndarray, " nodes"]]:
     """Return the nodes and weights of :func:`gaussian_expectation` as numpy arrays."""
     x, w = unit_rule(order, not kinks)
     cuts = np.clip(np.asarray(kinks) / scale, -REACH, REACH) if scale > 0 else np.zeros(len(kinks))

@@ -18,10 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Float, Real
 
-from brg_prob.activations.stable import floating, gap, quotient, root
+from brg_prob.activations.stable import Entry, Pairs, floating, gap, quotient, root
 
-Elementwise = Callable[[Array], Array]
+Elementwise = Callable[[Float[Array, "*shape"]], Float[Array, "*shape"]]
 
 REACH = 14.0  # standard deviations: exp(−14²/2) is 3e-43, and exp(−14²/4), a high Hermite function's, 5e-22
 REACH_PAIRS = 10.0  # exp(−10²/2) is 2e-22
@@ -36,7 +37,7 @@ def default_order(kinks: tuple[float, ...]) -> int:
 
 
 @cache
-def unit_rule(order: int, smooth: bool) -> tuple[np.ndarray, np.ndarray]:
+def unit_rule(order: int, smooth: bool) -> tuple[Float[np.ndarray, " order"], Float[np.ndarray, " order"]]:
     """Return nodes and weights on [−1, 1]: trapezoidal if smooth, else Gauss–Legendre."""
     if smooth:
         return np.linspace(-1, 1, order), np.full(order, 2 / (order - 1))
@@ -45,7 +46,9 @@ def unit_rule(order: int, smooth: bool) -> tuple[np.ndarray, np.ndarray]:
 
 
 @partial(jax.jit, static_argnames=("order", "reach"))
-def normal_rule(breaks: list[Array], like: Array, order: int, reach: float) -> tuple[Array, Array]:
+def normal_rule(
+    breaks: list[Float[Array, "*#shape"]], like: Float[Array, "*shape"], order: int, reach: float
+) -> tuple[Float[Array, " nodes *shape"], Float[Array, " nodes *shape"]]:
     """Return nodes and weights of N(0, 1) between breaks, each (nodes, …), … the shape of ``like``.
 
     ``breaks`` are cut to [−reach, reach] and need no order; the density is in the weights.
@@ -62,7 +65,7 @@ def normal_rule(breaks: list[Array], like: Array, order: int, reach: float) -> t
     return nodes.reshape(-1, *like.shape), weights.reshape(-1, *like.shape)
 
 
-def scaled_kinks(kinks: tuple[float, ...], scale: Array) -> list[Array]:
+def scaled_kinks(kinks: tuple[float, ...], scale: Float[Array, "*shape"]) -> list[Float[Array, "*shape"]]:
     """Return where scale·z meets each kink, out of reach where it never does."""
     far = 4 * REACH
     safe = jnp.where(scale > 0, scale, 1)
@@ -73,8 +76,12 @@ def scaled_kinks(kinks: tuple[float, ...], scale: Array) -> list[Array]:
 
 
 def gaussian_expectation(
-    g: Elementwise, variance: ArrayLike, *, order: int | None = None, kinks: tuple[float, ...] = ()
-) -> Array:
+    g: Elementwise,
+    variance: Real[ArrayLike, "*shape"],
+    *,
+    order: int | None = None,
+    kinks: tuple[float, ...] = (),
+) -> Float[Array, "*shape"]:
     """Return E[g(z)], z ~ N(0, variance).
 
     Parameters
@@ -106,8 +113,8 @@ def gaussian_expectation(
 
 
 def pair_expectation(
-    f: Elementwise, g: Elementwise, a: Array, b: Array, c: Array, *, order: int, kinks: tuple[float, ...]
-) -> Array:
+    f: Elementwise, g: Elementwise, a: Entry, b: Entry, c: Entry, *, order: int, kinks: tuple[float, ...]
+) -> Pairs:
     """Return E[f(u)g(v)] for (u, v) ~ N(0, [[a, c], [c, b]]), (order × pieces)² nodes per pair.
 
     u = √a z and v | z ~ N(c z/√a, b − c²/a): pieces of v end at the kinks, pieces of z at those of f
@@ -125,7 +132,7 @@ def pair_expectation(
         breaks += [centre - width, centre, centre + width]
     outer = normal_rule(breaks, a, order, REACH_PAIRS)
 
-    def add(total: Array, node: tuple[Array, Array]) -> tuple[Array, None]:
+    def add(total: Pairs, node: tuple[Pairs, Pairs]) -> tuple[Pairs, None]:
         z, weight = node
         mean = tilt * z
         inner = [jnp.where(spread > 0, quotient(k - mean, spread), 4 * REACH) for k in kinks]

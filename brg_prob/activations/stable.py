@@ -22,11 +22,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Real
 
-Block = Callable[[Array, Array, Array], Array]
+# a, b and c, of one block or of many: they broadcast; and what follows from them, a number for each block
+Entry = Float[Array, "*#pairs"]
+Pairs = Float[Array, "*pairs"]
+Block = Callable[[Entry, Entry, Entry], Pairs]
+AnyEntry = Real[ArrayLike, "*#pairs"]
+Dual = Callable[[AnyEntry, AnyEntry, AnyEntry], Pairs]
 
 
-def floating(*values: Any) -> list[Array]:
+def floating(*values: Real[ArrayLike, " ..."]) -> list[Float[Array, " ..."]]:
     """Return arrays of one floating dtype."""
     arrays = [jnp.asarray(value) for value in values]
     dtype = jnp.result_type(*arrays)
@@ -35,47 +42,47 @@ def floating(*values: Any) -> list[Array]:
     return [array.astype(dtype) for array in arrays]
 
 
-def on_blocks(function: Block) -> Callable[[Any, Any, Any], Array]:
+def on_blocks(function: Block) -> Dual:
     """Return the function of (a, b, c), compiled, that takes anything array-like, at one floating dtype."""
     compiled = jax.jit(function)
 
     @wraps(function)
-    def wrapped(a: Any, b: Any, c: Any) -> Array:
+    def wrapped(a: AnyEntry, b: AnyEntry, c: AnyEntry) -> Pairs:
         return compiled(*floating(a, b, c))
 
     return wrapped
 
 
-def quotient(x: Array, y: Array) -> Array:
+def quotient(x: Entry, y: Entry) -> Pairs:
     """Return x/y, and 0 where y is 0; its derivatives are 0 there too."""
     return jnp.where(y != 0, x / jnp.where(y != 0, y, 1), 0)
 
 
-def root(x: Array) -> Array:
+def root(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Return √x, and 0 with derivative 0 where x ≤ 0."""
     return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1)), 0)
 
 
-def geometric_mean(a: Array, b: Array) -> Array:
+def geometric_mean(a: Entry, b: Entry) -> Pairs:
     """Return √(ab): exactly a where a = b, and without the product, which may under- or overflow."""
     return jnp.where(a == b, jnp.maximum(a, 0), root(a) * root(b))
 
 
 @jax.custom_jvp
-def gap(a: Array, b: Array, c: Array) -> Array:
+def gap(a: Entry, b: Entry, c: Entry) -> Pairs:
     """Return ab − c², at least 0."""
     t = geometric_mean(a, b)
     return jnp.maximum((t - c) * (t + c), 0)
 
 
 @gap.defjvp
-def _gap_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+def _gap_jvp(primals: Any, tangents: Any) -> tuple[Pairs, Pairs]:
     a, b, c = primals
     da, db, dc = tangents
     return gap(a, b, c), b * da + a * db - 2 * c * dc
 
 
-def _angle(c: Array, s: Array, t: Array) -> Array:
+def _angle(c: Entry, s: Entry, t: Entry) -> Pairs:
     """Return the angle in [0, π] of sine s/t and cosine −c/t, t² = s² + c²; π/2 where t = 0."""
     size = t + jnp.abs(c)
     half = jnp.arctan(jnp.where(size > 0, s / jnp.where(size > 0, size, 1), 1))
@@ -83,24 +90,24 @@ def _angle(c: Array, s: Array, t: Array) -> Array:
 
 
 @jax.custom_jvp
-def angle(c: Array, s: Array) -> Array:
+def angle(c: Entry, s: Entry) -> Pairs:
     """Return π/2 + arcsin(c/√(c² + s²)) for s > 0."""
     return _angle(c, s, jnp.sqrt(c * c + s * s))
 
 
 @angle.defjvp
-def _angle_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+def _angle_jvp(primals: Any, tangents: Any) -> tuple[Pairs, Pairs]:
     c, s = primals
     dc, ds = tangents
     return angle(c, s), (s * dc - c * ds) / (c * c + s * s)
 
 
-def arcsine(c: Array, s: Array) -> Array:
+def arcsine(c: Entry, s: Entry) -> Pairs:
     """Return arcsin(c/√(c² + s²)) for s > 0, with all its digits as c → 0."""
     return 2 * jnp.arctan(c / (s + jnp.sqrt(c * c + s * s)))
 
 
-def _angle_tangent(primals: Any, tangents: Any) -> Array:
+def _angle_tangent(primals: Any, tangents: Any) -> Pairs:
     """Return d arcsin(c/√(ab)) = (dc − c (da/2a + db/2b))/√(ab − c²)."""
     a, b, c = primals
     da, db, dc = tangents
@@ -109,7 +116,7 @@ def _angle_tangent(primals: Any, tangents: Any) -> Array:
 
 
 @jax.custom_jvp
-def arc_sine(a: Array, b: Array, c: Array) -> Array:
+def arc_sine(a: Entry, b: Entry, c: Entry) -> Pairs:
     """Return arcsin ρ, ρ = c/√(ab)."""
     t = geometric_mean(a, b)
     c = jnp.clip(c, -t, t)
@@ -120,7 +127,7 @@ arc_sine.defjvp(lambda primals, tangents: (arc_sine(*primals), _angle_tangent(pr
 
 
 @jax.custom_jvp
-def arc_zero(a: Array, b: Array, c: Array) -> Array:
+def arc_zero(a: Entry, b: Entry, c: Entry) -> Pairs:
     """Return π/2 + arcsin ρ, 2π times the arc-cosine kernel of degree 0, with all digits as ρ → −1."""
     t = geometric_mean(a, b)
     c = jnp.clip(c, -t, t)
@@ -131,7 +138,7 @@ arc_zero.defjvp(lambda primals, tangents: (arc_zero(*primals), _angle_tangent(pr
 
 
 @jax.custom_jvp
-def arc_one(a: Array, b: Array, c: Array) -> Array:
+def arc_one(a: Entry, b: Entry, c: Entry) -> Pairs:
     """Return √(ab − c²) + c (π/2 + arcsin ρ), 2π times the arc-cosine kernel of degree 1.
 
     Cho and Saul, Advances in Neural Information Processing Systems 22 (2009).
@@ -147,7 +154,7 @@ def arc_one(a: Array, b: Array, c: Array) -> Array:
 
 
 @arc_one.defjvp
-def _arc_one_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+def _arc_one_jvp(primals: Any, tangents: Any) -> tuple[Pairs, Pairs]:
     a, b, c = primals
     da, db, dc = tangents
     s = root(gap(a, b, c))

@@ -7,6 +7,7 @@ from functools import lru_cache
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from brg_prob.activations.base import Activation
 from brg_prob.activations.numeric import DEFAULT_VARIANCE, derivatives, nth_derivative, numeric_activation
@@ -80,7 +81,7 @@ def find_kinks(function: Elementwise) -> tuple[float, ...]:
     digits, noise = (9, 1e-7) if dtype == np.float64 else (5, 1e-3)
     compiled = derivatives(function, 3)
 
-    def f(z: np.ndarray) -> np.ndarray:
+    def f(z: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, " 3 *shape"]:
         return np.asarray(compiled(jnp.asarray(z, dtype)), float)
 
     # off the round numbers, where kinks tend to lie

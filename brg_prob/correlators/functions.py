@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from collections.abc import Sequence
+from typing import Any
 
-from brg_prob.arrays import Floats
+import numpy as np
+from jaxtyping import Integer
+
 from brg_prob.correlators.k_statistics import (
     K_STATISTICS,
+    Draws,
     Estimate,
+    Fields,
+    Indices,
+    Series,
+    Tuples,
+    Value,
     checked_draws,
     checked_tuples,
     error_of_mean,
@@ -18,7 +26,7 @@ from brg_prob.correlators.k_statistics import (
 )
 
 
-def n_point(f: ArrayLike, indices: ArrayLike, *, independent: bool = False) -> Estimate:
+def n_point(f: Fields, indices: Tuples, *, independent: bool = False) -> Estimate:
     """Estimate G^(k)(x_1…x_k) = E[f(x_1)…f(x_k)] at given points.
 
     Parameters
@@ -44,7 +52,7 @@ def n_point(f: ArrayLike, indices: ArrayLike, *, independent: bool = False) -> E
     """
     draws, tuples = checked_draws(f), checked_tuples(f, indices)
 
-    def products(block: NDArray[np.intp]) -> tuple[Floats, Floats]:
+    def products(block: Indices) -> tuple[Value, Series]:
         series = np.prod(draws[..., block], axis=-1)
         value = series.mean(axis=(0, 1))
         return value, series - value
@@ -52,7 +60,7 @@ def n_point(f: ArrayLike, indices: ArrayLike, *, independent: bool = False) -> E
     return streamed(products, draws, tuples, independent)
 
 
-def cumulant(f: ArrayLike, indices: ArrayLike, *, independent: bool = False) -> Estimate:
+def cumulant(f: Fields, indices: Tuples, *, independent: bool = False) -> Estimate:
     """Estimate connected k-point functions, k = 1 … 4, by joint k-statistics.
 
     The value is Fisher's multivariate k-statistic, unbiased for independent draws (for S
@@ -88,7 +96,7 @@ def cumulant(f: ArrayLike, indices: ArrayLike, *, independent: bool = False) -> 
         raise ValueError(f"{total} draws do not determine a cumulant of order {order}; use more")
     mean = draws.mean(axis=(0, 1))
 
-    def connected(block: NDArray[np.intp]) -> tuple[Floats, Floats]:
+    def connected(block: Indices) -> tuple[Value, Series]:
         centred = draws[..., block] - mean[block]
         value, influence = K_STATISTICS[order](centred, total)
         return (mean[block[:, 0]] if order == 1 else value), influence
@@ -96,7 +104,9 @@ def cumulant(f: ArrayLike, indices: ArrayLike, *, independent: bool = False) -> 
     return streamed(connected, draws, tuples, independent)
 
 
-def excess_kurtosis(f: ArrayLike, points: ArrayLike | None = None, *, independent: bool = False) -> Estimate:
+def excess_kurtosis(
+    f: Fields, points: Integer[Any, " M"] | Sequence[int] | None = None, *, independent: bool = False
+) -> Estimate:
     """Estimate g4 = κ4/κ2² of the field at single points: 0 for a Gaussian field, O(1/width) for a network.
 
     Parameters
@@ -120,7 +130,7 @@ def excess_kurtosis(f: ArrayLike, points: ArrayLike | None = None, *, independen
     total = draws.shape[0] * draws.shape[1]
     mean = draws.mean(axis=(0, 1))
 
-    def ratio(block: NDArray[np.intp]) -> tuple[Floats, Floats]:
+    def ratio(block: Indices) -> tuple[Value, Series]:
         centred = draws[..., block] - mean[block]
         k2, influence_2 = second(centred[..., :2], total)
         k4, influence_4 = fourth(centred, total)
@@ -129,7 +139,7 @@ def excess_kurtosis(f: ArrayLike, points: ArrayLike | None = None, *, independen
     return streamed(ratio, draws, tuples, independent)
 
 
-def two_point(f: ArrayLike, *, connected: bool = False, independent: bool = False) -> Estimate:
+def two_point(f: Fields, *, connected: bool = False, independent: bool = False) -> Estimate:
     """Estimate the two-point function on all pairs of points.
 
     Parameters
@@ -159,7 +169,7 @@ def two_point(f: ArrayLike, *, connected: bool = False, independent: bool = Fals
     return Estimate(value, np.sqrt(spread / (total - 1)), np.full(value.shape, float(total)))
 
 
-def _two_point_of_chains(draws: Floats, divisor: int) -> Estimate:
+def _two_point_of_chains(draws: Draws, divisor: int) -> Estimate:
     """Return the (n, n) two-point function with errors from the chains of every product, row by row."""
     points = draws.shape[2]
     arrays = [np.empty((points, points)) for _ in range(3)]

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from arviz_stats.base import array_stats
-from numpy.typing import ArrayLike, NDArray
-
-from brg_prob.arrays import Floats
+from jaxtyping import Float, Int, Integer, Real
 
 BLOCK = 2**22  # elements of one block of series: 32 MB
+
+# as they are given, of numpy, jax or xarray
+Fields = Real[Any, "chain draw x"]
+Tuples = Integer[Any, "M k"] | Sequence[Sequence[int]]
+# and inside
+Draws = Float[np.ndarray, "chain draw x"]
+Indices = Int[np.ndarray, "M k"]
+Value = Float[np.ndarray, " M"]
+Series = Float[np.ndarray, "chain draw M"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,19 +36,19 @@ class Estimate:
         Number of independent draws of the same information: S for independent draws.
     """
 
-    value: Floats
-    standard_error: Floats
-    effective_draws: Floats
+    value: Float[np.ndarray, "*entries"]
+    standard_error: Float[np.ndarray, "*entries"]
+    effective_draws: Float[np.ndarray, "*entries"]
 
 
-def second(c: Floats, total: int) -> tuple[Floats, Floats]:
+def second(c: Float[np.ndarray, "chain draw M 2"], total: int) -> tuple[Value, Series]:
     """Return k_ab and its influence function from centred draws (chain, draw, M, 2)."""
     product = c[..., 0] * c[..., 1]
     mean = product.mean(axis=(0, 1))
     return mean * total / (total - 1), product - mean
 
 
-def third(c: Floats, total: int) -> tuple[Floats, Floats]:
+def third(c: Float[np.ndarray, "chain draw M 3"], total: int) -> tuple[Value, Series]:
     """Return k_abc and its influence function from centred draws (chain, draw, M, 3)."""
     product = c.prod(axis=-1)
     mean = product.mean(axis=(0, 1))
@@ -51,7 +59,7 @@ def third(c: Floats, total: int) -> tuple[Floats, Floats]:
     return mean * total**2 / ((total - 1) * (total - 2)), influence
 
 
-def fourth(c: Floats, total: int) -> tuple[Floats, Floats]:
+def fourth(c: Float[np.ndarray, "chain draw M 4"], total: int) -> tuple[Value, Series]:
     """Return k_abcd and its influence function from centred draws (chain, draw, M, 4).
 
     With μ central moments of the draws: κ_abcd = μ_abcd − Σ_3 σ_ab σ_cd, and the mean's own
@@ -73,12 +81,12 @@ def fourth(c: Floats, total: int) -> tuple[Floats, Floats]:
     return scale * ((total + 1) * mean - (total - 1) * disconnected), influence
 
 
-def first(c: Floats, total: int) -> tuple[Floats, Floats]:
+def first(c: Float[np.ndarray, "chain draw M 1"], total: int) -> tuple[Value, Series]:
     """Return 0 (the mean of centred draws) and the influence function of the mean."""
     return np.zeros(c.shape[2]), c[..., 0]
 
 
-K_STATISTICS: dict[int, Callable[[Floats, int], tuple[Floats, Floats]]] = {
+K_STATISTICS: dict[int, Callable[[Float[np.ndarray, "chain draw M k"], int], tuple[Value, Series]]] = {
     1: first,
     2: second,
     3: third,
@@ -87,9 +95,9 @@ K_STATISTICS: dict[int, Callable[[Floats, int], tuple[Floats, Floats]]] = {
 
 
 def streamed(
-    estimate: Callable[[NDArray[np.intp]], tuple[Floats, Floats]],
-    draws: Floats,
-    tuples: NDArray[np.intp],
+    estimate: Callable[[Indices], tuple[Value, Series]],
+    draws: Draws,
+    tuples: Indices,
     independent: bool,
 ) -> Estimate:
     """Apply ``estimate`` (block of tuples → value, centred series) block by block."""
@@ -100,14 +108,14 @@ def streamed(
     return Estimate(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def blocks(tuples: NDArray[np.intp], per_tuple: int) -> Iterator[NDArray[np.intp]]:
+def blocks(tuples: Indices, per_tuple: int) -> Iterator[Indices]:
     """Yield the tuples in blocks whose series stay below the block size."""
     step = max(1, BLOCK // per_tuple)
     for start in range(0, len(tuples), step):
         yield tuples[start : start + step]
 
 
-def error_of_mean(series: Floats, independent: bool) -> tuple[Floats, Floats]:
+def error_of_mean(series: Series, independent: bool) -> tuple[Value, Value]:
     """Return standard error and effective draws of the mean of a centred series (chain, draw, M)."""
     total = series.shape[0] * series.shape[1]
     spread = np.sqrt(np.sum(series**2, axis=(0, 1)) / max(total - 1, 1))
@@ -118,7 +126,7 @@ def error_of_mean(series: Floats, independent: bool) -> tuple[Floats, Floats]:
     return spread / np.sqrt(effective), effective
 
 
-def checked_draws(f: ArrayLike) -> Floats:
+def checked_draws(f: Fields) -> Draws:
     """Return draws as a float64 array (chain, draw, x)."""
     draws = np.asarray(f, dtype=float)
     if draws.ndim != 3:
@@ -128,7 +136,7 @@ def checked_draws(f: ArrayLike) -> Floats:
     return draws
 
 
-def checked_tuples(f: ArrayLike, indices: ArrayLike) -> NDArray[np.intp]:
+def checked_tuples(f: Fields, indices: Tuples) -> Indices:
     """Return index tuples (M, k) that point into the field."""
     tuples = np.asarray(indices)
     points = np.shape(f)[2]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from jaxtyping import Float, Int, Real
 
-from brg_prob.arrays import Floats
-from brg_prob.correlators.k_statistics import BLOCK, Estimate, checked_draws, error_of_mean
+from brg_prob.correlators.k_statistics import BLOCK, Estimate, Fields, checked_draws, error_of_mean
+from brg_prob.shapes import Rows
 from brg_prob.spectra import equispaced_grid, lattice_momenta, plane_waves
+
+Bins = str | int | Real[Any, " edges"] | Sequence[float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,15 +28,15 @@ class PowerSpectrum(Estimate):
         Number of real plane waves averaged, (M,).
     """
 
-    momentum: Floats
-    modes: NDArray[np.intp]
+    momentum: Float[np.ndarray, "*entries"]
+    modes: Int[np.ndarray, "*entries"]
 
 
 def power_spectrum(
-    f: ArrayLike,
-    x: ArrayLike,
+    f: Fields,
+    x: Real[Any, "x d"] | Rows,
     *,
-    bins: str | int | ArrayLike = "mode",
+    bins: Bins = "mode",
     connected: bool = False,
     independent: bool = False,
 ) -> PowerSpectrum:
@@ -96,8 +100,8 @@ def power_spectrum(
 
 
 def _mode_groups(
-    index: NDArray[np.intp], size: Floats, bins: str | int | ArrayLike
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    index: Int[np.ndarray, " R"], size: Float[np.ndarray, " R"], bins: Bins
+) -> tuple[Int[np.ndarray, " R"], Int[np.ndarray, " M"]]:
     """Return the group number of every real mode (−1: in no bin) and the number of modes per group."""
     if isinstance(bins, str):
         if bins not in ("mode", "shell"):
@@ -120,7 +124,9 @@ def _mode_groups(
     return group, counts
 
 
-def _group_sum(values: Floats, group: NDArray[np.intp]) -> Floats:
+def _group_sum(
+    values: Float[np.ndarray, "draws R"], group: Int[np.ndarray, " R"]
+) -> Float[np.ndarray, "draws M"]:
     """Sum the columns (last axis) of each group."""
     order = np.argsort(group, kind="stable")
     order = order[group[order] >= 0]

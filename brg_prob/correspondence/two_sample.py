@@ -16,17 +16,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import jax
 import numpy as np
 from arviz_stats.base import array_stats
-from jax import Array
-from numpy.typing import ArrayLike
+from jaxtyping import Float, PRNGKeyArray, Real
 from scipy import optimize, spatial, special
 
-from brg_prob.arrays import Floats
 from brg_prob.correspondence.chains import effective_sizes
 from brg_prob.correspondence.statistics import POWER
+from brg_prob.shapes import Rows
 
 _APART = 2.0
 """Autocorrelation times between the draws kept of a chain: at one alone they are still correlated."""
@@ -73,14 +73,14 @@ class TwoSample:
 
 
 def energy_distance(
-    first: ArrayLike,
-    second: ArrayLike,
+    first: Real[Any, "S1 D"] | Rows,
+    second: Real[Any, "S2 D"] | Rows,
     *,
     chains1: int = 1,
     chains2: int = 1,
     independent1: bool = False,
     independent2: bool = False,
-    key: Array,
+    key: PRNGKeyArray,
     permutations: int = 999,
     most: int = 1000,
     level: float = 0.05,
@@ -144,7 +144,9 @@ def energy_distance(
     )
 
 
-def _exchangeable(draws: ArrayLike, chains: int, independent: bool, most: int) -> tuple[Floats, float, float]:
+def _exchangeable(
+    draws: Real[Any, "S D"] | Rows, chains: int, independent: bool, most: int
+) -> tuple[Float[np.ndarray, "used D"], float, float]:
     """Return at most ``most`` draws far enough apart, the ESS and R-hat of all."""
     values = np.asarray(draws, dtype=float)
     size = len(values)
@@ -166,12 +168,14 @@ def _exchangeable(draws: ArrayLike, chains: int, independent: bool, most: int) -
     return by_chain[:, apart - 1 :: apart].reshape(-1, values.shape[1]), ess, r_hat
 
 
-def _indicator(count: int, size: int) -> Floats:
+def _indicator(count: int, size: int) -> Float[np.ndarray, " {size}"]:
     """Return ones for the first ``count`` of ``size`` draws, zeros for the rest."""
     return (np.arange(size) < count).astype(float)
 
 
-def _energies(matrix: Floats, first: Floats) -> tuple[Floats, Floats]:
+def _energies(
+    matrix: Float[np.ndarray, "S S"], first: Float[np.ndarray, "B S"]
+) -> tuple[Float[np.ndarray, " B"], Float[np.ndarray, " B"]]:
     """Return E and E/2E|X − Y| for each way (B, S) of saying which draws are the first set's.
 
     Parameters
@@ -193,8 +197,8 @@ def _energies(matrix: Floats, first: Floats) -> tuple[Floats, Floats]:
 
 
 def _permuted(
-    matrix: Floats, count: int, permutations: int, rng: np.random.Generator
-) -> tuple[Floats, Floats]:
+    matrix: Float[np.ndarray, "S S"], count: int, permutations: int, rng: np.random.Generator
+) -> tuple[Float[np.ndarray, " {permutations}"], Float[np.ndarray, " {permutations}"]]:
     """Return E and its coefficient under permutations, (permutations,) each."""
     start = _indicator(count, len(matrix))
     parts = []

@@ -12,17 +12,22 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Float, Real
 
 from brg_prob.spectra import ball_volume
 
-CutoffFunction = Callable[[Any], Any]
+# of numpy, jax or Python, and so is what follows; several broadcast
+Numbers = Real[Any, "*#shape"] | float
+Result = Real[Any, "*shape"] | float
+
+CutoffFunction = Callable[[Float[Any, "*shape"]], Float[Any, "*shape"]]
 """C(p²/Λ²): 1 at 0, decreasing to 0."""
 
 
 # --- on the host where values are known: operations of jax one by one compile at every shape ---------
 
 
-def plain(value: Any) -> Any:
+def plain(value: Real[ArrayLike, "*shape"]) -> Float[Any, "*shape"]:
     """Return floating numbers as a numpy array, or as they are where jax traces them."""
     if isinstance(value, jax.core.Tracer):
         return jnp.asarray(value, dtype=float)
@@ -37,7 +42,7 @@ def namespace(*values: Any) -> Any:
 # --- the mass of the data and the Callan–Symanzik flow -------------------------------------------
 
 
-def data_mass_squared(observations: Any, *, box: float, dim: int, noise: float) -> Any:
+def data_mass_squared(observations: Numbers, *, box: float, dim: int, noise: float) -> Result:
     """Return M_T² = T/(L^d σ²), the mass that T observations give the field (T9).
 
     Examples
@@ -48,17 +53,17 @@ def data_mass_squared(observations: Any, *, box: float, dim: int, noise: float) 
     return observations / (box**dim * noise**2)
 
 
-def observations_at_mass(mass_squared: Any, *, box: float, dim: int, noise: float) -> Any:
+def observations_at_mass(mass_squared: Numbers, *, box: float, dim: int, noise: float) -> Result:
     """Return T = M_T² L^d σ², the inverse of :func:`data_mass_squared`."""
     return mass_squared * (box**dim * noise**2)
 
 
-def propagator(g0: Any, data_mass_squared: Any) -> Any:
+def propagator(g0: Numbers, data_mass_squared: Numbers) -> Result:
     """Return G_T = 1/(1/G0 + M_T²), the connected two-point function given data; 0 where G0 is 0 (T9b)."""
     return g0 / (1 + data_mass_squared * g0)
 
 
-def callan_symanzik(g0: Any, k: Any) -> Any:
+def callan_symanzik(g0: Numbers, k: Numbers) -> Result:
     """Return the propagator with the regulator R_k = k², G_k = 1/(1/G0 + k²) (T9b).
 
     The flow from k = M_T down to k = 0 is inference run backwards.
@@ -66,18 +71,20 @@ def callan_symanzik(g0: Any, k: Any) -> Any:
     return propagator(g0, k**2)
 
 
-def callan_symanzik_derivative(g0: Any, k: Any) -> Any:
+def callan_symanzik_derivative(g0: Numbers, k: Numbers) -> Result:
     """Return k ∂_k G_k = −G_k (k ∂_k R_k) G_k = −2k² G_k²."""
     return -2 * k**2 * callan_symanzik(g0, k) ** 2
 
 
-def mean_filter(g0: Any, data_mass_squared: Any) -> Any:
+def mean_filter(g0: Numbers, data_mass_squared: Numbers) -> Result:
     """Return M_T² G0/(1 + M_T² G0), by which the trained mean filters the data (T9c)."""
     weight = data_mass_squared * g0
     return weight / (1 + weight)
 
 
-def running_mass(mass: float, data_mass_squared: Any, *, amplitude: float = 1.0) -> Any:
+def running_mass(
+    mass: float, data_mass_squared: Real[ArrayLike, "*shape"], *, amplitude: float = 1.0
+) -> Float[Array, "*shape"]:
     """Return m_T = √(m² + A² M_T²), the mass of the free scalar A²/(p² + m²) at T (T9b)."""
     square = mass**2 + amplitude**2 * plain(data_mass_squared)
     return jnp.asarray(namespace(square).sqrt(square))
@@ -87,8 +94,12 @@ def running_mass(mass: float, data_mass_squared: Any, *, amplitude: float = 1.0)
 
 
 def momentum_cutoff(
-    mass: float, data_mass_squared: Any, *, amplitude: float = 1.0, cutoff: float = math.inf
-) -> Any:
+    mass: float,
+    data_mass_squared: Real[ArrayLike, "*shape"],
+    *,
+    amplitude: float = 1.0,
+    cutoff: float = math.inf,
+) -> Float[Array, "*shape"]:
     """Return the shell Λ′ = √(A² M_T² − m²) of the free scalar (T9a).
 
     0 where A M_T < m (the shell is empty), the cutoff Λ where Λ′ ≥ Λ (it is whole).
@@ -106,16 +117,16 @@ def raw_amplitude_squared(dim: int, cutoff: float) -> float:
 # --- Polchinski's equation with a smooth cutoff --------------------------------------------------
 
 
-def exponential_cutoff(s: Any) -> Any:
+def exponential_cutoff(s: Real[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
     """Return C(s) = e^(−s) at s = p²/Λ²."""
-    s = plain(s)
-    return jnp.asarray(namespace(s).exp(-s))
+    at = plain(s)
+    return jnp.asarray(namespace(at).exp(-at))
 
 
-def sharp_cutoff(s: Any) -> Any:
+def sharp_cutoff(s: Real[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
     """Return C(s) = 1[s < 1] at s = p²/Λ²: the momentum shell."""
-    s = plain(s)
-    return jnp.asarray((s < 1).astype(s.dtype))
+    at = plain(s)
+    return jnp.asarray((at < 1).astype(at.dtype))
 
 
 @dataclass(frozen=True)
@@ -132,16 +143,16 @@ class PolchinskiFlow:
         1/(1/G_Λ + r_Λ), the two-point function of the modes left.
     """
 
-    covariance: Array
-    coupling: Array
-    propagator: Array
+    covariance: Float[Array, "*#shape"]
+    coupling: Float[Array, "*shape"]
+    propagator: Float[Array, "*shape"]
 
 
 def polchinski_flow(
-    g0: ArrayLike,
-    p: ArrayLike,
-    scale: ArrayLike,
-    coupling: ArrayLike,
+    g0: Real[ArrayLike, "*#shape"],
+    p: Real[ArrayLike, "*#shape"],
+    scale: Real[ArrayLike, "*#shape"],
+    coupling: Real[ArrayLike, "*#shape"],
     *,
     cutoff_function: CutoffFunction = exponential_cutoff,
 ) -> PolchinskiFlow:
@@ -186,7 +197,9 @@ def polchinski_flow(
 # --- position space ------------------------------------------------------------------------------
 
 
-def periodic_two_point(r: ArrayLike, mass: float, box: float) -> Array:
+def periodic_two_point(
+    r: Real[ArrayLike, "*shape"], mass: Real[Any, ""] | float, box: float
+) -> Float[Array, "*shape"]:
     """Return Σ_p e^{ipr}/(L(p² + m²)) without a cutoff in d = 1: cosh(m(L/2 − r))/(2m sinh(mL/2)) (T4).
 
     Parameters
@@ -196,9 +209,9 @@ def periodic_two_point(r: ArrayLike, mass: float, box: float) -> Array:
     mass, box
         m and the side L; a flowed theory has m_T for m.
     """
-    r, scale = plain(r), plain(-mass * box)
-    xp = namespace(r, scale)
-    r = xp.mod(r, box)
+    distance, scale = plain(r), plain(-mass * box)
+    xp = namespace(distance, scale)
+    distance = xp.mod(distance, box)
     # cosh/sinh written with decaying exponentials: no overflow at large mL
-    waves = xp.exp(-mass * r) + xp.exp(-mass * (box - r))
+    waves = xp.exp(-mass * distance) + xp.exp(-mass * (box - distance))
     return jnp.asarray(waves / (2 * mass * -xp.expm1(scale)))

@@ -11,10 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float, Real
 from scipy.optimize import brentq
 
 from brg_prob.erg.flows import (
+    Numbers,
+    Result,
     data_mass_squared,
     mean_filter,
     namespace,
@@ -24,7 +26,6 @@ from brg_prob.erg.flows import (
     raw_amplitude_squared,
 )
 from brg_prob.spectra import (
-    Floats,
     FreeScalar,
     Spectrum,
     ball_volume,
@@ -73,11 +74,11 @@ class FreeTheory:
 
     # the prior and its Fisher spectrum
 
-    def g0(self, p: ArrayLike) -> Array:
+    def g0(self, p: Real[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
         """Return G0(|p|) = A² spectrum(p) below the cutoff, 0 above; same shape as p."""
         return jnp.asarray(self._g0(p))
 
-    def _g0(self, p: ArrayLike) -> Any:
+    def _g0(self, p: Real[ArrayLike, "*shape"]) -> Float[Any, "*shape"]:
         """Return the same on the host, unless jax traces the momenta: one by one its operations compile."""
         p = plain(p)
         with np.errstate(all="ignore"):
@@ -85,29 +86,33 @@ class FreeTheory:
         below = below_cutoff(p, self.cutoff)
         return namespace(density, below).where(below, density, np.zeros((), density.dtype))
 
-    def momenta(self) -> Floats:
+    def momenta(self) -> Float[np.ndarray, "M {self.dim}"]:
         """Return the momenta of the box up to the cutoff, one of each ±p pair, (M, d)."""
         return lattice_momenta(self.dim, self.box, self.cutoff)
 
-    def fisher_eigenvalue(self, p: ArrayLike) -> Array:
+    def fisher_eigenvalue(self, p: Real[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
         """Return λ(p) = G0/(L^d σ²), signal-to-noise of mode p in one observation."""
         return jnp.asarray(self._g0(p) * data_mass_squared(1.0, box=self.box, dim=self.dim, noise=self.noise))
 
     # Callan–Symanzik: diffusion
 
-    def data_mass_squared(self, observations: Any) -> Any:
+    def data_mass_squared(self, observations: Numbers) -> Result:
         """Return M_T² = T/(L^d σ²)."""
         return data_mass_squared(observations, box=self.box, dim=self.dim, noise=self.noise)
 
-    def propagator_at(self, p: ArrayLike, observations: Any) -> Array:
+    def propagator_at(
+        self, p: Real[ArrayLike, "*#shape"], observations: Real[ArrayLike, "*#shape"]
+    ) -> Float[Array, "*shape"]:
         """Return the connected two-point function G_T(p) = 1/(1/G0 + M_T²) (T9b)."""
         return jnp.asarray(propagator(self._g0(p), self.data_mass_squared(plain(observations))))
 
-    def mean_filter(self, p: ArrayLike, observations: Any) -> Array:
+    def mean_filter(
+        self, p: Real[ArrayLike, "*#shape"], observations: Real[ArrayLike, "*#shape"]
+    ) -> Float[Array, "*shape"]:
         """Return the low-pass filter M_T² G0/(1 + M_T² G0) of the trained mean (T9c)."""
         return jnp.asarray(mean_filter(self._g0(p), self.data_mass_squared(plain(observations))))
 
-    def running_mass(self, observations: Any) -> Any:
+    def running_mass(self, observations: Real[ArrayLike, "*scales"]) -> Float[Array, "*scales"]:
         """Return m_T: m_T² = m² G0(0)/G_T(0).
 
         For the free scalar √(m² + A² M_T²), the mass at every p (T9b); for any other density the
@@ -117,26 +122,28 @@ class FreeTheory:
         square = 1 + self.data_mass_squared(plain(observations)) * zero
         return jnp.asarray(self.mass * namespace(square).sqrt(square))
 
-    def effective_dimension(self, observations: ArrayLike) -> Array:
+    def effective_dimension(self, observations: Real[ArrayLike, "*scales"]) -> Float[Array, "*scales"]:
         """Return d_eff = Σ_p M_T² G_T(p), the sum over all real modes of the box (T6).
 
         It is k∂_k of the one-loop free energy ½ Σ log(1 + k² G0) at k = M_T.
         """
         return jnp.asarray((self._mode_weights() * self._over_modes(mean_filter, observations)).sum(axis=-1))
 
-    def mutual_information(self, observations: ArrayLike) -> Array:
+    def mutual_information(self, observations: Real[ArrayLike, "*scales"]) -> Float[Array, "*scales"]:
         """Return ½ Σ_p log(1 + T λ(p)) over all real modes of the box, in nats (T6)."""
         information = self._over_modes(lambda g0, mass_squared: mass_squared * g0, observations)
         each = namespace(information).log1p(information)
         return jnp.asarray(0.5 * (self._mode_weights() * each).sum(axis=-1))
 
-    def _mode_weights(self) -> NDArray[Any]:
+    def _mode_weights(self) -> Float[np.ndarray, " M"]:
         """Return the real modes per momentum: 1 for p = 0, 2 for a ±p pair, (M,)."""
         return np.where(np.any(self.momenta() != 0, axis=1), 2.0, 1.0).astype(jnp.result_type(float))
 
-    def _over_modes(self, function: Callable[[Any, Any], Any], observations: ArrayLike) -> Any:
+    def _over_modes(
+        self, function: Callable[[Any, Any], Any], observations: Real[ArrayLike, "*scales"]
+    ) -> Float[Any, "*scales M"]:
         """Return function(G0, M_T²) with the momenta as the last axis."""
-        mass_squared = self.data_mass_squared(plain(observations))
+        mass_squared: Any = self.data_mass_squared(plain(observations))
         g0 = self._g0(np.linalg.norm(self.momenta(), axis=1))
         return function(g0.reshape((1,) * mass_squared.ndim + g0.shape), mass_squared[..., None])
 
@@ -172,19 +179,23 @@ class FreeTheory:
             shell_cutoff
         )
 
-    def shell_keeps(self, p: ArrayLike, observations: float) -> Array:
+    def shell_keeps(self, p: Real[ArrayLike, "*shape"], observations: float) -> Bool[Array, "*shape"]:
         """Return whether the shell at T keeps momentum p, boolean, same shape as p."""
         return jnp.asarray(self._shell_keeps(p, observations))
 
-    def _shell_keeps(self, p: ArrayLike, observations: float) -> Any:
+    def _shell_keeps(self, p: Real[ArrayLike, "*shape"], observations: float) -> Bool[Any, "*shape"]:
         """Return the same on the host, unless jax traces the momenta."""
         if float(self.data_mass_squared(observations)) * self._density(0.0) < 1:
             return np.zeros(jnp.shape(p), dtype=bool)
         return below_cutoff(plain(p), self.shell_cutoff(observations))
 
     def shell_propagator(
-        self, p: ArrayLike, observations: float, n: float, action: Literal["reset", "drop"] = "reset"
-    ) -> Array:
+        self,
+        p: Real[ArrayLike, "*shape"],
+        observations: float,
+        n: float,
+        action: Literal["reset", "drop"] = "reset",
+    ) -> Float[Array, "*shape"]:
         """Return the two-point function left by an information shell at 1/T of n observations (T8, T9a).
 
         Parameters
@@ -223,19 +234,19 @@ class FreeTheory:
         """Return N_modes = L^d Vol(B_Λ)/(2π)^d, the continuum count of real modes (T9a)."""
         return self.box**self.dim * ball_volume(self.dim, self.cutoff) / (2 * math.pi) ** self.dim
 
-    def whitened_diagonal(self, p: ArrayLike, width: int) -> Array:
+    def whitened_diagonal(self, p: Real[ArrayLike, "*shape"], width: int) -> Float[Array, "*shape"]:
         """Return (N_modes/N) λ(p), the whitened diagonal Fisher information of a neuron at p (T9a)."""
         return jnp.asarray(self.modes() / width * plain(self.fisher_eigenvalue(p)))
 
-    def raw_diagonal(self, p: ArrayLike) -> Array:
+    def raw_diagonal(self, p: Real[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
         """Return A_raw² G0(p)/(2σ²), the diagonal Fisher information in raw readout units (T9a)."""
         return jnp.asarray(raw_amplitude_squared(self.dim, self.cutoff) * self._g0(p) / (2 * self.noise**2))
 
-    def raw_fisher_cutoff(self, observations: Any) -> Any:
+    def raw_fisher_cutoff(self, observations: Numbers) -> Result:
         """Return the raw cutoff Λ_I = A_raw² L^d/(2T) at which the raw shell is that of T (T9a)."""
         return raw_amplitude_squared(self.dim, self.cutoff) * self.box**self.dim / (2 * observations)
 
-    def observations_at_raw_cutoff(self, fisher_cutoff: Any) -> Any:
+    def observations_at_raw_cutoff(self, fisher_cutoff: Numbers) -> Result:
         """Return T = A_raw² L^d/(2Λ_I), the inverse of :meth:`raw_fisher_cutoff`.
 
         With :meth:`shell_cutoff` this is Λ′² = A_raw² A²/(2σ²Λ_I) − m² for the free scalar.
@@ -244,7 +255,9 @@ class FreeTheory:
 
     # position space
 
-    def two_point_function(self, r: ArrayLike, observations: Any = 0.0) -> Array:
+    def two_point_function(
+        self, r: Real[ArrayLike, "k d"], observations: Real[ArrayLike, ""] = 0.0
+    ) -> Float[Array, " k"]:
         """Return the connected ⟨f(x) f(x + r)⟩ at T on the periodic box, Σ_p G_T(p) cos(p·r)/L^d.
 
         Parameters

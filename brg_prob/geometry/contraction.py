@@ -9,14 +9,14 @@ predictive Var m = 1 − v (law of total variance): a mean far outside contradic
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from jaxtyping import Float, Real, Shaped
 from scipy.special import ndtr
 
-from brg_prob.arrays import Floats
 from brg_prob.results import stored_name
 
 _LEVEL = 0.05
@@ -24,13 +24,15 @@ _FEWEST = 25  # draws without which a Pareto tail has none
 _PROBED = 200  # parameters whose effective number of draws is found one by one
 _MOST_SENSITIVE = 60  # parameters up to which the sensitivities are computed
 
+Sites = dict[str, Real[Any, "chain draw ..."]]  # draws of each site
+
 
 def parameter_table(
     metric: Any,
     posterior: xr.DataTree,
     *,
     observations: float | None = None,
-    stiff_share: ArrayLike | None = None,
+    stiff_share: Real[Any, " D"] | Sequence[float] | None = None,
 ) -> xr.Dataset:
     """Return what was learnt of each parameter.
 
@@ -92,7 +94,7 @@ def parameter_table(
     )
 
 
-def standard_normal_draws(metric: Any, values: dict[str, Any]) -> Floats:
+def standard_normal_draws(metric: Any, values: Sites) -> Float[np.ndarray, "chain draw D"]:
     """Return draws in standard-normal coordinates, (chain, draw, D), of site → ``(chain, draw, *shape)``."""
     chains, length = next(iter(values.values())).shape[:2]
     flat = {name: value.reshape(chains * length, *value.shape[2:]) for name, value in values.items()}
@@ -100,8 +102,8 @@ def standard_normal_draws(metric: Any, values: dict[str, Any]) -> Floats:
 
 
 def contraction(
-    z: ArrayLike, *, independent: bool = False, conflicts: bool = True
-) -> dict[str, NDArray[Any]]:
+    z: Real[Any, "chain draw D"], *, independent: bool = False, conflicts: bool = True
+) -> dict[str, Real[np.ndarray, " D"]]:
     """Return moments, contraction and conflict with the prior of draws in standard-normal coordinates.
 
     Parameters
@@ -147,7 +149,7 @@ def contraction(
     }
 
 
-def _effective(draws: Floats, *, independent: bool) -> Floats:
+def _effective(draws: Float[np.ndarray, "chain draw D"], *, independent: bool) -> Float[np.ndarray, " D"]:
     """Return effective numbers of draws for means, (D,); beyond 200 parameters the median of 200 for all."""
     chains, length, size = draws.shape
     if independent or length < 4:
@@ -162,7 +164,7 @@ def _effective(draws: Floats, *, independent: bool) -> Floats:
     return found if probed.size == size else np.full(size, float(np.median(found)))
 
 
-def _site_draws(coordinates: Any, posterior: xr.DataTree) -> dict[str, NDArray[Any]]:
+def _site_draws(coordinates: Any, posterior: xr.DataTree) -> Sites:
     """Return the draws of the latent sites, ``(chain, draw, *shape)``."""
     group = posterior["posterior"]
     for name in coordinates.names:
@@ -182,7 +184,7 @@ class _Kept:
         self.entries = np.flatnonzero(np.concatenate(kept))
 
 
-def _own_units(metric: Any, values: dict[str, Any], names: list[str]) -> dict[str, Floats]:
+def _own_units(metric: Any, values: Sites, names: list[str]) -> dict[str, Float[np.ndarray, " D"]]:
     """Return medians and widths of prior and posterior in the parameters' own units, (D,) each."""
     coordinates = metric.coordinates
     size = sum(math.prod(shape) for shape in coordinates.shapes.values())
@@ -190,7 +192,7 @@ def _own_units(metric: Any, values: dict[str, Any], names: list[str]) -> dict[st
     count = chains * length  # as many as there are posterior draws: one compiled program for both
     normal = np.random.default_rng(0).standard_normal((-(-count // 2), size))
     prior = metric.unwhiten(np.concatenate([normal, -normal])[:count])  # antithetic: medians are sharp
-    found: dict[str, list[Floats]] = {}
+    found: dict[str, list[np.ndarray]] = {}
     for name in names:
         entries, width = math.prod(values[name].shape[2:]), math.prod(coordinates.shapes[name])
         for word, draws in (("prior", prior[name]), ("posterior", values[name])):
@@ -202,7 +204,7 @@ def _own_units(metric: Any, values: dict[str, Any], names: list[str]) -> dict[st
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
-def _parents(metric: Any, values: dict[str, Any], names: list[str]) -> NDArray[np.str_]:
+def _parents(metric: Any, values: Sites, names: list[str]) -> Shaped[np.ndarray, " D"]:
     """Return the sites on which the prior of each parameter depends, (D,): those whose z moves its value."""
     shapes = metric.coordinates.shapes
     sizes = {name: math.prod(shape) for name, shape in shapes.items()}
@@ -225,7 +227,9 @@ def _parents(metric: Any, values: dict[str, Any], names: list[str]) -> NDArray[n
     return np.array(found, dtype=str)
 
 
-def _sensitivities(coordinates: Any, posterior: xr.DataTree, names: list[str]) -> dict[str, Floats]:
+def _sensitivities(
+    coordinates: Any, posterior: xr.DataTree, names: list[str]
+) -> dict[str, Float[np.ndarray, " D"]]:
     """Return the power-scaling sensitivities of each parameter to prior and likelihood, where they exist."""
     if not {"log_prior", "log_likelihood"} <= set(posterior.children):
         return {}

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float, Int, PRNGKeyArray
 
 from brg_prob.batching import even_batch
 from brg_prob.geometry.jacobian import ScoreJacobian
@@ -26,17 +27,17 @@ class Spectrum(NamedTuple):
     that of the diagonal; ``note`` says what was computed; ``null_bound`` bounds what lies beyond.
     """
 
-    eigenvalues: Array
-    directions: Array
-    diagonal: Array
+    eigenvalues: Float[Array, " r"]
+    directions: Float[Array, "r d"]
+    diagonal: Float[Array, " d"]
     floor: float
-    error: Array | None
-    diagonal_error: Array | None
+    error: Float[Array, " r"] | None
+    diagonal_error: Float[Array, " d"] | None
     note: str
     null_bound: float = 0.0
 
 
-def dense_spectrum(jacobian: ScoreJacobian, points: Array) -> Spectrum:
+def dense_spectrum(jacobian: ScoreJacobian, points: Float[Array, "K D"]) -> Spectrum:
     """Return all eigenvalues; those below round-off are zero, and in the dual left out with directions."""
     size = points.shape[0] * jacobian.rows
     dual = size < jacobian.columns
@@ -60,7 +61,9 @@ def dense_spectrum(jacobian: ScoreJacobian, points: Array) -> Spectrum:
     )
 
 
-def _decomposed(matrix: Array, dual: bool) -> tuple[Array, Array, Array, Array]:
+def _decomposed(
+    matrix: Float[Array, "... d"], dual: bool
+) -> tuple[Float[Array, "N d"], Float[Array, " s"], Float[Array, "s s"], Float[Array, ""]]:
     """Return A (N, d), eigenvalues and vectors of its smaller Gram matrix, descending, and round-off."""
     matrix = matrix.reshape(-1, matrix.shape[-1])
     values, vectors = jnp.linalg.eigh(matrix @ matrix.T if dual else matrix.T @ matrix)
@@ -68,7 +71,7 @@ def _decomposed(matrix: Array, dual: bool) -> tuple[Array, Array, Array, Array]:
     return matrix, values[::-1], vectors[:, ::-1], floor
 
 
-def _simulation_error(jacobian: ScoreJacobian, projected: Array) -> Array | None:
+def _simulation_error(jacobian: ScoreJacobian, projected: Float[Array, "K N r"]) -> Float[Array, " r"] | None:
     """Return the standard error of Σ rows² over simulated observations; (K, N, r) rows → (r,)."""
     closed, (samples, entries) = jacobian.shapes.closed.size, jacobian.shapes.simulated.shape
     if entries == 0:
@@ -80,7 +83,7 @@ def _simulation_error(jacobian: ScoreJacobian, projected: Array) -> Array | None
     return jnp.std(per_sample, axis=0, ddof=1) / samples**0.5
 
 
-def diagonal_spectrum(jacobian: ScoreJacobian, points: Array, *, leading: int) -> Spectrum:
+def diagonal_spectrum(jacobian: ScoreJacobian, points: Float[Array, "K D"], *, leading: int) -> Spectrum:
     """Return the diagonal of I as if it were all; directions are the ``leading`` largest coordinates."""
     diagonal = jax.jit(lambda at: exact_diagonal(jacobian, at))(points)
     order = jnp.argsort(-diagonal)[:leading]
@@ -92,15 +95,17 @@ def diagonal_spectrum(jacobian: ScoreJacobian, points: Array, *, leading: int) -
     return Spectrum(diagonal[order], directions, diagonal, 0.0, None, None, note, bound)
 
 
-def exact_diagonal(jacobian: ScoreJacobian, points: Array, *, batch: int = 8) -> Array:
+def exact_diagonal(
+    jacobian: ScoreJacobian, points: Float[Array, "K D"], *, batch: int = 8
+) -> Float[Array, " d"]:
     """Return diag(AᵀA), (d,), a few rows or columns of A at a time."""
 
-    def one(point: Array) -> Array:
+    def one(point: Float[Array, " D"]) -> Float[Array, " d"]:
         zero = jnp.zeros((jacobian.columns,), point.dtype)
         if jacobian.by_columns:
             push = jax.linearize(jacobian.function(point), zero)[1]
 
-            def column(index: Array) -> Array:
+            def column(index: Int[Array, ""]) -> Float[Array, ""]:
                 return jnp.sum(jnp.square(push(zero.at[index].set(1))))
 
             size = even_batch(jacobian.columns, batch)
@@ -108,7 +113,7 @@ def exact_diagonal(jacobian: ScoreJacobian, points: Array, *, batch: int = 8) ->
         pull = jax.vjp(jacobian.function(point), zero)[1]
         empty = jnp.zeros((jacobian.rows,), point.dtype)
 
-        def add(total: Array, index: Array) -> tuple[Array, None]:
+        def add(total: Float[Array, " d"], index: Int[Array, ""]) -> tuple[Float[Array, " d"], None]:
             return total + jnp.square(pull(empty.at[index].set(1))[0]), None
 
         return jax.lax.scan(add, zero, jnp.arange(jacobian.rows))[0]
@@ -117,7 +122,12 @@ def exact_diagonal(jacobian: ScoreJacobian, points: Array, *, batch: int = 8) ->
 
 
 def leading_spectrum(
-    jacobian: ScoreJacobian, points: Array, *, leading: int, key: Array, tolerance: float = 1e-8
+    jacobian: ScoreJacobian,
+    points: Float[Array, "K D"],
+    *,
+    leading: int,
+    key: PRNGKeyArray,
+    tolerance: float = 1e-8,
 ) -> Spectrum:
     """Return the leading eigenvalues without forming A, each to a relative ``tolerance`` by its residual."""
     operator = Operator(jacobian, points)
@@ -139,8 +149,8 @@ def leading_spectrum(
 
 
 def _estimated_diagonal(
-    operator: Operator, values: Array, directions: Array, key: Array
-) -> tuple[Array, str]:
+    operator: Operator, values: Float[Array, " r"], directions: Float[Array, "r d"], key: PRNGKeyArray
+) -> tuple[Float[Array, " d"], str]:
     """Return the diagonal of I: exact where that is cheap, else the leading part and probes of the rest."""
     jacobian, points = operator.jacobian, operator.points
     least = min(jacobian.rows, jacobian.columns)
@@ -158,7 +168,7 @@ def _estimated_diagonal(
     )
 
 
-def _leading_error(operator: Operator, directions: Array) -> Array | None:
+def _leading_error(operator: Operator, directions: Float[Array, "r d"]) -> Float[Array, " r"] | None:
     """Return Monte-Carlo standard errors of eigenvalues, where observations were simulated."""
     jacobian = operator.jacobian
     if jacobian.shapes.simulated.shape[1] == 0:

@@ -13,12 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float, PRNGKeyArray
 from matfree import decomp
-from numpy.typing import NDArray
 
 from brg_prob.geometry.jacobian import ScoreJacobian
-
-Real = NDArray[np.floating]
 
 _COSTLY = 1 << 27  # entries of A from which a shorter last search is worth its compilation
 
@@ -36,7 +34,7 @@ class Operator:
         Its side.
     """
 
-    def __init__(self, jacobian: ScoreJacobian, points: Array) -> None:
+    def __init__(self, jacobian: ScoreJacobian, points: Float[Array, "K D"]) -> None:
         self.jacobian, self.points = jacobian, points
         self.count = points.shape[0] * jacobian.rows
         self.dual = self.count < jacobian.columns
@@ -45,29 +43,37 @@ class Operator:
         self._pull = jax.jit(lambda at, many: jax.lax.map(jacobian.products(at)[1], many))
         self._search = jax.jit(self._krylov, static_argnums=3)
 
-    def push(self, vectors: Array) -> Array:
+    def push(self, vectors: Float[Array, "r d"]) -> Float[Array, "r KN"]:
         """Return A v of many v, (r, d) → (r, K·N)."""
         return self._push(self.points, vectors)
 
-    def pull(self, rows: Array) -> Array:
+    def pull(self, rows: Float[Array, "r KN"]) -> Float[Array, "r d"]:
         """Return Aᵀu of many u, (r, K·N) → (r, d)."""
         return self._pull(self.points, rows)
 
-    def _krylov(self, at: Array, locked: Array, start: Array, steps: int) -> tuple[Array, Array, Array]:
+    def _krylov(
+        self,
+        at: Float[Array, "K D"],
+        locked: Float[Array, "size wide"],
+        start: Float[Array, " size"],
+        steps: int,
+    ) -> tuple[Float[Array, "steps size"], Float[Array, "steps steps"], Float[Array, ""]]:
         """Return Krylov vectors (steps, size) outside the locked ones, T (steps, steps), last residual."""
         push, pull = self.jacobian.products(at)
 
-        def outside(v: Array) -> Array:
+        def outside(v: Float[Array, " size"]) -> Float[Array, " size"]:
             return v - locked @ (locked.T @ v)
 
-        def apply(v: Array) -> Array:
+        def apply(v: Float[Array, " size"]) -> Float[Array, " size"]:
             return outside(push(pull(outside(v))) if self.dual else pull(push(outside(v))))
 
         tridiagonal = decomp.tridiag_sym(steps, reortho="full", custom_vjp=False)
         found = tridiagonal(apply, outside(start))
         return found.Q_tall, found.J_small, jnp.linalg.norm(found.residual)
 
-    def ritz(self, locked: Real, key: Array, steps: int) -> tuple[Real, Real, Real]:
+    def ritz(
+        self, locked: Float[np.ndarray, "size wide"], key: PRNGKeyArray, steps: int
+    ) -> tuple[Float[np.ndarray, " s"], Float[np.ndarray, "size s"], Float[np.ndarray, " s"]]:
         """Return Ritz values descending, vectors (size, steps′), residual norms; fewer at an exhausted space.
 
         Once the residual is round-off, matfree goes on with a normalised error that is not orthogonal to the
@@ -86,7 +92,9 @@ class Operator:
         return values[::-1], (basis[:count].T @ vectors)[:, ::-1], last * np.abs(vectors[-1, ::-1])
 
 
-def lanczos(operator: Operator, wanted: int, key: Array, tolerance: float) -> tuple[Real, Real, float]:
+def lanczos(
+    operator: Operator, wanted: int, key: PRNGKeyArray, tolerance: float
+) -> tuple[Float[np.ndarray, " r"], Float[np.ndarray, "size r"], float]:
     """Return the leading eigenvalues, vectors (size, r ≤ wanted), and the worst relative error bound."""
     size, full, thorough = operator.size, 4 * wanted + 16, False
     locked = _Locked(np.zeros((size, 6 * wanted)), np.zeros(0), np.zeros(0))
@@ -119,11 +127,16 @@ def lanczos(operator: Operator, wanted: int, key: Array, tolerance: float) -> tu
 class _Locked(NamedTuple):
     """Converged directions, in the first columns of an array whose width does not change."""
 
-    vectors: Real
-    values: Real
-    errors: Real
+    vectors: Float[np.ndarray, "size wide"]
+    values: Float[np.ndarray, " r"]
+    errors: Float[np.ndarray, " r"]
 
-    def with_more(self, values: Real, vectors: Real, errors: Real) -> _Locked:
+    def with_more(
+        self,
+        values: Float[np.ndarray, " s"],
+        vectors: Float[np.ndarray, "size s"],
+        errors: Float[np.ndarray, " s"],
+    ) -> _Locked:
         """Return these and some more, values descending."""
         values = np.concatenate([self.values, values])
         order = np.argsort(-values)
@@ -133,7 +146,7 @@ class _Locked(NamedTuple):
         return _Locked(wide, values[order], np.concatenate([self.errors, errors])[order])
 
 
-def _bounds(ritz: Real, residuals: Real) -> Real:
+def _bounds(ritz: Float[np.ndarray, " s"], residuals: Float[np.ndarray, " s"]) -> Float[np.ndarray, " s"]:
     """Return bounds on the errors of Ritz values: the residual, or its square over the gap, the smaller."""
     gaps = np.abs(np.diff(ritz, append=0.0))
     gaps = np.minimum(gaps, np.concatenate([[np.inf], gaps[:-1]]))

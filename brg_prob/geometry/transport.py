@@ -13,12 +13,16 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Real
 from numpyro.distributions import Distribution
 from numpyro.distributions.transforms import AbsTransform
 
 from brg_prob.geometry.univariate import Maps, NoTransport, univariate_maps
 from brg_prob.geometry.vectors import vector_maps
 from brg_prob.network.centre import bare
+
+Value = Float[Array, " ..."]
 
 
 @runtime_checkable
@@ -28,14 +32,14 @@ class OwnTransport(Protocol):
     Both methods broadcast over batch dimensions and invert each other.
     """
 
-    def to_standard_normal(self, value: Array) -> Array:
+    def to_standard_normal(self, value: Value) -> Value:
         """Return z, N(0, 1) entry by entry under the distribution."""
 
-    def from_standard_normal(self, z: Array) -> Array:
+    def from_standard_normal(self, z: Value) -> Value:
         """Return the value at z."""
 
 
-def to_standard_normal(distribution: Distribution, value: Any) -> Array:
+def to_standard_normal(distribution: Distribution, value: Real[ArrayLike, " ..."]) -> Value:
     """Return z = Φ⁻¹(F(value)), N(0, 1) distributed and independent entry by entry under the distribution.
 
     Parameters
@@ -80,7 +84,7 @@ def to_standard_normal(distribution: Distribution, value: Any) -> Array:
     return _maps(distribution).score(distribution, value)
 
 
-def from_standard_normal(distribution: Distribution, z: Any) -> Array:
+def from_standard_normal(distribution: Distribution, z: Real[ArrayLike, " ..."]) -> Value:
     """Return F⁻¹(Φ(z)), the inverse of :func:`to_standard_normal`; same arguments, errors and accuracy.
 
     Examples
@@ -116,15 +120,15 @@ def _maps(distribution: Distribution) -> Maps:
     return vector_maps(distribution) or univariate_maps(distribution)
 
 
-def _copula_score(d: Any, value: Array) -> Array:
+def _copula_score(d: Any, value: Value) -> Value:
     return to_standard_normal(d.base_dist, to_standard_normal(d.marginal_dist, value))
 
 
-def _copula_quantile(d: Any, z: Array) -> Array:
+def _copula_quantile(d: Any, z: Value) -> Value:
     return from_standard_normal(d.marginal_dist, from_standard_normal(d.base_dist, z))
 
 
-def _floating(value: Any) -> Array:
+def _floating(value: Real[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
     """Return an array of real numbers; integers take JAX's default precision."""
     array = jnp.asarray(value)
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.result_type(float))

@@ -16,10 +16,15 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax import Array
+from jaxtyping import Float, Int
 from numpyro.distributions import Distribution
 
 from brg_prob.geometry.laws import BETA, GAMMA, STUDENT, law_quantile, law_score
 from brg_prob.geometry.univariate import Maps
+
+Vector = Float[Array, "*batch k"]
+Matrix = Float[Array, "*batch k k"]
+Places = Int[Array, " free"]
 
 
 def vector_maps(distribution: Distribution) -> Maps | None:
@@ -27,13 +32,13 @@ def vector_maps(distribution: Distribution) -> Maps | None:
     return next((maps for family, maps in _MAPS.items() if isinstance(distribution, family)), None)
 
 
-def _solved(root: Any, value: Array) -> Array:
+def _solved(root: Any, value: Vector) -> Vector:
     """Return L⁻¹v, (..., d); L broadcasts."""
     root = jnp.broadcast_to(root, value.shape[:-1] + jnp.shape(root)[-2:])
     return jax.lax.linalg.triangular_solve(root, value[..., None], left_side=True, lower=True)[..., 0]
 
 
-def _times(root: Any, value: Array) -> Array:
+def _times(root: Any, value: Vector) -> Vector:
     return jnp.einsum("...ij,...j->...i", root, value)
 
 
@@ -42,7 +47,7 @@ def _gaussian(root: Callable[[Any], Any]) -> Maps:
     return Maps(lambda d, value: _solved(root(d), value - d.loc), lambda d, z: d.loc + _times(root(d), z))
 
 
-def _car_root(d: Any) -> Array:
+def _car_root(d: Any) -> Matrix:
     """Return the lower factor U⁻ᵀ of the covariance, where the precision is U Uᵀ with U upper triangular."""
     precision = jnp.asarray(d.precision_matrix)
     upper = jnp.linalg.cholesky(precision[..., ::-1, ::-1])[..., ::-1, ::-1]
@@ -50,41 +55,41 @@ def _car_root(d: Any) -> Array:
     return jax.lax.linalg.triangular_solve(upper.mT, one, left_side=True, lower=True)
 
 
-def _matrix_normal_score(d: Any, value: Array) -> Array:
+def _matrix_normal_score(d: Any, value: Float[Array, "*batch n p"]) -> Float[Array, "*batch n p"]:
     columns = _solved(jnp.asarray(d.scale_tril_row)[..., None, :, :], (value - d.loc).mT)
     return _solved(jnp.asarray(d.scale_tril_column)[..., None, :, :], columns.mT)
 
 
-def _matrix_normal_quantile(d: Any, z: Array) -> Array:
+def _matrix_normal_quantile(d: Any, z: Float[Array, "*batch n p"]) -> Float[Array, "*batch n p"]:
     return d.loc + d.scale_tril_row @ z @ jnp.asarray(d.scale_tril_column).mT
 
 
-def _walk_score(d: Any, value: Array) -> Array:
+def _walk_score(d: Any, value: Vector) -> Vector:
     return jnp.diff(value, prepend=0, axis=-1) / jnp.asarray(d.scale)[..., None]
 
 
-def _walk_quantile(d: Any, z: Array) -> Array:
+def _walk_quantile(d: Any, z: Vector) -> Vector:
     return jnp.asarray(d.scale)[..., None] * jnp.cumsum(z, axis=-1)
 
 
-def _later(values: Array) -> Array:
+def _later(values: Vector) -> Vector:
     """Return sums of the entries after each one, along the last axis."""
     total = jnp.flip(jnp.cumsum(jnp.flip(values, axis=-1), axis=-1), axis=-1)
     return jnp.concatenate([total[..., 1:], jnp.zeros_like(total[..., :1])], axis=-1)
 
 
-def _sticks(d: Any) -> tuple[Array, Array]:
+def _sticks(d: Any) -> tuple[Vector, Vector]:
     """Return a, b of the Beta laws of the K − 1 pieces of a Dirichlet variable's stick."""
     concentration = jnp.asarray(d.concentration)
     return concentration[..., :-1], _later(concentration)[..., :-1]
 
 
-def _dirichlet_score(d: Any, value: Array) -> Array:
+def _dirichlet_score(d: Any, value: Vector) -> Float[Array, "*batch k-1"]:
     """The logit of a piece is the logarithm of its entry over the sum of those after it."""
     return law_score(BETA, jnp.log(value[..., :-1]) - jnp.log(_later(value)[..., :-1]), *_sticks(d))
 
 
-def _dirichlet_quantile(d: Any, z: Array) -> Array:
+def _dirichlet_quantile(d: Any, z: Vector) -> Float[Array, "*batch k+1"]:
     logits = law_quantile(BETA, z, *_sticks(d))
     left = jnp.cumsum(jax.nn.log_sigmoid(-logits), axis=-1)
     zero = jnp.zeros_like(left[..., :1])
@@ -92,21 +97,21 @@ def _dirichlet_quantile(d: Any, z: Array) -> Array:
     return jnp.exp(before + jnp.concatenate([jax.nn.log_sigmoid(logits), zero], axis=-1))
 
 
-def _below(d: Any) -> tuple[Array, Array, Array]:
+def _below(d: Any) -> tuple[Places, Places, Float[Array, "... free"]]:
     """Return rows and columns of the entries below the diagonal, and a = b of their Beta laws."""
     size = d.event_shape[-1]
     rows, columns = jnp.tril_indices(size, -1)
     return rows, columns, jnp.asarray(d.concentration)[..., None] + 0.5 * (size - 2 - columns)
 
 
-def _lkj_score(d: Any, value: Array) -> Array:
+def _lkj_score(d: Any, value: Matrix) -> Float[Array, "*batch free"]:
     """The partial correlation of an entry is the entry over the length of its row from there on."""
     rows, columns, a = _below(d)
     rest = jnp.sqrt(_later(jnp.square(value)))[..., rows, columns]
     return law_score(BETA, 2 * jnp.arcsinh(value[..., rows, columns] / rest), a, a)
 
 
-def _lkj_quantile(d: Any, z: Array) -> Array:
+def _lkj_quantile(d: Any, z: Float[Array, "*batch free"]) -> Matrix:
     rows, columns, a = _below(d)
     size = d.event_shape[-1]
     halves = 0.5 * law_quantile(BETA, z, a, a)
@@ -116,7 +121,7 @@ def _lkj_quantile(d: Any, z: Array) -> Array:
     return before * (jnp.tanh(partial) + jnp.eye(size, dtype=halves.dtype))
 
 
-def _student_score(d: Any, value: Array) -> Array:
+def _student_score(d: Any, value: Vector) -> Vector:
     scaled = _solved(d.scale_tril, value - d.loc)
     df = jnp.asarray(d.df)[..., None]
     before = jnp.cumsum(jnp.square(scaled), axis=-1) - jnp.square(scaled)
@@ -124,7 +129,7 @@ def _student_score(d: Any, value: Array) -> Array:
     return law_score(STUDENT, scaled * jnp.sqrt(more / (df + before)), more)
 
 
-def _student_quantile(d: Any, z: Array) -> Array:
+def _student_quantile(d: Any, z: Vector) -> Vector:
     df = jnp.asarray(d.df)[..., None]
     more = df + jnp.arange(z.shape[-1])
     own = law_quantile(STUDENT, z, more)
@@ -133,13 +138,13 @@ def _student_quantile(d: Any, z: Array) -> Array:
     return d.loc + _times(d.scale_tril, own * jnp.sqrt(df * before / more))
 
 
-def _bartlett(d: Any) -> tuple[Array, Array, Array]:
+def _bartlett(d: Any) -> tuple[Places, Places, Float[Array, "... free"]]:
     """Return rows and columns of the lower triangle, and the halved degrees of freedom of its rows."""
     rows, columns = jnp.tril_indices(d.event_shape[-1])
     return rows, columns, 0.5 * (jnp.asarray(d.concentration)[..., None] - rows)
 
 
-def _wishart_score(d: Any, value: Array) -> Array:
+def _wishart_score(d: Any, value: Matrix) -> Float[Array, "*batch free"]:
     rows, columns, halves = _bartlett(d)
     root = jnp.broadcast_to(d.scale_tril, value.shape)
     factor = jax.lax.linalg.triangular_solve(root, value, left_side=True, lower=True)[..., rows, columns]
@@ -148,7 +153,7 @@ def _wishart_score(d: Any, value: Array) -> Array:
     return jnp.where(diagonal, law_score(GAMMA, half_square, halves), factor)
 
 
-def _wishart_quantile(d: Any, z: Array) -> Array:
+def _wishart_quantile(d: Any, z: Float[Array, "*batch free"]) -> Matrix:
     rows, columns, halves = _bartlett(d)
     size = d.event_shape[-1]
     half_square = law_quantile(GAMMA, z, halves)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 
 from brg_prob.activations import Activation, activation
 
@@ -17,8 +18,8 @@ from brg_prob.activations import Activation, activation
 class Options(NamedTuple):
     """Activations (L of them) and variances (L + 1,) of a network of L hidden layers."""
 
-    weights: Array
-    biases: Array
+    weights: Float[Array, " layers"]
+    biases: Float[Array, " layers"]
     activations: tuple[Activation, ...]
 
 
@@ -56,7 +57,7 @@ def checked_depth(depth: Any) -> int:
     return value
 
 
-def checked_variance(name: str, value: Any, depth: int, dtype: Any) -> Array:
+def checked_variance(name: str, value: Any, depth: int, dtype: Any) -> Float[Array, " {depth}+1"]:
     """Return a variance per layer, (L + 1,): a number for all, or one each and the readout's last."""
     if isinstance(value, Sequence) and not isinstance(value, str):
         value = list(value)
@@ -77,7 +78,7 @@ def checked_variance(name: str, value: Any, depth: int, dtype: Any) -> Array:
     return jnp.broadcast_to(given, (depth + 1,))
 
 
-def checked_inputs(x1: Any, x2: Any = None) -> tuple[Array, Array | None]:
+def checked_inputs(x1: Any, x2: Any = None) -> tuple[Float[Array, "n1 d"], Float[Array, "n2 d"] | None]:
     """Return inputs (n, d) of one floating type.
 
     Raises
@@ -103,7 +104,7 @@ def checked_inputs(x1: Any, x2: Any = None) -> tuple[Array, Array | None]:
     return arrays[0], arrays[1]
 
 
-def _checked_input(name: str, x: Array) -> Array:
+def _checked_input(name: str, x: Float[Array, " ..."]) -> Float[Array, "n d"]:
     if x.ndim != 2 or 0 in x.shape:
         hint = f", so use {name}[:, None] for one dimension" if x.ndim == 1 else ""
         raise ValueError(f"{name} has shape {x.shape}; inputs are (n, d){hint}")

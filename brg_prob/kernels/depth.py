@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Float, Real
 from scipy.optimize import brentq
 
 from brg_prob.activations import Activation, gaussian_expectation, moments
@@ -31,6 +32,9 @@ SMALL = 2.0**-40  # a variance that stands for K → 0
 LARGE = 2.0**40  # and one for K → ∞
 ORDER = 2048  # nodes of a smooth φ without a closed form: tanh to rounding error up to K of about 100
 CRITICAL = 1e-6  # |χ_⊥ − 1| below which a network counts as critical
+
+Values = Float[Array, "*shape"]
+Number = Real[ArrayLike, ""]
 
 
 class Susceptibilities(NamedTuple):
@@ -44,8 +48,8 @@ class Susceptibilities(NamedTuple):
         χ_⊥ = σ_w²⟨φ′²⟩_K; infinite for sign and step.
     """
 
-    parallel: Array
-    perpendicular: Array
+    parallel: Values
+    perpendicular: Values
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ class FixedPoint:
 
 
 def susceptibilities(
-    activation: Any, variance: ArrayLike, weight_variance: ArrayLike = 1.0
+    activation: Any, variance: Real[ArrayLike, "*#shape"], weight_variance: Real[ArrayLike, "*#shape"] = 1.0
 ) -> Susceptibilities:
     """Return χ_∥ and χ_⊥ of one layer at a variance K of its pre-activations (T15).
 
@@ -105,7 +109,7 @@ def susceptibilities(
 
 
 @partial(jax.jit, static_argnames="act")
-def _susceptibilities(act: Activation, k: Array, weight: Array) -> tuple[Array, Array]:
+def _susceptibilities(act: Activation, k: Values, weight: Values) -> tuple[Values, Values]:
     k = jnp.maximum(k, SMALL)
     if act.numeric is None:
         _, parallel = jax.jvp(lambda k: act.dual(k, k, k), (k,), (jnp.ones_like(k),))
@@ -120,12 +124,12 @@ def _susceptibilities(act: Activation, k: Array, weight: Array) -> tuple[Array, 
 
 def correlation_map(
     activation: Any,
-    correlation: ArrayLike,
+    correlation: Real[ArrayLike, "*#shape"],
     *,
-    variance: ArrayLike,
-    weight_variance: float,
-    bias_variance: float,
-) -> Array:
+    variance: Real[ArrayLike, "*#shape"],
+    weight_variance: Number,
+    bias_variance: Number,
+) -> Values:
     """Return c′, the correlation one layer on of two inputs of variance K and correlation c (T15).
 
     Parameters
@@ -154,7 +158,7 @@ def correlation_map(
 
 
 @partial(jax.jit, static_argnames="act")
-def _correlation(act: Activation, c: Array, k: Array, weight: Any, bias: Any) -> Array:
+def _correlation(act: Activation, c: Values, k: Values, weight: Any, bias: Any) -> Values:
     return (bias + weight * act.dual(k, k, c * k)) / (bias + weight * act.dual(k, k, k))
 
 
@@ -199,7 +203,7 @@ def fixed_correlation(
 
 
 @partial(jax.jit, static_argnames="act")
-def _slope(act: Activation, c: Array, k: Array, weight: Any, bias: Any) -> Array:
+def _slope(act: Activation, c: Values, k: Values, weight: Any, bias: Any) -> Values:
     """Return dc′/dc; at c = 1 it is χ_⊥ K/K′."""
     inside = act.dual_derivative(k, k, c * k)
     at_one = _susceptibilities(act, k, jnp.ones_like(k))[1]
@@ -321,11 +325,11 @@ def _fixed_variance(act: Activation, weight: float, bias: float, start: float) -
 
 
 @partial(jax.jit, static_argnames="act")
-def _next_variance(act: Activation, k: Array, weight: Any, bias: Any) -> Array:
+def _next_variance(act: Activation, k: Values, weight: Any, bias: Any) -> Values:
     return bias + weight * _square(act, k)
 
 
-def _square(act: Activation, k: Array) -> Array:
+def _square(act: Activation, k: Values) -> Values:
     """Return ⟨φ²⟩_K: without a closed form at any variance, which a tuned dual kernel is not for."""
     if act.numeric is None:
         return act.dual(k, k, k)

@@ -5,18 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Float, Real
 
 from brg_prob.kernels.checked_options import any_traced, checked_inputs, checked_options
 from brg_prob.kernels.recursion import all_diagonals, all_pairs
 from brg_prob.kernels.tiles import cached_limit, tiled_kernel
 from brg_prob.kernels.tuned_activations import TOLERANCE, tuned_options
+from brg_prob.shapes import Rows
+
+Matrix = Float[Any, "n1 n2"] | Float[Any, " n1"]  # of jax, or of numpy where it was computed in tiles
 
 
 def nngp_kernel(
-    x1: ArrayLike,
-    x2: ArrayLike | None = None,
+    x1: Real[ArrayLike, "n1 d"] | Rows,
+    x2: Real[ArrayLike, "n2 d"] | Rows | None = None,
     *,
     depth: int,
     activation: Any,
@@ -25,8 +30,8 @@ def nngp_kernel(
     diagonal: bool = False,
     tolerance: float = TOLERANCE,
     memory_limit: float | None = None,
-    out: Any = None,
-) -> Any:
+    out: Float[np.ndarray, "n1 n2"] | None = None,
+) -> Matrix:
     """Return the covariance of the field of an infinitely wide network at its prior (T2).
 
     Pre-activations are z = (σ_w/√fan_in) W h + σ_b b with all W, b ~ N(0, 1), readout included:
@@ -99,8 +104,8 @@ def nngp_kernel(
 
 
 def ntk_kernel(
-    x1: ArrayLike,
-    x2: ArrayLike | None = None,
+    x1: Real[ArrayLike, "n1 d"] | Rows,
+    x2: Real[ArrayLike, "n2 d"] | Rows | None = None,
     *,
     depth: int,
     activation: Any,
@@ -109,8 +114,8 @@ def ntk_kernel(
     diagonal: bool = False,
     tolerance: float = TOLERANCE,
     memory_limit: float | None = None,
-    out: Any = None,
-) -> Any:
+    out: Float[np.ndarray, "n1 n2"] | None = None,
+) -> Matrix:
     """Return the neural tangent kernel Σ_θ ∂f(x)/∂θ ∂f(x′)/∂θ at infinite width (T2).
 
     θ are all weights and biases, in the parameterisation of :func:`nngp_kernel`: Θ¹ = K¹,
@@ -158,8 +163,8 @@ def ntk_kernel(
 
 
 def kernel_layers(
-    x1: ArrayLike,
-    x2: ArrayLike | None = None,
+    x1: Real[ArrayLike, "n1 d"] | Rows,
+    x2: Real[ArrayLike, "n2 d"] | Rows | None = None,
     *,
     depth: int,
     activation: Any,
@@ -168,7 +173,7 @@ def kernel_layers(
     ntk: bool = False,
     diagonal: bool = False,
     tolerance: float = TOLERANCE,
-) -> Array:
+) -> Float[Array, "{depth}+1 n1 n2"] | Float[Array, "{depth}+1 n1"]:
     """Return the kernels of all layers, K^1 … K^{L+1}, or Θ^1 … Θ^{L+1}: the flow with depth (T2, T15).
 
     Layer l of the result is also the output of a network of l − 1 hidden layers whose readout
@@ -219,7 +224,7 @@ def _kernel(
     tolerance: float,
     memory_limit: float | None,
     out: Any,
-) -> Any:
+) -> Matrix:
     """Return the output's kernel, whole or in tiles."""
     one, two = checked_inputs(x1, x2)
     options = checked_options(*network, one.dtype)

@@ -18,10 +18,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float
 
 from brg_prob.activations import Activation
 
 Activations = tuple[Activation, ...]
+Layers = Float[Array, " layers"]  # L + 1 of them
+Kernel = Float[Array, "*pairs"]  # (n1, n2), or (n,) on the diagonal
 UNROLLED = 4  # layers of one closed form that are faster written out than in a loop
 
 
@@ -38,24 +41,26 @@ class State(NamedTuple):
         Θ^l, the same shape; None if only the NNGP was asked for.
     """
 
-    rows: Array | None
-    columns: Array | None
-    nngp: Array
-    ntk: Array | None
+    rows: Float[Array, " n1"] | None
+    columns: Float[Array, " n2"] | None
+    nngp: Kernel
+    ntk: Kernel | None
 
     @property
-    def output(self) -> Array:
+    def output(self) -> Kernel:
         """Θ^l if it was asked for, else K^l."""
         return self.nngp if self.ntk is None else self.ntk
 
 
-def diagonal(x: Array, weights: Array, biases: Array, ntk: bool) -> State:
+def diagonal(x: Float[Array, "n d"], weights: Layers, biases: Layers, ntk: bool) -> State:
     """Return the first layer of every input (n, d) with itself."""
     k = biases[0] + weights[0] * jnp.mean(x**2, axis=1)
     return State(None, None, k, k if ntk else None)
 
 
-def pairs(x1: Array, x2: Array | None, weights: Array, biases: Array, ntk: bool) -> State:
+def pairs(
+    x1: Float[Array, "n1 d"], x2: Float[Array, "n2 d"] | None, weights: Layers, biases: Layers, ntk: bool
+) -> State:
     """Return the first layer of all pairs."""
     other = x1 if x2 is None else x2
     k = biases[0] + weights[0] * jnp.matmul(x1, other.T, precision="highest") / x1.shape[1]
@@ -63,10 +68,10 @@ def pairs(x1: Array, x2: Array | None, weights: Array, biases: Array, ntk: bool)
     return State(diagonal(x1, weights, biases, False).nngp, columns, k, k if ntk else None)
 
 
-def next_layer(act: Activation, state: State, weight: Array, bias: Array) -> State:
+def next_layer(act: Activation, state: State, weight: Float[Array, ""], bias: Float[Array, ""]) -> State:
     """Return the kernels one layer on."""
 
-    def own(k: Array | None) -> Array | None:
+    def own(k: Float[Array, " n"] | None) -> Float[Array, " n"] | None:
         return None if k is None else bias + weight * act.dual(k, k, k)
 
     block = (state.nngp,) * 3
@@ -80,7 +85,9 @@ def next_layer(act: Activation, state: State, weight: Array, bias: Array) -> Sta
     return State(own(state.rows), own(state.columns), k, ntk)
 
 
-def flow(state: State, weights: Array, biases: Array, activations: Activations, every_layer: bool) -> Array:
+def flow(
+    state: State, weights: Layers, biases: Layers, activations: Activations, every_layer: bool
+) -> Float[Array, " ..."]:
     """Return the output's kernel (…), or every layer's (L + 1, …), from the first layer's."""
     found: list[Any] = [state.output[None]]
     first = 1
@@ -103,7 +110,9 @@ def flow(state: State, weights: Array, biases: Array, activations: Activations, 
     return jnp.concatenate(found) if every_layer else state.output
 
 
-def mirrored(kernel: Array, diagonal: Array) -> Array:
+def mirrored(
+    kernel: Float[Array, "*layers n n"], diagonal: Float[Array, "*layers n"]
+) -> Float[Array, "*layers n n"]:
     """Return kernels of equal inputs (…, n, n) without rounding: symmetric, diagonals (…, n) as given."""
     kernel = jax.lax.optimization_barrier(kernel)  # else XLA computes it once more, transposed
     symmetric = (kernel + kernel.mT) / 2
@@ -112,14 +121,14 @@ def mirrored(kernel: Array, diagonal: Array) -> Array:
 
 @partial(jax.jit, static_argnames=("activations", "ntk", "every_layer"))
 def all_pairs(
-    x1: Array,
-    x2: Array | None,
-    weights: Array,
-    biases: Array,
+    x1: Float[Array, "n1 d"],
+    x2: Float[Array, "n2 d"] | None,
+    weights: Layers,
+    biases: Layers,
     activations: Activations,
     ntk: bool,
     every_layer: bool = False,
-) -> Array:
+) -> Float[Array, "*layers n1 n2"]:
     """Return the output's kernel (n1, n2), or every layer's (L + 1, n1, n2); of x1 alone if x2 is None."""
     found = flow(pairs(x1, x2, weights, biases, ntk), weights, biases, activations, every_layer)
     if x2 is not None:
@@ -129,12 +138,12 @@ def all_pairs(
 
 @partial(jax.jit, static_argnames=("activations", "ntk", "every_layer"))
 def all_diagonals(
-    x: Array,
-    weights: Array,
-    biases: Array,
+    x: Float[Array, "n d"],
+    weights: Layers,
+    biases: Layers,
     activations: Activations,
     ntk: bool,
     every_layer: bool = False,
-) -> Array:
+) -> Float[Array, "*layers n"]:
     """Return the diagonal (n,) of the output's kernel, or of every layer's (L + 1, n)."""
     return flow(diagonal(x, weights, biases, ntk), weights, biases, activations, every_layer)

@@ -5,10 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from jaxtyping import Float, Real
+
+from brg_prob.shapes import Rows
 
 
-def explain_singular(kernel: ArrayLike, x: ArrayLike | None = None, *, ridge: float = 0.0) -> str | None:
+def explain_singular(
+    kernel: Real[Any, "n n"] | Rows,
+    x: Real[Any, "n d"] | Rows | None = None,
+    *,
+    ridge: float = 0.0,
+) -> str | None:
     """Say why K + ρ is singular to rounding, or return None if it is not.
 
     Parameters
@@ -62,7 +69,7 @@ def explain_singular(kernel: ArrayLike, x: ArrayLike | None = None, *, ridge: fl
     return f"{reason}: the kernel is singular without noise; add a ridge, ρ = σ²n/T > 0"
 
 
-def _exceeds(matrix: NDArray[Any], floor: float) -> bool:
+def _exceeds(matrix: Float[np.ndarray, "n n"], floor: float) -> bool:
     """Whether all eigenvalues exceed a floor: a Cholesky factorisation of what lies above it."""
     try:
         np.linalg.cholesky(matrix - floor * np.eye(len(matrix)))
@@ -72,7 +79,11 @@ def _exceeds(matrix: NDArray[Any], floor: float) -> bool:
 
 
 def _reason(
-    matrix: NDArray[Any], x: NDArray[Any] | None, epsilon: float, values: NDArray[Any], floor: float
+    matrix: Float[np.ndarray, "n n"],
+    x: Real[np.ndarray, "n d"] | None,
+    epsilon: float,
+    values: Float[np.ndarray, " n"],
+    floor: float,
 ) -> str:
     """Return which inputs coincide, else which have no variance, else the rank."""
     pair, more = _coincident(matrix, epsilon) if x is None else _equal_rows(x)
@@ -85,7 +96,7 @@ def _reason(
     return f"no inputs coincide, but the rank is {int(np.sum(values > floor))} of {len(matrix)}"
 
 
-def _equal_rows(x: NDArray[Any]) -> tuple[tuple[int, int] | None, int]:
+def _equal_rows(x: Real[np.ndarray, "n d"]) -> tuple[tuple[int, int] | None, int]:
     """Return the first pair of equal inputs, each held against the first of its kind, and how many more."""
     _, first, inverse = np.unique(x, axis=0, return_index=True, return_inverse=True)
     original = first[inverse.ravel()]
@@ -95,7 +106,7 @@ def _equal_rows(x: NDArray[Any]) -> tuple[tuple[int, int] | None, int]:
     return (int(original[later[0]]), int(later[0])), len(later) - 1
 
 
-def _coincident(matrix: NDArray[Any], epsilon: float) -> tuple[tuple[int, int] | None, int]:
+def _coincident(matrix: Float[np.ndarray, "n n"], epsilon: float) -> tuple[tuple[int, int] | None, int]:
     """Return the same from the kernel alone, row by row."""
     variance = np.diag(matrix)
     pairs = []

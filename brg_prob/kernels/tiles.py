@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax import Array
-from numpy.typing import NDArray
+from jaxtyping import Float
 
 from brg_prob.kernels.checked_options import Options
 from brg_prob.kernels.recursion import Activations, all_diagonals, all_pairs
@@ -23,8 +23,14 @@ BUFFERS = 4  # first guess of the tiles alive at once; the compiler knows better
 
 
 def tiled_kernel(
-    x1: Array, x2: Array | None, options: Options, *, ntk: bool, limit: Any = None, out: Any = None
-) -> Any:
+    x1: Float[Array, "n1 d"],
+    x2: Float[Array, "n2 d"] | None,
+    options: Options,
+    *,
+    ntk: bool,
+    limit: Any = None,
+    out: Any = None,
+) -> Float[np.ndarray, "n1 n2"]:
     """Return the output's kernel as a numpy array, or ``out`` filled.
 
     Parameters
@@ -80,7 +86,7 @@ def checked_limit(limit: Any) -> int:
     return int(min(limit, 2**62))
 
 
-def checked_out(out: Any, shape: tuple[int, int], dtype: Any) -> NDArray[Any]:
+def checked_out(out: Any, shape: tuple[int, int], dtype: Any) -> Float[np.ndarray, "n1 n2"]:
     """Return the array to write to."""
     if not isinstance(out, np.ndarray) or not out.flags.writeable:
         raise TypeError(f"out is {type(out).__name__}: a writable numpy array or memmap is needed")
@@ -122,7 +128,7 @@ def _compiled(
     return tile, int(needed)
 
 
-def _padded(x: NDArray[Any], start: int, count: int) -> NDArray[Any]:
+def _padded(x: Float[np.ndarray, "n d"], start: int, count: int) -> Float[np.ndarray, "{count} d"]:
     """Return ``count`` rows from ``start``, the last one repeated beyond the end: one shape, one program."""
     rows = x[start : start + count]
     return np.pad(rows, ((0, count - len(rows)), (0, 0)), mode="edge")

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from brg_prob.activations import Activation
 from brg_prob.kernels.checked_options import Options
@@ -27,7 +28,9 @@ def tuned_to(act: Activation, variance: float, tolerance: float = TOLERANCE) -> 
     return act.tuned(2.0 ** (math.ceil(2 * math.log2(variance) - 1e-6) / 2), tolerance)
 
 
-def tuned_options(options: Options, x1: Any, x2: Any, tolerance: float) -> Options:
+def tuned_options(
+    options: Options, x1: Float[Any, "n1 d"], x2: Float[Any, "n2 d"] | None, tolerance: float
+) -> Options:
     """Return options whose activations are tuned, layer by layer, to the variances of given inputs (n, d)."""
     if all(act.numeric is None for act in options.activations):
         return options
@@ -46,12 +49,12 @@ def tuned_options(options: Options, x1: Any, x2: Any, tolerance: float) -> Optio
     return options._replace(activations=merged(tuned))
 
 
-def _square(act: Activation, k: Any, dtype: Any) -> Any:
+def _square(act: Activation, k: Float[np.ndarray, " m"], dtype: Any) -> Float[np.ndarray, " m"]:
     """Return E[φ²] at variances, on the host where a dual kernel would have to be compiled for it."""
     if act.numeric is not None:
         return act.numeric.mean_square(k)
-    k = jnp.asarray(k, dtype)
-    return np.asarray(act.dual(k, k, k))
+    variance = jnp.asarray(k, dtype)
+    return np.asarray(act.dual(variance, variance, variance))
 
 
 def merged(tuned: list[Activation]) -> tuple[Activation, ...]:

@@ -12,7 +12,6 @@ from brg_prob.spectra.covariance import (
     stationary_covariance,
 )
 from brg_prob.spectra.densities import (
-    Floats,
     FreeScalar,
     Matern,
     Spectrum,
@@ -33,7 +32,6 @@ from brg_prob.spectra.own import (
 )
 
 __all__ = [
-    "Floats",
     "FreeScalar",
     "Grid",
     "Matern",

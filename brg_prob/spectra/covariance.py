@@ -9,10 +9,12 @@ from collections.abc import Callable
 
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Float, Real
 from scipy.spatial.distance import cdist
 from scipy.special import j0
 
-from brg_prob.spectra.densities import Floats, Spectrum, evaluate_spectrum
+from brg_prob.shapes import Rows
+from brg_prob.spectra.densities import Spectrum, evaluate_spectrum
 
 _NODES = 32
 """Gauss–Legendre nodes per panel of a momentum integral."""
@@ -23,10 +25,18 @@ _BLOCK = 1 << 22
 _CHEBYSHEV = 20
 """Chebyshev coefficients per panel of distances, each of phase Λr ≤ 6: error below 1e-13."""
 
+Distances = Float[np.ndarray, " k"]
+
 
 def stationary_covariance(
-    x1: ArrayLike, x2: ArrayLike, spectrum: Spectrum, *, mass: float, dim: int, cutoff: float
-) -> Floats:
+    x1: Real[ArrayLike, "n1 d"] | Rows,
+    x2: Real[ArrayLike, "n2 d"] | Rows,
+    spectrum: Spectrum,
+    *,
+    mass: float,
+    dim: int,
+    cutoff: float,
+) -> Float[np.ndarray, "n1 n2"]:
     """Return K(x − y) = ∫_{|p|<Λ} d^dp/(2π)^d e^{ip(x−y)} G(|p|) in infinite volume (T4).
 
     Parameters
@@ -60,7 +70,7 @@ def stationary_covariance(
     distances = cdist(np.asarray(x1, dtype=np.float64), np.asarray(x2, dtype=np.float64))
     reach = float(distances.max(initial=0.0))
 
-    def integral(r: Floats, halvings: int) -> Floats:
+    def integral(r: Distances, halvings: int) -> Distances:
         nodes, weights = _momentum_nodes(cutoff, mass, reach, halvings)
         density = evaluate_spectrum(spectrum, nodes, mass, dim)
         weighted = weights * nodes ** (dim - 1) * density
@@ -74,7 +84,7 @@ def stationary_covariance(
     return _read_radial_table(lambda r: integral(r, halvings), distances, cutoff, reach)
 
 
-def _angular_average(phase: Floats, dim: int) -> Floats:
+def _angular_average(phase: Float[np.ndarray, "*shape"], dim: int) -> Float[np.ndarray, "*shape"]:
     """Return the average of e^{ip·r} over directions times S_{d−1}/(2π)^d, at phases |p||r|."""
     if dim == 1:
         return np.cos(phase) / math.pi
@@ -83,7 +93,9 @@ def _angular_average(phase: Floats, dim: int) -> Floats:
     return np.sinc(phase / math.pi) / (2 * math.pi**2)
 
 
-def _momentum_nodes(cutoff: float, mass: float, reach: float, halvings: int) -> tuple[Floats, Floats]:
+def _momentum_nodes(
+    cutoff: float, mass: float, reach: float, halvings: int
+) -> tuple[Float[np.ndarray, " nodes"], Float[np.ndarray, " nodes"]]:
     """Return Gauss–Legendre nodes and weights on [0, Λ] for distances up to ``reach``."""
     doublings = max(0, math.ceil(math.log2(cutoff / mass)))
     coarse = np.concatenate([[0.0], cutoff * 2.0 ** np.arange(-doublings - 1, 1)])
@@ -98,7 +110,11 @@ def _momentum_nodes(cutoff: float, mass: float, reach: float, halvings: int) -> 
 
 
 def _enough_halvings(
-    integral: Callable[[Floats, int], Floats], r: Floats, spectrum: Spectrum, mass: float, dim: int
+    integral: Callable[[Distances, int], Distances],
+    r: Distances,
+    spectrum: Spectrum,
+    mass: float,
+    dim: int,
 ) -> int:
     """Return how often panels must be halved, judged at a few distances; warn if that stays in vain."""
     dtype = np.result_type(evaluate_spectrum(spectrum, np.array([mass]), mass, dim), np.float32)
@@ -121,8 +137,11 @@ def _table_panels(cutoff: float, reach: float) -> int:
 
 
 def _read_radial_table(
-    function: Callable[[Floats], Floats], distances: Floats, cutoff: float, reach: float
-) -> Floats:
+    function: Callable[[Distances], Distances],
+    distances: Float[np.ndarray, "*shape"],
+    cutoff: float,
+    reach: float,
+) -> Float[np.ndarray, "*shape"]:
     """Return a function band-limited by Λ at all distances, from Chebyshev panels on [0, reach]."""
     panels = _table_panels(cutoff, reach)
     width = reach / panels or 6 / cutoff

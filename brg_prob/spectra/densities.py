@@ -10,12 +10,12 @@ from typing import Any
 import jax
 import numpy as np
 from jax.typing import ArrayLike
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float, Real
 
-Spectrum = Callable[[Any, float, int], Any]
+Momenta = Real[Any, "*shape"] | float
+Density = Float[Any, "*shape"] | float
+Spectrum = Callable[[Momenta, float, int], Density]
 """``spectrum(p, mass, dim)``: spectral density at momenta |p| of any shape, same shape out."""
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class FreeScalar:
     0.1
     """
 
-    def __call__(self, p: Any, mass: float, dim: int) -> Any:
+    def __call__(self, p: Momenta, mass: float, dim: int) -> Density:
         """Return G at |p|, any shape."""
         return 1.0 / (p**2 + mass**2)
 
@@ -58,13 +58,15 @@ class Matern:
         if not 0 < self.smoothness < math.inf:
             raise ValueError(f"smoothness = {self.smoothness} must be positive and finite, e.g. 1.5")
 
-    def __call__(self, p: Any, mass: float, dim: int) -> Any:
+    def __call__(self, p: Momenta, mass: float, dim: int) -> Density:
         """Return G at |p|, any shape."""
         power = self.smoothness + dim / 2
         return mass ** (2 * power - 2) / (p**2 + mass**2) ** power
 
 
-def evaluate_spectrum(spectrum: Spectrum, p: ArrayLike, mass: float, dim: int) -> NDArray[Any]:
+def evaluate_spectrum(
+    spectrum: Spectrum, p: Real[ArrayLike, "*shape"], mass: float, dim: int
+) -> Real[np.ndarray, "*shape"]:
     """Return a spectral density on the host, as a constant even where jax is tracing.
 
     Raises
@@ -86,7 +88,7 @@ def evaluate_spectrum(spectrum: Spectrum, p: ArrayLike, mass: float, dim: int) -
     return values
 
 
-def below_cutoff(p: Any, cutoff: float) -> Any:
+def below_cutoff(p: Momenta, cutoff: float) -> Bool[Any, "*shape"] | bool:
     """Return whether |p| ≤ cutoff, a momentum on the cutoff counting as below it despite rounding."""
     dtype = getattr(p, "dtype", np.dtype(float))
     dtype = dtype if np.issubdtype(dtype, np.floating) else np.dtype(float)

@@ -11,16 +11,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
-from numpy.typing import NDArray
+from jaxtyping import Float, Int, Real
 
-from brg_prob.spectra.densities import Floats, ball_volume, below_cutoff
+from brg_prob.shapes import Rows
+from brg_prob.spectra.densities import ball_volume, below_cutoff
 
 _MOST_MOMENTA = 10**7
 """Points of the cube around a ball of lattice momenta; more would not fit anywhere downstream."""
 
 
 @lru_cache(maxsize=32)
-def lattice_momenta(dim: int, box: float, cutoff: float) -> Floats:
+def lattice_momenta(dim: int, box: float, cutoff: float) -> Float[np.ndarray, "M {dim}"]:
     """Return the momenta of a periodic box up to a cutoff, one of each ±p pair.
 
     Parameters
@@ -99,7 +100,7 @@ class Grid:
         return 2 * math.pi / self.box * (self.largest_index + 0.5)
 
 
-def equispaced_grid(x: ArrayLike, *, tolerance: float = 1e-3) -> Grid | None:
+def equispaced_grid(x: Real[ArrayLike, "n d"] | Rows, *, tolerance: float = 1e-3) -> Grid | None:
     """Return the grid that inputs fill, in any order of rows, or None.
 
     Parameters
@@ -139,7 +140,9 @@ def equispaced_grid(x: ArrayLike, *, tolerance: float = 1e-3) -> Grid | None:
     return Grid(side, spacing, side * spacing, float(np.max(np.abs(steps - index))) * spacing)
 
 
-def plane_waves(x: ArrayLike, momenta: ArrayLike, box: float) -> tuple[Array, NDArray[np.intp]]:
+def plane_waves(
+    x: Real[ArrayLike, "n d"] | Rows, momenta: Real[ArrayLike, "M d"] | Rows, box: float
+) -> tuple[Float[Array, "n R"], Int[np.ndarray, " R"]]:
     """Return real plane waves, orthonormal in L² of the box.
 
     Parameters
@@ -178,14 +181,19 @@ def plane_waves(x: ArrayLike, momenta: ArrayLike, box: float) -> tuple[Array, ND
 
 
 @jax.jit  # one program for each shape, whatever the momenta
-def _waves(x: Array, momenta: Array, norm: Array, columns: Array) -> Array:
+def _waves(
+    x: Float[Array, "n d"],
+    momenta: Float[Array, "d M"],
+    norm: Float[Array, " R"],
+    columns: Int[Array, " R"],
+) -> Float[Array, "n R"]:
     """Return cosine and sine of each momentum (d, M), those of ``columns`` (R,) times ``norm`` (R,)."""
     phase = x @ momenta
     waves = jnp.stack([jnp.cos(phase), jnp.sin(phase)], axis=-1).reshape(x.shape[0], -1)
     return waves[:, columns] * norm[None, :]
 
 
-def why_no_grid(x: ArrayLike) -> str:
+def why_no_grid(x: Real[ArrayLike, "n d"] | Rows) -> str:
     """Return why inputs (n, d) are no grid for :func:`equispaced_grid`, and what of it can be mended.
 
     Examples

@@ -9,7 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from brg_prob.spectra.densities import Spectrum, evaluate_spectrum
+from brg_prob.spectra.densities import Density, Momenta, Spectrum, evaluate_spectrum
 from brg_prob.spectra.grids import lattice_momenta
 
 
@@ -22,7 +22,7 @@ class NetworkDensity:
 
     network: Any
 
-    def __call__(self, p: Any, mass: float, dim: int) -> Any:
+    def __call__(self, p: Momenta, mass: float, dim: int) -> Density:
         """Return G0 at |p|, any shape."""
         same = mass == self.network.mass
         return (self.network if same else dataclasses.replace(self.network, mass=mass)).spectral_density(p)

@@ -165,7 +165,7 @@ def test_slope_along_the_diagonal_is_that_of_the_second_moment(any_name):
     if any_name == "exp":
         pytest.skip("its φ depends on the variance")
     total = differentiated(any_name)[2][0, 1:].sum(axis=0)
-    expected = moments(activation(any_name), [k for k, _, _ in DIAGONAL]).stretch
+    expected = moments(activation(any_name), np.array([k for k, _, _ in DIAGONAL])).stretch
     tolerance = 1e-9 if any_name.split("(")[0] in CLOSED else 1e-4
     np.testing.assert_allclose(total, expected, rtol=tolerance, atol=tolerance)
 

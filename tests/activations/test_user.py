@@ -190,7 +190,7 @@ def test_a_spec_that_names_nothing_is_refused(spec, message):
         activation(spec)
 
 
-def test_neither_name_nor_function():
+def test_neither_name_nor_function(own_refusals):
     with pytest.raises(TypeError, match="must be a name such as 'relu'"):
         activation(3)
     with pytest.raises(ValueError, match="kinks"):

@@ -192,7 +192,7 @@ def test_dependence_between_parameters_is_seen_by_the_joint_law_and_by_direction
     assert seen.verdict == "inconsistent"
 
 
-def test_other_scales_are_refused(sets):
+def test_other_scales_are_refused(own_refusals, sets):
     flow = Draws(tuple(sets[0]))
     with pytest.raises(ValueError, match="different scales"):
         check_against_tempering(flow, Draws(flow.draws, scales=(100.0, 50.0, 10.0, 2.0)), key=KEY)

@@ -5,6 +5,8 @@ import pytest
 
 from brg_prob.kernels import explain_singular, kernel_layers, nngp_kernel, ntk_kernel
 
+pytestmark = pytest.mark.usefixtures("own_refusals")
+
 X = np.array([[1.0, 2.0], [0.5, -1.0], [1.0, 2.0], [2.0, 4.0], [0.5, -1.0]])
 GOOD = dict(depth=2, activation="relu", weight_variance=2.0, bias_variance=0.0)
 

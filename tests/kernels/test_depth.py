@@ -37,7 +37,7 @@ def test_critical_variances_are_those_of_the_two_classes():
         assert phase(name, weight_variance=0.9 * value, bias_variance=0.0) == "ordered"
         assert phase(name, weight_variance=1.1 * value, bias_variance=0.0) == "chaotic"
     # ReLU: critical at every K; tanh: K* = 0 only
-    np.testing.assert_allclose(susceptibilities("relu", [0.01, 3.0], 2.0), 1, rtol=1e-12)
+    np.testing.assert_allclose(susceptibilities("relu", np.array([0.01, 3.0]), 2.0), 1, rtol=1e-12)
     assert susceptibilities("tanh", 0.5, 1.0).perpendicular < 0.8
     with pytest.raises(ValueError, match="'cos' has no critical weight variance"):
         critical_weight_variance("cos")

@@ -40,7 +40,7 @@ def test_the_compiler_says_that_a_tile_fits():
     assert down * across * 8 > limit / 40  # nor is the limit left unused
 
 
-def test_limits_and_arrays_that_cannot_be_are_refused():
+def test_limits_and_arrays_that_cannot_be_are_refused(own_refusals):
     with pytest.raises(ValueError, match="memory_limit = 100 bytes holds no tile of 15 × 15: give at least"):
         nngp_kernel(X, memory_limit=100, **NETWORK)
     with pytest.raises(ValueError, match="memory_limit = -1 must be a positive number"):
