@@ -134,7 +134,7 @@ def test_a_run_by_any_engine_has_the_checks_of_what_its_network_states():
     )
     names = [check["name"] for check in run.summary["checks"]]
     assert names[:3] == ["propagator", "trained mean", "Fisher spectrum"]
-    assert names[-3:-1] == ["each parameter", "joint law", "convergence"]
+    assert names[-4:-1] == ["each parameter", "joint law", "convergence"]
     assert run.summary["no_prediction"] is None
     assert "theory" in run.tree.children
 

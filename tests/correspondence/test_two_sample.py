@@ -152,7 +152,8 @@ def test_the_default_tolerance_and_enough_draws_are_consistent(sets):
     found = check_against_tempering(flow, truth, key=KEY)
     assert found.verdict == "consistent"
     assert "at 3 scales" in found.checks[0].detail  # T = n against itself is no test
-    assert re.search(r"a shift of 0\.[123]\d? sd would have been found", found.status)
+    assert "within 0.3 sd and its spread within a factor 1.25" in found.status
+    assert re.search(r"a shift of 0\.[123]\d? sd along one direction would", found.checks[1].detail)
     assert found.tree["distance"]["rejected"].values.sum() == 0
     assert np.isnan(found.tree["agreement"]["shift"].values[0]).all()
     assert check_against_tempering(flow, flow, key=KEY).verdict == "undetermined"

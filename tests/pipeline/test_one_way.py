@@ -30,7 +30,7 @@ T9 = {
     "plane_waves.py",
     "closed_form.py",
 }
-T6 = {"sampled_anew.py", "two_sample.py"}
+T6 = {"sampled_anew.py", "two_sample.py", "marginals.py", "rank_scores.py", "agreement.py"}
 TESTS = {
     "checks.py",
     "moments.py",
@@ -47,6 +47,9 @@ READ_BY_HYPOTHESES = {
     "targets",
     "noise",
     "z",
+    "labels",
+    "directions",
+    "_with_modes",
     "no_coordinates",
     "divergences",
     "projections",
