@@ -90,8 +90,11 @@ def field_theory(
     variables: dict[str, Any] = {}
     coords: dict[str, Any] = {"state": list(STATES)}
     if min(draws, total) >= _FEWEST:
-        before = first_output(floats(sample_prior(network, x, key=key, draws=draws)["prior"], "f"), 3)
-        states = ((before, True), (after, bool(posterior.attrs.get("independent", 0))))
+        prior = sample_prior(network, x, key=key, draws=draws)
+        before = first_output(floats(prior["prior"], "f"), 3)
+        states = tuple(
+            (f, bool(of.attrs.get("independent", 0))) for f, of in ((before, prior), (after, posterior))
+        )
         pairs = pairs_of(x)
         coords["lag"] = pairs.lag
         variables |= _correlators([connected_functions(f, pairs, independent=i) for f, i in states], factor)

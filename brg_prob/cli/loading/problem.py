@@ -202,8 +202,10 @@ def _held_out(arguments: Any, *, readout: bool) -> str:
 def _teacher(request: Request, module: ModuleType, key: Any) -> Problem:
     """Return a draw of the prior as data: training points on a grid, held-out ones beside it."""
     import jax.numpy as jnp
+    from numpyro import handlers
 
     from brg_prob.network.trace import run_trace
+    from brg_prob.prior import prior_point
 
     arguments, found = request.arguments, found_in(request.source, module)
     options = typed_options(request.source, found, request.model.options)
@@ -224,7 +226,9 @@ def _teacher(request: Request, module: ModuleType, key: Any) -> Problem:
     both = np.concatenate([train, train + step / 2])
     network = bound(network, roles.call(signature, {}))
     observation = observation_of(network, both, request.source)
-    y = np.asarray(run_trace(network, jnp.asarray(both), key=key)[observation]["value"])
+    latent = prior_point(network, jnp.asarray(both), key=key)
+    drawn = handlers.substitute(network, data=latent) if latent else network
+    y = np.asarray(run_trace(drawn, jnp.asarray(both), key=key)[observation]["value"])
     if y.shape[:1] != (len(both),):
         raise UsageError(
             f"{request.source.name!r} draws {observation!r} of shape {y.shape} for {len(both)} inputs, so it "
