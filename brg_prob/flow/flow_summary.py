@@ -28,13 +28,16 @@ def summarise(flow: Flow) -> xr.DataTree:
 
     ``kl_to_prior`` is that of the tempered posterior where it is known in closed form, and else that of the
     Gaussian law with the draws' moments along the modes, ½ Σ (v + m² − 1 − log v); the attribute ``kl_from``
-    says which, "law" or "moments".
+    says which, "law" or "moments". Draws of no posterior have no such law: NaN, "none"; ``no_kl`` says why.
     """
     variables: dict[str, list[Any]] = {name: [] for name in ("field_mean", "field_sd", "f")}
     scored = _scored(flow, _passing(flow, variables))
     columns = {name: np.stack(values) for name, values in variables.items()}
     columns |= dict.fromkeys(_SCORES, np.full(len(flow.scales), math.nan)) | scored.columns
     known = _informations(flow)
+    no_kl = flow.no_posterior if _KL in known else ""
+    if no_kl:
+        known[_KL] = np.full(len(flow.scales), math.nan)
     sampled = {} if _KL in known else {_KL: _sampled_divergence(flow)}
     columns |= known | sampled | {"observations": flow.equivalent_observations}
     extra = [] if columns["field_mean"].ndim == 2 else ["output"]
@@ -61,7 +64,8 @@ def summarise(flow: Flow) -> xr.DataTree:
                 "draws": flow.size,
                 "prediction_status": scored.status,
                 "exact": int(flow.scheme.anew),
-                "kl_from": "moments" if sampled else "law",
+                "kl_from": "moments" if sampled else "none" if no_kl else "law",
+                **({"no_kl": no_kl} if no_kl else {}),
             },
             "fisher": flow.metric.tree_attrs,
         },
