@@ -19,7 +19,7 @@ from brg_prob.correspondence.checks import Demands
 from brg_prob.correspondence.closed_form import ClosedPosterior, check_closed_form, finite_width
 from brg_prob.correspondence.free_field import check_free_field, with_running
 from brg_prob.correspondence.momentum_survey import FiniteSize
-from brg_prob.correspondence.plane_waves import grid_misfit
+from brg_prob.correspondence.plane_waves import all_alias, grid_misfit
 from brg_prob.correspondence.predictions import erg_prediction
 from brg_prob.correspondence.sampled_anew import SHIFT_TOLERANCE, check_against_tempering
 from brg_prob.correspondence.verdicts import Checks, joined
@@ -71,8 +71,8 @@ class ExactRG:
             )
         if moved := _differing(flow):
             return f"the exact renormalization group holds given {moved}"
-        box = self.prediction.box if self.prediction is not None else cast(FreeField, network).box
-        return grid_misfit(flow.x, box=box)
+        field = self.prediction if self.prediction is not None else cast(FreeField, network)
+        return grid_misfit(flow.x, box=field.box) or all_alias(flow.x, box=field.box, cutoff=field.cutoff)
 
     def predicted(self, flow: Flow) -> FreeTheory:
         """Return the field theory that the flow is held against."""
