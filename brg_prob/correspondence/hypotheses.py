@@ -107,7 +107,11 @@ class ClosedForm:
         if self.posterior is not None:
             return None
         if not isinstance(flow.network, LinearReadout):
-            return f"the field of {network_label(flow.network)} is not linear in its parameters"
+            return (
+                f"{network_label(flow.network)} declares no linear readout (capability LinearReadout: "
+                "sample_hidden(key), features(x, hidden), readout_prior(hidden) with attributes outputs, "
+                "noise, noise_spread)"
+            )
         if moved := _differing(flow):
             return f"the closed form holds given {moved}"
         if flow.draw_noise is not None:
@@ -216,7 +220,9 @@ def _chosen(flow: Flow, hypotheses: Hypothesis | Sequence[Hypothesis] | None) ->
         reasons = [one.applies(flow) for one in asked]
         found = [one for one, reason in zip(asked, reasons, strict=True) if reason is None]
         if not found:
-            raise ValueError(f"no hypothesis applies to this flow: {'; '.join(map(str, reasons))}")
+            raise ValueError(
+                f"no hypothesis applies to this flow: {'; '.join(map(str, reasons))}{_way_out(flow)}"
+            )
         return found
     named = [hypotheses] if isinstance(hypotheses, Hypothesis) else list(hypotheses)
     for one in named:
@@ -225,6 +231,16 @@ def _chosen(flow: Flow, hypotheses: Hypothesis | Sequence[Hypothesis] | None) ->
     if not named:
         raise ValueError("hypotheses is empty; give at least one, or None for all that apply")
     return named
+
+
+def _way_out(flow: Flow) -> str:
+    """Return what draws of any model can be held against all the same."""
+    if flow.cuts or flow.atlas.conditioned is None:
+        return ""
+    return (
+        "; hold it against SampledAnew(truth), truth a flow of the same posterior at the same scales by "
+        "coarse_grain(…, scheme=Tempering(NUTS()))"
+    )
 
 
 def first_that_applies(flow: Flow, hypotheses: Sequence[Hypothesis]) -> tuple[Hypothesis | None, str]:

@@ -275,8 +275,9 @@ def observation_of(network: Any, x: np.ndarray, source: ModelSource, y: np.ndarr
     has = math.prod(next(site.shape for site in sites.observed if site.name == sites.observation)[1:])
     wanted = has if y is None else math.prod(y.shape[1:])
     if has != wanted:
+        named = "outputs" in {option.name for option in source.options or ()}
+        remedy = f"set --model.outputs {wanted}" if named else "set the network's number of outputs"
         raise UsageError(
-            f"{where} has {has} output(s), the data {wanted} target(s); name as many in --target, or set the "
-            "network's number of outputs"
+            f"{where} has {has} output(s), the data {wanted} target(s); name as many in --target, or {remedy}"
         )
     return sites.observation

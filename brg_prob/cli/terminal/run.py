@@ -36,6 +36,10 @@ def print_result(run: Any, folder: Path, console: Console | None = None) -> None
     for block in (*map(_scale_table, branches(run.tree)), *sloppiness_blocks(run.tree), *checks):
         console.print(block)
         console.print()
+    if whys := reasons(run.summary["checks"]):
+        for why in whys:
+            console.print(Text(f"· {why}"))
+        console.print()
     verdict = run.summary["verdict"]
     console.print(
         Text(f"{verdict}: ", style=f"bold {COLOURS[verdict]}")
@@ -93,6 +97,26 @@ def _check_table(rows: list[dict[str, Any]]) -> Table:
             verdict,
         )
     return table
+
+
+def reasons(rows: list[dict[str, Any]]) -> list[str]:
+    """Return what is to be known of each check that is not as it should be, and what helps, a sentence each.
+
+    Examples
+    --------
+    >>> row = {"name": "convergence", "flow": "diffusion", "role": "correspondence", "p_value": None}
+    >>> reasons([row | {"verdict": "undetermined", "detail": "R-hat is 1.2"}])
+    ['convergence (diffusion): R-hat is 1.2']
+    """
+    found = []
+    for row in rows:
+        expected = "inconsistent" if row["role"] == "control" else "consistent"
+        if row["verdict"] == expected or not row["detail"]:
+            continue
+        tested = row["role"] == "correspondence" and row["p_value"] is not None
+        more = "; more draws (--draws) would tell" if tested and row["verdict"] == "undetermined" else ""
+        found.append(f"{row['name']} ({row['flow']}): {row['detail']}{more}")
+    return found
 
 
 def _p_value(value: float | None) -> str:
