@@ -24,11 +24,13 @@ _HOMES = {
     "Given": "posterior",
     "GradientFlow": "posterior",
     "Laplace": "posterior",
+    "LinearReadout": "network",
     "NUTS": "posterior",
     "Run": "pipeline",
     "SVI": "posterior",
     "SgdExact": "posterior",
     "Shell": "flow",
+    "Tempering": "flow",
     "bind": "network",
     "check_correspondence": "correspondence",
     "ClosedForm": "correspondence",
@@ -43,9 +45,11 @@ _HOMES = {
     "fisher_metric": "geometry",
     "fit": "posterior",
     "infinite_width": "theory",
+    "isotropic_prior": "network",
     "load_run": "pipeline",
     "nngp_kernel": "kernels",
     "ntk_kernel": "kernels",
+    "predictions_along": "flow",
     "run": "pipeline",
     "sample_prior": "prior",
     "tune": "posterior.tuning",
@@ -66,14 +70,16 @@ if TYPE_CHECKING:
         Diffusion,
         Flow,
         Shell,
+        Tempering,
         coarse_grain,
         critical_scale,
         default_scales,
         fisher_cutoffs,
+        predictions_along,
     )
     from brg_prob.geometry import FisherMetric, fisher_metric
     from brg_prob.kernels import nngp_kernel, ntk_kernel
-    from brg_prob.network import Binding, bind
+    from brg_prob.network import Binding, LinearReadout, bind, isotropic_prior
     from brg_prob.pipeline import Run, load_run, run
     from brg_prob.posterior import NUTS, SVI, Ensemble, Exact, Given, GradientFlow, Laplace, SgdExact, fit
     from brg_prob.posterior.tuning import tune
@@ -96,10 +102,12 @@ __all__ = [
     "Given",
     "GradientFlow",
     "Laplace",
+    "LinearReadout",
     "Run",
     "SampledAnew",
     "SgdExact",
     "Shell",
+    "Tempering",
     "bind",
     "check_correspondence",
     "coarse_grain",
@@ -112,9 +120,11 @@ __all__ = [
     "fisher_metric",
     "fit",
     "infinite_width",
+    "isotropic_prior",
     "load_run",
     "nngp_kernel",
     "ntk_kernel",
+    "predictions_along",
     "run",
     "sample_prior",
     "tune",

@@ -100,8 +100,9 @@ class Reading:
         """
         if run.summary.get("kind") == "model":
             raise ValueError(
-                f"run {name!r} is of a model without a linear readout, and field theories are compared of "
-                "linear readouts only; leave it out"
+                f"run {name!r} holds draws of all latent sites (engine {run.summary.get('engine')}), and "
+                "field theories are compared of linear readouts by their own engines only (--engine exact, "
+                "gradient_flow, sgd_exact, ensemble); leave it out"
             )
         missing = [group for group in NEEDED if group not in run.tree.children]
         if missing:

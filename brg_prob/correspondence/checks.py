@@ -130,7 +130,7 @@ def variance_check(samples: Survey, demands: Demands) -> Check:
         variance_test(s, samples.variance(scale))
         for s, scale in zip(samples.samples, samples.scales, strict=True)
     ]
-    remark = "; deviation: relative, common to all variances" + _unresolved(samples)
+    remark = "; deviation: relative, common to all variances" + _aliased(samples)
     cut = samples.prediction.cut(samples.scales[0])
     if cut is None:
         name, hypothesis = "propagator", "Var f(p) = 1/(1/G0(p) + M_T²), M_T² = T/(L^d σ²)"
@@ -142,10 +142,10 @@ def variance_check(samples: Survey, demands: Demands) -> Check:
     return across_scales(name, hypothesis, "correspondence", tests, samples, demands, remark=remark)
 
 
-def _unresolved(samples: Survey) -> str:
+def _aliased(samples: Survey) -> str:
     """Return a remark on momenta that the grid aliases."""
-    count = samples.modes.unresolved
-    return f"; {count} momenta below the cutoff alias on this grid" if count else ""
+    note = samples.modes.aliases.note
+    return f"; {note}" if note else ""
 
 
 def mean_check(samples: Survey, demands: Demands) -> Check:
@@ -198,11 +198,19 @@ def control_checks(samples: Survey, demands: Demands) -> list[Check]:
 
 
 def fisher_pairs(samples: Survey, metric: FisherMetric) -> tuple[np.ndarray, np.ndarray]:
-    """Return λ(p) predicted for each resolved plane wave and the eigenvalue of the same rank, (R,) each.
+    """Return λ(p) predicted for each plane wave of the grid, and the eigenvalue of the same rank.
 
+    (R + F,) each: R waves that stand for one momentum, then those whose λ is the sum of several.
     A metric over all latent sites has every λ once for each output: that which is farthest from λ(p) counts.
     """
-    predicted = np.asarray(samples.prediction.theory.fisher_eigenvalue(samples.modes.momentum), dtype=float)
+
+    def density(size: np.ndarray) -> np.ndarray:
+        return np.asarray(samples.prediction.theory.fisher_eigenvalue(size), dtype=float)
+
+    modes = samples.modes
+    predicted = density(modes.momentum)
+    if modes.aliases.momenta:
+        predicted = np.concatenate([predicted, modes.aliases.summed(density)])
     copies = samples.copies if metric.counts_outputs else 1
     order = np.argsort(-predicted, kind="stable")
     eigenvalues = np.asarray(metric.eigenvalues, dtype=float)[: order.size * copies]
@@ -220,13 +228,13 @@ def fisher_check(flow: Flow, samples: Survey, demands: Demands) -> Check:
 
     On the lattice they agree to rounding, that of the inputs included, or not at all: points
     that stand δ beside the grid move an eigenvalue by up to 2pδ of itself, and mix in (pδ)² of
-    the others. With random momenta the prediction
-    is the limit N, n ≫ N_modes, and the finite network's distance from it is held against
+    the others. Momenta that look alike on the grid have the sum of their λ. With random momenta the
+    prediction is the limit N, n ≫ N_modes, and the finite network's distance from it is held against
     the tolerance.
     """
     eigenvalues = np.asarray(flow.metric.eigenvalues)
     predicted, measured = fisher_pairs(samples, flow.metric)
-    exact = not samples.prediction.random_momenta and samples.modes.unresolved == 0
+    exact = not samples.prediction.random_momenta
     # the error of a symmetric eigenvalue problem is absolute: a small multiple of ε times the largest
     largest = float(np.max(predicted))
     rounding = max(
@@ -235,7 +243,8 @@ def fisher_check(flow: Flow, samples: Survey, demands: Demands) -> Check:
     known = ~np.isnan(measured)
     relative = np.abs(measured[known] - predicted[known]) / predicted[known]
     grid = equispaced_grid(flow.x)
-    phase = float(np.max(samples.modes.momentum)) * (grid.displacement if grid is not None else 0.0)
+    fastest = max(float(np.max(samples.modes.momentum)), float(np.max(samples.modes.aliases.size, initial=0)))
+    phase = fastest * (grid.displacement if grid is not None else 0.0)
     allowed = (rounding + phase**2 * largest) / predicted[known] + 2 * phase
     unseen = float(np.max(allowed))
     too_few = int(np.sum(~known)) * exact
@@ -246,7 +255,7 @@ def fisher_check(flow: Flow, samples: Survey, demands: Demands) -> Check:
         bound = "rounding" if 2 * phase * largest < rounding else "rounding, above all of the inputs"
     detail = (
         f"{known.sum()} modes; relative deviation at most {np.max(relative):.2g}, "
-        f"median {np.median(relative):.2g}, held against {bound}" + _unresolved(samples)
+        f"median {np.median(relative):.2g}, held against {bound}" + _aliased(samples)
     )
     nothing = np.full(len(samples.scales), np.nan)
     statistic = float(np.max(relative))
@@ -267,7 +276,8 @@ def fisher_check(flow: Flow, samples: Survey, demands: Demands) -> Check:
 def data_check(flow: Flow, samples: Survey, demands: Demands, tuned: Sequence[str]) -> Check:
     """The data's own spectrum against the prior predictive law."""
     theory = samples.prediction.theory
-    data = data_spectrum(momentum_modes(flow.x, box=theory.box), flow.targets)
+    modes = momentum_modes(flow.x, box=theory.box, cutoff=theory.cutoff, beyond=True)
+    data = data_spectrum(modes, flow.targets)
     found = spectrum_test(data, theory, level=demands.level, tuned=tuned)
     detectable = max(found.heavier, found.lighter) - 1
     verdict = judge(

@@ -70,7 +70,11 @@ def leave_one_out_check(flow: xr.Dataset) -> Check:
     bad = np.asarray(flow["pareto_k_bad"].values, dtype=float)
     largest = np.asarray(flow["pareto_k_max"].values, dtype=float)
     worst = float(np.nanmax(largest)) if np.isfinite(largest).any() else math.nan
-    where = f"{int(bad.max())} observations above it at the worst of {int((bad > 0).sum())} scales"
+    scales = int((bad > 0).sum())
+    where = (
+        f"{int(bad.max())} observations above it at the worst of {scales} scales: rows held out (--held-out) "
+        "score these instead"
+    )
     return Check(
         name="leave-one-out",
         hypothesis="no Pareto k of the leave-one-out weights exceeds its bound at any scale",

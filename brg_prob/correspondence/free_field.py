@@ -98,7 +98,7 @@ def check_free_field(
 def _theory(flow: Flow, samples: Survey) -> dict[str, np.ndarray]:
     """Return predicted and measured moments by scale and plane wave."""
     shape = (samples.copies, -1)
-    fisher = fisher_pairs(samples, flow.metric)
+    fisher = [pair[: samples.modes.momentum.size] for pair in fisher_pairs(samples, flow.metric)]
     columns: dict[str, list[np.ndarray]] = {}
 
     def add(name: str, value: np.ndarray) -> None:
@@ -132,7 +132,7 @@ def _tree(
     theory: dict[str, np.ndarray], checks: list[Check], samples: Survey, attrs: dict[str, Any]
 ) -> xr.DataTree:
     """Return the groups ``theory`` and ``checks``."""
-    table = check_table(checks)
+    table, note = check_table(checks), samples.modes.aliases.note
     momentum = {name: ["momentum"] for name in theory if theory[name].ndim == 1}
     scaled = {
         name: ["scale", "momentum", "output"][: theory[name].ndim] for name in theory if theory[name].ndim > 1
@@ -147,7 +147,7 @@ def _tree(
         },
         coords={"scale": np.asarray(samples.scales)},
         attrs=attrs,
-        group_attrs={"checks": attrs},
+        group_attrs={"checks": attrs, **({"theory": {"aliased_note": note}} if note else {})},
     )
 
 

@@ -19,7 +19,7 @@ from brg_prob.correspondence.checks import Demands
 from brg_prob.correspondence.closed_form import ClosedPosterior, check_closed_form, finite_width
 from brg_prob.correspondence.free_field import check_free_field, with_running
 from brg_prob.correspondence.momentum_survey import FiniteSize
-from brg_prob.correspondence.plane_waves import grid_misfit
+from brg_prob.correspondence.plane_waves import all_alias, grid_misfit
 from brg_prob.correspondence.predictions import erg_prediction
 from brg_prob.correspondence.sampled_anew import SHIFT_TOLERANCE, check_against_tempering
 from brg_prob.correspondence.verdicts import Checks, joined
@@ -71,8 +71,8 @@ class ExactRG:
             )
         if moved := _differing(flow):
             return f"the exact renormalization group holds given {moved}"
-        box = self.prediction.box if self.prediction is not None else cast(FreeField, network).box
-        return grid_misfit(flow.x, box=box)
+        field = self.prediction if self.prediction is not None else cast(FreeField, network)
+        return grid_misfit(flow.x, box=field.box) or all_alias(flow.x, box=field.box, cutoff=field.cutoff)
 
     def predicted(self, flow: Flow) -> FreeTheory:
         """Return the field theory that the flow is held against."""
@@ -107,7 +107,11 @@ class ClosedForm:
         if self.posterior is not None:
             return None
         if not isinstance(flow.network, LinearReadout):
-            return f"the field of {network_label(flow.network)} is not linear in its parameters"
+            return (
+                f"{network_label(flow.network)} declares no linear readout (capability LinearReadout: "
+                "sample_hidden(key), features(x, hidden), readout_prior(hidden) with attributes outputs, "
+                "noise, noise_spread)"
+            )
         if moved := _differing(flow):
             return f"the closed form holds given {moved}"
         if flow.draw_noise is not None:
@@ -216,7 +220,9 @@ def _chosen(flow: Flow, hypotheses: Hypothesis | Sequence[Hypothesis] | None) ->
         reasons = [one.applies(flow) for one in asked]
         found = [one for one, reason in zip(asked, reasons, strict=True) if reason is None]
         if not found:
-            raise ValueError(f"no hypothesis applies to this flow: {'; '.join(map(str, reasons))}")
+            raise ValueError(
+                f"no hypothesis applies to this flow: {'; '.join(map(str, reasons))}{_way_out(flow)}"
+            )
         return found
     named = [hypotheses] if isinstance(hypotheses, Hypothesis) else list(hypotheses)
     for one in named:
@@ -225,6 +231,16 @@ def _chosen(flow: Flow, hypotheses: Hypothesis | Sequence[Hypothesis] | None) ->
     if not named:
         raise ValueError("hypotheses is empty; give at least one, or None for all that apply")
     return named
+
+
+def _way_out(flow: Flow) -> str:
+    """Return what draws of any model can be held against all the same."""
+    if flow.cuts or flow.atlas.conditioned is None:
+        return ""
+    return (
+        "; hold it against SampledAnew(truth), truth a flow of the same posterior at the same scales by "
+        "coarse_grain(…, scheme=Tempering(NUTS()))"
+    )
 
 
 def first_that_applies(flow: Flow, hypotheses: Sequence[Hypothesis]) -> tuple[Hypothesis | None, str]:

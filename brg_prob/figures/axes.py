@@ -61,6 +61,10 @@ class FlowAxis:
         """Return a scale in words."""
         return f"{self.symbol} = {self.values[index]:.3g}"
 
+    def has(self, name: str) -> bool:
+        """Return whether the flow has a variable, finite somewhere."""
+        return name in self.flow and bool(np.isfinite(floats(self.flow, name)).any())
+
     def along(self, name: str) -> np.ndarray:
         """Return a variable of the flow at the scales shown."""
         return floats(self.flow, name)[self.shown]

@@ -175,9 +175,10 @@ def _flow_message(comparison: Comparison) -> str:
     rows = comparison.rows[: len(comparison.names)]
     dimension, divergence = ([row[name] for row in rows] for name in ("effective_dimension", "kl_to_prior"))
     if len(rows) == 1:
+        away = f", {short(divergence[0])} nats from its prior" if math.isfinite(divergence[0]) else ""
         return (
-            f"Training fixes {short(dimension[0])} effective dimensions of the field, "
-            f"{short(divergence[0])} nats from its prior; the flow gives them back"
+            f"Training fixes {short(dimension[0])} effective dimensions of the field{away}; the flow gives "
+            "them back"
         )
     low, high = min(dimension), max(dimension)
     if math.isclose(low, high, rel_tol=5e-3):

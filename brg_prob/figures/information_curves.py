@@ -39,6 +39,10 @@ _SOURCES = {
         "information that T observations carry on average over data, by the Fisher spectrum. The "
         "divergence errs as the draws do."
     ),
+    "none": (
+        "mutual information that T observations carry on average over data, from the Fisher spectrum. There "
+        "is no divergence from the prior: {why}."
+    ),
 }
 """What the lower panel says, by where the divergence comes from."""
 
@@ -47,11 +51,10 @@ def information_picture(tree: xr.DataTree) -> Picture | None:
     """Draw effective dimension, KL to the prior and mutual information along each flow.
 
     Reads ``flow`` and ``shell/flow`` (effective_dimension, kl_to_prior, mutual_information). None without
-    effective dimension and KL; without ``mutual_information``, or without a second flow on the same axis,
-    those curves are left out.
+    effective dimension and either information; curves of what is not there are left out.
     """
-    flows = flow_axes(tree, ("flow", "shell/flow"), ("effective_dimension", "kl_to_prior"))
-    if not flows:
+    flows = flow_axes(tree, ("flow", "shell/flow"), ("effective_dimension",))
+    if not flows or not any(flows[0].has(name) for name in ("kl_to_prior", "mutual_information")):
         return None
     fig, (top, low) = new_figure(height=5.0, nrows=2, sharex=True)
     for number, axis in enumerate(flows):
@@ -59,7 +62,7 @@ def information_picture(tree: xr.DataTree) -> Picture | None:
         _curve(top, axis, "effective_dimension", scheme, number)
         _curve(low, axis, "kl_to_prior", scheme, number)
         # a shell's mutual information would hide its divergence: they all but coincide
-        if number == 0 and "mutual_information" in axis.flow:
+        if number == 0:
             _curve(low, axis, "mutual_information", scheme, number)
     for ax in (top, low):
         _scale(ax)
@@ -68,22 +71,31 @@ def information_picture(tree: xr.DataTree) -> Picture | None:
     axis.draw(low)
     label_axes(top, y="effective dimension")
     label_axes(low, y="information (nats)")
-    dimension, divergence = (axis.along(name) for name in ("effective_dimension", "kl_to_prior"))
+    dimension = axis.along("effective_dimension")
+    divergence = axis.along("kl_to_prior") if axis.has("kl_to_prior") else np.empty(0)
     return Picture(
         "information",
         fig,
         _message(dimension, divergence),
         "Above: effective dimension, the number of modes the data determine"
         + (" (for a shell: of those it keeps)" if len(flows) > 1 else "")
-        + f". Below: {_SOURCES[str(axis.flow.attrs.get('kl_from', 'law'))]} {axis.direction}",
+        + f". Below: {_source(axis.flow)} {axis.direction}",
         _words(dimension, divergence, axis),
         pd.concat([each.numbers(_LABELS) for each in flows], ignore_index=True),
         "flow",
     )
 
 
+def _source(flow: xr.Dataset) -> str:
+    """Return what the lower panel shows."""
+    said = _SOURCES[str(flow.attrs.get("kl_from", "law"))]
+    return said.format(why=flow.attrs.get("no_kl", "the draws have no law in closed form"))
+
+
 def _curve(ax: Axes, axis: FlowAxis, name: str, scheme: str, number: int) -> None:
     """Draw one quantity of one flow: colour by quantity, marker and line by flow."""
+    if not axis.has(name):
+        return
     values, style = axis.along(name), ("o-", "s--")[number]
     ax.plot(
         axis.values,
@@ -108,6 +120,8 @@ def _scale(ax: Axes) -> None:
 
 def _message(dimension: np.ndarray, divergence: np.ndarray) -> str:
     """Return the message: whether the flow forgets, and at every step."""
+    if not divergence.size:
+        return f"The flow goes from {short(dimension[0])} effective dimensions to {short(dimension[-1])}"
     change = (
         f"KL to the prior goes from {short(divergence[0])} to {short(divergence[-1])} nats, effective "
         f"dimension from {short(dimension[0])} to {short(dimension[-1])}"
@@ -123,10 +137,11 @@ def _words(dimension: np.ndarray, divergence: np.ndarray, axis: FlowAxis) -> str
     """Return the curves' ends in words."""
     text = (
         f"From {axis.at(0)} to {axis.at(-1)} the effective dimension goes from {short(dimension[0])} to "
-        f"{short(dimension[-1])}, the KL divergence from {short(divergence[0])} to "
-        f"{short(divergence[-1])} nats"
+        f"{short(dimension[-1])}"
     )
-    if "mutual_information" in axis.flow:
+    if divergence.size:
+        text += f", the KL divergence from {short(divergence[0])} to {short(divergence[-1])} nats"
+    if axis.has("mutual_information"):
         mutual = axis.along("mutual_information")
         text += f", the mutual information from {short(mutual[0])} to {short(mutual[-1])} nats"
     return text + "."

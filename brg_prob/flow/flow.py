@@ -23,7 +23,7 @@ from brg_prob.geometry import FisherMetric
 from brg_prob.network import Hidden, network_label
 from brg_prob.network.identity import identity, refuse_another
 from brg_prob.notebook import one_line, quantity, table_html
-from brg_prob.posterior.schema import PREDICTIVE
+from brg_prob.posterior.schema import PREDICTIVE, no_posterior
 from brg_prob.results import key_to_json
 from brg_prob.theory import ProjectedObservation
 
@@ -81,6 +81,11 @@ class Flow:
     def equivalent_observations(self) -> NDArray[np.float64]:
         """T that each scale stands for; nan where it stands for none."""
         return self.scheme.equivalent_observations(self.scales)
+
+    @property
+    def no_posterior(self) -> str:
+        """Why the flow began with the draws of no posterior, so that T6 is not their law; empty if it did."""
+        return no_posterior(self.start.attrs)
 
     @property
     def cuts(self) -> bool:
@@ -237,8 +242,14 @@ class Flow:
         Raises
         ------
         ValueError
-            No such scale or member; a scheme that leaves no such network, with what helps.
+            No such scale or member; a scheme that leaves no such network, with what helps; draws of no
+            posterior, such as trained networks (T11), whose law T6 is not.
         """
+        if self.no_posterior and not (gaussian and self.atlas.conditioned):
+            raise ValueError(
+                f"{self.no_posterior}, so no theory of theirs is known at a scale; posterior_at(scale) has "
+                "the draws, and a posterior at T observations, such as fit(engine=Exact()), the theories"
+            )
         index, chart = self._index(scale), self.chart(member)
         cut, (kept, null) = self.scheme.cut(self.scales[index]), self.kept(chart)
         found = chart.theory(

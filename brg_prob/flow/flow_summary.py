@@ -28,13 +28,16 @@ def summarise(flow: Flow) -> xr.DataTree:
 
     ``kl_to_prior`` is that of the tempered posterior where it is known in closed form, and else that of the
     Gaussian law with the draws' moments along the modes, ½ Σ (v + m² − 1 − log v); the attribute ``kl_from``
-    says which, "law" or "moments".
+    says which, "law" or "moments". Draws of no posterior have no such law: NaN, "none"; ``no_kl`` says why.
     """
     variables: dict[str, list[Any]] = {name: [] for name in ("field_mean", "field_sd", "f")}
     scored = _scored(flow, _passing(flow, variables))
     columns = {name: np.stack(values) for name, values in variables.items()}
     columns |= dict.fromkeys(_SCORES, np.full(len(flow.scales), math.nan)) | scored.columns
     known = _informations(flow)
+    no_kl = flow.no_posterior if _KL in known else ""
+    if no_kl:
+        known[_KL] = np.full(len(flow.scales), math.nan)
     sampled = {} if _KL in known else {_KL: _sampled_divergence(flow)}
     columns |= known | sampled | {"observations": flow.equivalent_observations}
     extra = [] if columns["field_mean"].ndim == 2 else ["output"]
@@ -61,7 +64,8 @@ def summarise(flow: Flow) -> xr.DataTree:
                 "draws": flow.size,
                 "prediction_status": scored.status,
                 "exact": int(flow.scheme.anew),
-                "kl_from": "moments" if sampled else "law",
+                "kl_from": "moments" if sampled else "none" if no_kl else "law",
+                **({"no_kl": no_kl} if no_kl else {}),
             },
             "fisher": flow.metric.tree_attrs,
         },
@@ -89,6 +93,21 @@ class _Scored(NamedTuple):
 
 def _scored(flow: Flow, trees: Iterator[xr.DataTree]) -> _Scored:
     """Score every scale; differences are to the posterior that the flow started from."""
+    found, without = scores_of(flow, trees)
+    if found is None:
+        for _ in trees:
+            pass
+        return _Scored({}, math.nan, without)
+    columns = {name: values[len(values) - len(flow.scales) :] for name, values in found.variables.items()}
+    critical = found.critical_scale if found.held_out is not None else found.critical_scale_loo
+    return _Scored(columns, critical, found.status if flow.cuts or not without else without)
+
+
+def scores_of(flow: Flow, trees: Iterator[xr.DataTree]) -> tuple[Predictions | None, str]:
+    """Return the scores of a flow's posteriors, its start first, and why no row is left out.
+
+    None, and no posterior taken, where there is nothing to score by.
+    """
     cut = flow.cuts
     held_out = flow.held_out is not None or "predictions" in flow.start.children
     without = str(flow.start.attrs.get("no_leave_one_out", ""))
@@ -98,19 +117,15 @@ def _scored(flow: Flow, trees: Iterator[xr.DataTree]) -> _Scored:
     if not (cut or without) and known is None and flow.size < FEWEST:
         without = f"{flow.size} draws are too few to be weighted, at least {FEWEST} are needed"
     if not held_out and (cut or without):
-        for _ in trees:
-            pass
         said = "a shell's draws are scored by held-out data only" if cut else _not_left_out(without)
-        return _Scored({}, math.nan, said)
-    found: Predictions = predictions_along(
+        return None, said
+    found = predictions_along(
         _first(flow.atlas.unmoved(), trees) if reference else trees,
         scales=(math.nan, *flow.scales) if reference else flow.scales,
         shell=cut or bool(without),
         left_out=known,
     )
-    columns = {name: values[len(values) - len(flow.scales) :] for name, values in found.variables.items()}
-    critical = found.critical_scale if found.held_out is not None else found.critical_scale_loo
-    return _Scored(columns, critical, found.status if cut or not without else _not_left_out(without))
+    return found, _not_left_out(without) if without else ""
 
 
 def _first(tree: xr.DataTree, trees: Iterator[xr.DataTree]) -> Iterator[xr.DataTree]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,9 @@ import xarray as xr
 from brg_prob.arrays import Floats
 from brg_prob.flow.leave_one_out import LooScore, loo_at, sum_and_error
 from brg_prob.flow.score import critical_scale
+
+if TYPE_CHECKING:
+    from brg_prob.flow.flow import Flow
 
 _COLUMNS = {
     "elpd_loo": "loo",
@@ -235,7 +239,7 @@ class Predictions:
 
 
 def predictions_along(
-    posteriors: Iterable[xr.DataTree],
+    posteriors: Flow | Iterable[xr.DataTree],
     *,
     scales: Sequence[float] | None = None,
     shell: bool = False,
@@ -246,8 +250,9 @@ def predictions_along(
     Parameters
     ----------
     posteriors
-        One tree per scale, the unflowed posterior (T = n) first; may be a generator, so that only one need
-        be in memory. With ``log_likelihood`` (not for a shell) and, for held-out scores,
+        A flow, of which nothing else need be said: its start comes first (scale nan) if its scales begin
+        elsewhere. Or one tree per scale, the unflowed posterior (T = n) first; may be a generator, so that
+        only one need be in memory. With ``log_likelihood`` (not for a shell) and, for held-out scores,
         ``predictions_log_likelihood``.
     scales
         Coordinates; default: each tree's T.
@@ -260,8 +265,12 @@ def predictions_along(
     Raises
     ------
     ValueError
-        No posterior; a shell without held-out data; else as :func:`loo_of`.
+        No posterior; a shell without held-out data; a flow that nothing can score; else as :func:`loo_of`.
     """
+    from brg_prob.flow.flow import Flow
+
+    if isinstance(posteriors, Flow):
+        return _of_flow(posteriors)
     found, loo, held_out = [], [], []
     for number, tree in enumerate(posteriors):
         found.append(float(tree.attrs.get("observations", math.nan)))
@@ -282,6 +291,16 @@ def predictions_along(
     if len(own) != len(found):
         raise ValueError(f"{len(own)} scales for {len(found)} posteriors; one each is needed")
     return Predictions(own, None if shell else tuple(loo), np.stack(held_out) if held_out else None)
+
+
+def _of_flow(flow: Flow) -> Predictions:
+    """Return the scores along a flow; ValueError where there is nothing to score it by."""
+    from brg_prob.flow.flow_summary import scores_of
+
+    scored, why_not = scores_of(flow, flow.posteriors(whole=False))
+    if scored is None:
+        raise ValueError(f"this flow has no scores: {why_not.rstrip('.')}; hold data out (fit(held_out=…))")
+    return scored
 
 
 def compare_scales(flow: Predictions | xr.Dataset) -> pd.DataFrame:

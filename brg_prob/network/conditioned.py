@@ -23,7 +23,7 @@ from jax.typing import ArrayLike
 from numpyro import handlers
 from numpyro.distributions import Distribution
 
-from brg_prob.network.handlers import HeldParams, Observing, Tempered, WholePlates
+from brg_prob.network.handlers import HeldParams, Observing, Tempered, WholePlates, latent_alone
 from brg_prob.network.labels import AxisNames
 from brg_prob.network.reader import read_at, unobserved
 from brg_prob.network.reading import Reading
@@ -287,7 +287,8 @@ class Conditioned:
             total=self.n,
             likelihood_factors=self.likelihood_factors,
         )
-        return lambda: made(self.x, self.y)
+        run = made if self.y is not None else latent_alone(made, self.names)
+        return lambda: run(self.x, self.y)
 
     def trace(self, values: Values) -> Trace:
         """Return NumPyro's trace of one run at given values of all latent sites."""

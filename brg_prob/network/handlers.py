@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from numpyro import handlers
 from numpyro.distributions import Distribution, ExpandedDistribution, Independent, MaskedDistribution
 from numpyro.primitives import Messenger
 
@@ -29,6 +30,21 @@ class WholePlates(Messenger):
             size = msg["args"][0]
             with jax.ensure_compile_time_eval():  # numbers, so that they are an index of numpy arrays, too
                 msg["args"], msg["value"] = (size, size), jnp.arange(size)
+
+
+def latent_alone(fn: Model, latent: Collection[str]) -> Model:
+    """Return a model that is run without targets, its latent sites alone: what it would observe is hidden.
+
+    No latent site's law depends on what is not observed, so a fixed draw of it will do.
+    """
+
+    def unseen(site: Any) -> bool:
+        return site["type"] == "sample" and not site["is_observed"] and site["name"] not in latent
+
+    def drawn(site: Any) -> Any:
+        return site["fn"].sample(jax.random.key(0)) if unseen(site) else None
+
+    return handlers.block(handlers.substitute(fn, substitute_fn=drawn), hide_fn=unseen)
 
 
 class HeldParams(Messenger):

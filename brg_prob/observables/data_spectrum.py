@@ -47,7 +47,8 @@ def data_spectrum(
         Dimension ``momentum``, at most 60 bins of |p|, log-spaced where they are wide: ``modes`` averaged
         in a bin, never fewer than in the one before, so that the band has no spikes; ``power`` of the data,
         ``predicted`` G0(p) + σ²L^d/n, and the central 95 % band ``low`` to ``high`` of the power under
-        that law; f² · length^d. First output. None where the inputs do not fill the prediction's box.
+        that law; f² · length^d. First output. Waves that stand for several momenta of the field are left out.
+        None where the inputs do not fill the prediction's box.
 
     Notes
     -----
@@ -56,7 +57,7 @@ def data_spectrum(
     """
     if grid_misfit(flow.x, box=prediction.box):
         return None
-    modes = momentum_modes(np.asarray(flow.x), box=prediction.box)
+    modes = momentum_modes(np.asarray(flow.x), box=prediction.box, cutoff=prediction.cutoff, beyond=True)
     data = project(modes, np.asarray(flow.targets, dtype=float)[:, :1])
     if not data.momentum.size:
         return None

@@ -24,6 +24,7 @@ from brg_prob.observables.units import (
     unit_attributes,
     with_output,
 )
+from brg_prob.posterior.schema import no_posterior
 from brg_prob.prior import affordable_draws, sample_prior
 from brg_prob.summary import floats
 from brg_prob.transform import Standardisation
@@ -77,7 +78,8 @@ def field_theory(
         equispaced grid, G(p) in units of f² · length^d; ``mass_squared`` with ``_se`` (state), see
         :func:`brg_prob.observables.fluctuation_power.propagator_mass`, nan without a grid;
         ``effective_dimension``, ``kl_to_prior`` in nats, and ``wasserstein`` (state): the
-        2-Wasserstein distance of the fields at the inputs, per input (root mean square). With fewer
+        2-Wasserstein distance of the fields at the inputs, per input (root mean square): both nan where the
+        draws are those of no posterior, such as trained networks. With fewer
         than five draws of either the estimates are left out. None of a metric over latent sites, along
         whose modes the field has no law in closed form.
     """
@@ -90,8 +92,11 @@ def field_theory(
     variables: dict[str, Any] = {}
     coords: dict[str, Any] = {"state": list(STATES)}
     if min(draws, total) >= _FEWEST:
-        before = first_output(floats(sample_prior(network, x, key=key, draws=draws)["prior"], "f"), 3)
-        states = ((before, True), (after, bool(posterior.attrs.get("independent", 0))))
+        prior = sample_prior(network, x, key=key, draws=draws)
+        before = first_output(floats(prior["prior"], "f"), 3)
+        states = tuple(
+            (f, bool(of.attrs.get("independent", 0))) for f, of in ((before, prior), (after, posterior))
+        )
         pairs = pairs_of(x)
         coords["lag"] = pairs.lag
         variables |= _correlators([connected_functions(f, pairs, independent=i) for f, i in states], factor)
@@ -157,7 +162,7 @@ def _distances(posterior: xr.DataTree, metric: ReadoutMetric, factor: float) -> 
 
     In the modes both covariances are diagonal: the field has variances nσ²λ_k before and
     nσ²λ_k v_k after, its mean moves by √(nσ²λ_k) m_k, and the distance of commuting Gaussians
-    per input is W² = Σ σ²λ_k [m_k² + (1 − √v_k)²].
+    per input is W² = Σ σ²λ_k [m_k² + (1 − √v_k)²]. Draws of no posterior have no such law: nan.
     """
     observations = float(posterior.attrs["observations"])
     x = jnp.asarray(floats(posterior["constant_data"], "inputs"))
@@ -167,6 +172,8 @@ def _distances(posterior: xr.DataTree, metric: ReadoutMetric, factor: float) -> 
         _member_distances(metric.member(number), y - mean, observations) for number, mean in enumerate(means)
     ]
     dimension, divergence, square = np.mean(rows, axis=0)
+    if no_posterior(posterior.attrs):
+        divergence = square = np.nan
     distances = {
         "effective_dimension": dimension,
         "kl_to_prior": divergence,
@@ -195,5 +202,8 @@ def _member_note(metric: ReadoutMetric, posterior: xr.DataTree) -> str:
         f"KL and distance are those given {metric.members} draw(s) of them.": bool(metric.hidden[0]),
         " Effective dimension, KL and distance are taken at the median noise.": "noise"
         in posterior["posterior"].data_vars,
+        f" No KL and no distance to the prior: {no_posterior(posterior.attrs)}.": bool(
+            no_posterior(posterior.attrs)
+        ),
     }
     return "".join(note for note, holds in notes.items() if holds)

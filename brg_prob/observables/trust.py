@@ -33,10 +33,11 @@ def trust(tree: xr.DataTree, *, preparation: Standardisation | None = None) -> x
         Dimension ``mode``: plane waves by |p| where there is a prediction, else Fisher modes by rank.
         ``momentum`` (nan by rank), ``signal`` Tλ, flags ``distinguishable`` (Tλ ≥ 1), ``trend`` (as long
         as the record, of which a line or a mean was taken off), ``aliased`` (at or above the training grid's
-        Nyquist momentum), ``edge`` (relative size of the boundary effect of a record that is not periodic,
-        d/(mL); nan where that is not known), and ``trusted``: distinguishable, neither trend nor aliased, and
-        an edge effect below .1. Attributes: a sentence each, ``trend_note``, ``aliased_note`` and
-        ``edge_note``. None where the modes are directions of latent sites, which have no wave length.
+        Nyquist momentum; waves that stand for several momenta are none of these modes), ``edge`` (relative
+        size of the boundary effect of a record that is not periodic, d/(mL); nan where that is not known),
+        and ``trusted``: distinguishable, neither trend nor aliased, and an edge effect below .1.
+        Attributes: a sentence each, ``trend_note``, ``aliased_note`` and ``edge_note``. None where the modes
+        are directions of latent sites, which have no wave length.
     """
     if "direction" in tree["fisher"].data_vars:
         return None
@@ -76,6 +77,7 @@ class _Modes:
     inputs: Floats
     mass: float
     length_unit: str
+    aliased_note: str = ""
 
     @staticmethod
     def of(tree: xr.DataTree) -> _Modes:
@@ -89,7 +91,8 @@ class _Modes:
         else:
             eigenvalue = floats(tree["fisher"], "eigenvalue")
             momentum, mass = np.full(eigenvalue.size, np.nan), np.nan
-        return _Modes(momentum, observations * eigenvalue, inputs, mass, unit)
+        note = str(theory.attrs.get("aliased_note", ""))
+        return _Modes(momentum, observations * eigenvalue, inputs, mass, unit, note)
 
     @property
     def named(self) -> bool:
@@ -137,6 +140,8 @@ def _aliased(modes: _Modes) -> tuple[np.ndarray, str]:
     where = f"the training grid's Nyquist momentum {nyquist:.4g} {modes.unit}"
     if flags.any():
         return flags, f"{flags.sum()} of {flags.size} modes lie at or above {where} and look like lower ones."
+    if modes.aliased_note:
+        return flags, f"{modes.aliased_note}. All modes shown here lie below it, and nothing looks like them."
     return (
         flags,
         f"All modes lie below {where}; what the data hold above it folds back onto the highest of them.",

@@ -38,7 +38,7 @@ from brg_prob.posterior import (
 )
 from brg_prob.results import key_to_json
 from brg_prob.store import Stages
-from brg_prob.summary import SECOND, TEMPERED, branches, combine_verdicts, summarise
+from brg_prob.summary import SECOND, TEMPERED, branches, combine_verdicts, group, summarise
 from brg_prob.theory import infinite_width as limit_of
 
 
@@ -145,6 +145,9 @@ def run(
     options: dict[str, Any] = {"key": keys["fit"], "draws": draws, "observations": observations}
     fitted = _fitted(read, (x, y, held_out), engine, options, runner, (scales, demands, found))
     tree, first = _flowed(fitted, scheme, second, keys, runner)
+    if aliased := str(group(tree, "theory").attrs.get("aliased_note", "")):
+        runner.say([aliased])
+        notes.append(aliased)
     network = read.network if isinstance(engine, ModelEngine) else read
     recorded = runner(
         "record", lambda: shown(first.flow, tree, record, keys["prior"]), *first.depends, record
@@ -246,7 +249,7 @@ def _stages(engine: Engine, scheme: Scheme, second: Scheme | None, demands: Judg
 def with_branches(tree: xr.DataTree, other: xr.DataTree) -> xr.DataTree:
     """Return a tree with the groups of another, branches of the first kept."""
     merged = tree.copy()
-    for name, group in other.children.items():
-        merged[name] = group
+    for name, branch in other.children.items():
+        merged[name] = branch
     merged.attrs.update(other.attrs)
     return merged

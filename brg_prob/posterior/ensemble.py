@@ -81,8 +81,8 @@ class Ensemble:
     the readout, or the tangent kernel of all layers, of the first network before training.
 
     The draws are trained networks, not draws of π_T; T (default n) is nominal: the number of
-    observations at which a flow of them is said to start. Flow, Fisher metric and theories refer to the
-    readout at each network's trained hidden layers.
+    observations at which a flow of them is said to start. Flow and Fisher metric refer to the readout at
+    each network's trained hidden layers. T6 is not their law: no KL to the prior, no theory at a scale.
 
     The group ``trained`` of the tree holds raw readouts (chain, draw, parameter[, output]) and, with
     ``layers="all"``, the hidden sites (member, ...); ``training`` the loss (chain, draw, epoch) at up to
@@ -178,6 +178,7 @@ class Ensemble:
             attrs={
                 "engine": "ensemble",
                 "no_leave_one_out": TRAINED,
+                "no_posterior": TRAINED,
                 "n": data.n,
                 "noise": float(network.noise),
                 "independent": 1,

@@ -196,8 +196,8 @@ class GradientFlow:
     ``time=None``: t = s/ρ(T) = sT/(nσ²), s the prior variance of each weight. In a mode of eigenvalue μ of
     the prior covariance, training then takes up the fraction 1 − e^{−μ/ρ} of the data, the ridge ρ(T) the
     fraction (μ/ρ)/(1 + μ/ρ): both μ/ρ for small ones. T = 0 is the prior. With a ``time``, T (default n) is
-    nominal: the number of observations at which a flow of these draws is said to start. Either way a theory
-    at a scale (``Flow.theory_at``) is T6's of that T, not that of the ensemble.
+    nominal: the number of observations at which a flow of these draws is said to start. Either way T6 is not
+    the law of these draws: a flow of them has no KL to the prior and no theory at a scale.
 
     Flow is that of the raw readout weights, kernel ΦΦᵀ of the raw features. These weights must be
     independent under the prior; their common variance s only rescales time, t/s in whitened coordinates.
@@ -244,7 +244,12 @@ class GradientFlow:
             draws=draws,
             members=self.members,
             draw=draw,
-            attrs={"engine": "gradient_flow", "observations": observations, "no_leave_one_out": TRAINED},
+            attrs={
+                "engine": "gradient_flow",
+                "observations": observations,
+                "no_leave_one_out": TRAINED,
+                "no_posterior": TRAINED,
+            },
         )
         tree.attrs["time"] = times[0] if math.isfinite(times[0]) else "inf"
         return tree

@@ -16,7 +16,14 @@ from brg_prob.results import Attribute, build_tree, key_to_json
 PREDICTIVE = 0x5EED
 """Moves a fit's key on to that of draws of y."""
 TRAINED = "the draws are trained networks, not draws of a posterior"
-"""Why no observation can be left out of them."""
+"""Why they have no law in closed form, and no observation can be left out of them."""
+
+
+def no_posterior(attrs: Mapping[Any, Any]) -> str:
+    """Return why draws are those of no posterior at T, by the attributes of their tree; empty if they are."""
+    if str(attrs.get("scheme", "")).lower() == "shell":
+        return "the draws were coarse-grained by an information shell, and are no posterior's"
+    return str(attrs.get("no_posterior", ""))
 
 
 def squeeze_outputs(field: Any) -> tuple[Any, list[str]]:

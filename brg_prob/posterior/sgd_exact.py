@@ -191,8 +191,8 @@ class SgdExact:
     Notes
     -----
     T11. The draws are networks trained from their own prior weights, not draws of π_T; T (default n) is
-    nominal: the number of observations at which a flow of them is said to start. A theory at a scale
-    (``Flow.theory_at``) is T6's of that T, not that of the ensemble.
+    nominal: the number of observations at which a flow of them is said to start. T6 is not their law: the
+    flow has no KL to the prior and no theory at a scale.
 
     A step multiplies the error of the weights by 1 − 2ηϕϕᵀ, ϕ = ϕ(x_i) the raw features, which expands
     nothing as long as η ≤ 1/max_i |ϕ(x_i)|². Beyond, training is followed exactly too, until its weights
@@ -256,6 +256,7 @@ class SgdExact:
                 "observations": observations,
                 "epochs": self.epochs,
                 "no_leave_one_out": TRAINED,
+                "no_posterior": TRAINED,
             },
         )
         if not bool(jnp.isfinite(jnp.asarray(tree["log_prior"]["readout"].values)).all()):

@@ -150,7 +150,11 @@ def _facts(tree: xr.DataTree, summary: dict[str, Any]) -> list[tuple[str, str, s
             "effective dimension",
             f"of {size} {what}",
         ),
-        (f"{number(kl[0])} nats", "KL from prior", "relative entropy of posterior to prior"),
+        (
+            number(kl[0]) if kl[0] is None else f"{number(kl[0])} nats",
+            "KL from prior",
+            str(tree["flow"].attrs.get("no_kl", "relative entropy of posterior to prior")),
+        ),
         (
             f"T = {number(critical)}" if critical is not None else "none",
             "critical scale",

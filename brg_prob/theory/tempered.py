@@ -115,6 +115,7 @@ class GaussianTheory:
         z = numpyro.sample("z", law)
         with handlers.block():
             values = self.coordinates.inverse(self.coordinates.unflatten(z))
-        hidden = list(self.conditioned.names)
+        # factors of the prior are in the law of z already
+        hidden = [*self.conditioned.names, *self.conditioned.prior_factors]
         with handlers.block(hide=hidden), handlers.substitute(data=values):
             return self.conditioned.network(x, y)

@@ -61,7 +61,7 @@ TABLES = [
          said=("(4, 2)", "shape (n, 1)")),
     case("one column for three dimensions", "good.csv", "--model.dim", "3", said=("(4, 1)", "shape (n, 3)")),
     case("two targets for one output", "plane.csv", "--inputs", "a", "--target", "b,y",
-         said=("1 output(s)", "2 target(s)", "--target")),
+         said=("1 output(s)", "2 target(s)", "--target", "set --model.outputs 2")),
 ]  # fmt: skip
 
 

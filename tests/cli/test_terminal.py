@@ -73,6 +73,23 @@ def test_a_column_that_no_scale_has_is_left_out(said):
     assert all(name in head for name in ("T", "Λ′", "score") for head in heads)
 
 
+def test_a_check_that_is_not_as_it_should_be_says_why_and_what_helps(said):
+    tree = example.example_tree()
+    table = tree["checks"].to_dataset()
+    verdict, detail = (table[name].values.astype(object).copy() for name in ("verdict", "detail"))
+    at = {str(name): number for number, name in enumerate(table["name"].values)}
+    changed = at["propagator"], at["wrong mass"]
+    for number, text in zip(changed, ("undetermined", "consistent"), strict=True):
+        verdict[number], detail[number] = text, f"the reason of {number}"
+    tree["checks"] = type(tree)(table.assign(verdict=("check", verdict), detail=("check", detail)))
+    out = console()
+    print_result(SimpleNamespace(tree=tree, summary=summarise(tree)), Path("/run"), out)
+    found = " ".join(out.file.getvalue().split())
+    tested, control = (f"(diffusion): the reason of {number}" for number in changed)
+    assert f"· propagator {tested}; more draws (--draws) would tell · wrong mass {control} " in found
+    assert "(diffusion): " not in said  # as all should be
+
+
 def test_no_text_of_a_user_is_read_as_markup():
     tree = example.example_tree()
     table = tree["checks"].to_dataset()

@@ -125,7 +125,9 @@ def test_a_model_that_states_nothing_is_told_what_would_state_it():
 
     flow = flowed(line, Laplace(), draws=50)
     assert "line states no exact renormalization group (capability FreeField" in ExactRG().applies(flow)
-    assert "not linear" in ClosedForm().applies(flow)
+    assert "line declares no linear readout (capability LinearReadout: " in ClosedForm().applies(flow)
+    with pytest.raises(ValueError, match=r"hold it against SampledAnew\(truth\), .*Tempering\(NUTS\(\)\)"):
+        brg_prob.check_correspondence(flow)
 
 
 def test_a_run_by_any_engine_has_the_checks_of_what_its_network_states():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from brg_prob import Diffusion, Ensemble, Exact, Shell, coarse_grain, fisher_metric, fit
+from brg_prob import Diffusion, Ensemble, Exact, Shell, coarse_grain, fisher_metric, fit, predictions_along
 from brg_prob.flow import loo_of
 
 KEY, SCALES = jax.random.key(2), (30.0, 6.0, 0.5, 0.0)
@@ -55,6 +55,8 @@ def test_the_closed_form_is_a_refit_without_the_row(case):
         expected = refitted(network, flow.hidden[0], x, y, observations)
         np.testing.assert_allclose(flow.atlas.left_out([observations])[0], expected, atol=1e-8)
         assert float(table["loo"][at]) == pytest.approx(expected.sum(), abs=1e-7)
+    scored = predictions_along(flow)  # the flow itself will do
+    np.testing.assert_allclose(scored.variables["loo"], table["loo"].values, rtol=1e-12)
     assert "pareto_k_max" not in table
     assert "closed form" in table.attrs["prediction_status"]
     assert np.abs(flow.atlas.left_out([30.0])[0] - refitted(network, flow.hidden[0], x, y, 25.0)).max() > 1e-3
@@ -79,7 +81,10 @@ def test_members_are_mixed_and_trained_networks_are_no_posterior(case):
     trained = flow_of(case, Ensemble(members=2, epochs=5), draws=100).tree["flow"]
     assert "loo" not in trained
     assert "trained networks" in trained.attrs["prediction_status"]
-    assert "loo" not in flow_of(case, scheme=Shell(), draws=100).tree["flow"]
+    shell = flow_of(case, scheme=Shell(), draws=100)
+    assert "loo" not in shell.tree["flow"]
+    with pytest.raises(ValueError, match="no scores: a shell's draws are scored by held-out data only; hold"):
+        predictions_along(shell)
 
 
 def test_too_few_draws_to_be_weighted_end_no_flow(case):

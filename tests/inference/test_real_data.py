@@ -37,7 +37,7 @@ def finished(name, tmp_path_factory):
             assert script.main(["--small", "--out", str(folder), "--seed", "1"]) == 0
         loaded = load_run(folder)
         assert loaded.summary == json.loads(json.dumps(kept[0].summary))
-        with pytest.raises(ValueError, match="run 'it' is of a model without a linear readout"):
+        with pytest.raises(ValueError, match="run 'it' holds draws of all latent sites"):
             compare({"it": loaded})
         assert "What the data determine" in (folder / "report.html").read_text(encoding="utf-8")
         assert printed[0].startswith((folder / _models_page.PAGE).read_text(encoding="utf-8"))

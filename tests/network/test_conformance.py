@@ -243,8 +243,16 @@ def test_every_engine_and_scheme_keeps_the_schema(sampled, engine, scheme):
     )
     tree = flow.tree["flow"]
     assert tree["f"].shape == (2, 4, 8, 3)
-    for name in ("effective_dimension", "mutual_information", "kl_to_prior", "test_score", "test_score_se"):
+    for name in ("effective_dimension", "mutual_information", "test_score", "test_score_se"):
         assert np.all(np.isfinite(tree[name].values)), name
     assert tree.attrs["coordinate"] == scheme.coordinate
+    # trained networks are no posterior's draws: T6 is not their law
+    trained = engine in ("gradient flow", "sgd", "trained")
+    assert np.all(np.isfinite(tree["kl_to_prior"].values)) == (not trained)
+    assert tree.attrs["kl_from"] == ("none" if trained else "law")
+    if trained:
+        with pytest.raises(ValueError, match="trained networks"):
+            flow.theory_at(scales[1])
+        return
     theory = require(flow.theory_at(scales[1]), LinearReadout, "the test")
     assert theory.features(x, {}).shape == (8, theory.readout_prior({}).mean.shape[0])

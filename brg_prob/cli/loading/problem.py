@@ -202,8 +202,10 @@ def _held_out(arguments: Any, *, readout: bool) -> str:
 def _teacher(request: Request, module: ModuleType, key: Any) -> Problem:
     """Return a draw of the prior as data: training points on a grid, held-out ones beside it."""
     import jax.numpy as jnp
+    from numpyro import handlers
 
     from brg_prob.network.trace import run_trace
+    from brg_prob.prior import prior_point
 
     arguments, found = request.arguments, found_in(request.source, module)
     options = typed_options(request.source, found, request.model.options)
@@ -224,7 +226,9 @@ def _teacher(request: Request, module: ModuleType, key: Any) -> Problem:
     both = np.concatenate([train, train + step / 2])
     network = bound(network, roles.call(signature, {}))
     observation = observation_of(network, both, request.source)
-    y = np.asarray(run_trace(network, jnp.asarray(both), key=key)[observation]["value"])
+    latent = prior_point(network, jnp.asarray(both), key=key)
+    drawn = handlers.substitute(network, data=latent) if latent else network
+    y = np.asarray(run_trace(drawn, jnp.asarray(both), key=key)[observation]["value"])
     if y.shape[:1] != (len(both),):
         raise UsageError(
             f"{request.source.name!r} draws {observation!r} of shape {y.shape} for {len(both)} inputs, so it "
@@ -271,8 +275,9 @@ def observation_of(network: Any, x: np.ndarray, source: ModelSource, y: np.ndarr
     has = math.prod(next(site.shape for site in sites.observed if site.name == sites.observation)[1:])
     wanted = has if y is None else math.prod(y.shape[1:])
     if has != wanted:
+        named = "outputs" in {option.name for option in source.options or ()}
+        remedy = f"set --model.outputs {wanted}" if named else "set the network's number of outputs"
         raise UsageError(
-            f"{where} has {has} output(s), the data {wanted} target(s); name as many in --target, or set the "
-            "network's number of outputs"
+            f"{where} has {has} output(s), the data {wanted} target(s); name as many in --target, or {remedy}"
         )
     return sites.observation

@@ -46,6 +46,10 @@ def print_result(run: Any, folder: Path, console: Console | None = None) -> None
     for block in (*determined, *flows, *checks) if own else (*flows, *determined, *checks):
         console.print(block)
         console.print()
+    if whys := reasons(summary["checks"]):
+        for why in whys:
+            console.print(Text(f"· {why}"))
+        console.print()
     for title, state, sentence in answers_in_order(summary):
         heading = Text(f"{title}: {state}. ", style=f"bold {COLOURS.get(state, 'default')}")
         console.print(heading + Text(sentence, style="default"))
@@ -98,6 +102,27 @@ def _check_table(rows: list[dict[str, Any]], summary: dict[str, Any]) -> Table:
             Text(found, style=COLOURS.get(found, "default")),
         )
     return table
+
+
+def reasons(rows: list[dict[str, Any]]) -> list[str]:
+    """Return what is to be known of each check that is not as it should be, and what helps, a sentence each.
+
+    Examples
+    --------
+    >>> row = {"name": "convergence", "flow": "diffusion", "role": "correspondence", "p_value": None}
+    >>> reasons([row | {"verdict": "undetermined", "detail": "R-hat is 1.2"}])
+    ['convergence (diffusion): R-hat is 1.2']
+    """
+    found = []
+    for row in rows:
+        expected = "inconsistent" if row["role"] == "control" else "consistent"
+        unseen = row["role"] == "data" and row["verdict"] == "undetermined"  # no conflict was found
+        if row["verdict"] == expected or unseen or not row["detail"]:
+            continue
+        tested = row["role"] == "correspondence" and row["p_value"] is not None
+        more = "; more draws (--draws) would tell" if tested and row["verdict"] == "undetermined" else ""
+        found.append(f"{row['name']} ({row['flow']}): {row['detail']}{more}")
+    return found
 
 
 def _p_value(value: float | None) -> str:
