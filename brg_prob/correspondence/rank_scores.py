@@ -53,7 +53,7 @@ def rank_score_z(
     >>> one, two = rng.normal(size=(2, 1, 1000, 2)) * np.array([[[[1.0, 1.5]]], [[[1.0, 1.0]]]])
     >>> z = rank_score_z(one, two, independent1=True, independent2=True)
     >>> np.abs(z).max(axis=0).round(0).tolist(), SCORES[int(np.abs(z[:, 1]).argmax())]
-    ([1.0, 12.0], 'scale')
+    ([1.0, 11.0], 'scale')
     """
     one, two = (np.asarray(draws, dtype=float) for draws in (first, second))
     if one.ndim != 3 or two.ndim != 3 or one.shape[2] != two.shape[2]:
@@ -89,7 +89,7 @@ def smallest_detectable_ratio(size1: float, size2: float, level: float, *, power
     Twenty coordinates on sites and modes, five scales, a thousand draws a side, half of .05:
 
     >>> round(smallest_detectable_ratio(1000, 1000, 0.025 / (8 * 20 * 5)), 2)
-    1.18
+    1.17
     """
     share = size1 * size2 / (size1 + size2)
     return float(np.exp((stats.norm.isf(level / 2) + stats.norm.ppf(power)) / np.sqrt(2 * share)))

@@ -50,6 +50,7 @@ READ_BY_HYPOTHESES = {
     "labels",
     "directions",
     "_with_modes",
+    "no_posterior",
     "no_coordinates",
     "divergences",
     "projections",
