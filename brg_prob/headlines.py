@@ -152,7 +152,7 @@ def model_against_data(judged: Judged) -> dict[str, Any]:
             "no conflict found",
             tests=named([row["name"] for row in rows]),
             smallest=f"smallest p = {short(min(p_values), 2)}" if p_values else "no p-value",
-            power=power or "what they would have found is not known here",
+            power=power or "what would have been found is not known here",
         )
     return {
         "state": state,
@@ -207,6 +207,8 @@ def row_state(row: Mapping[str, Any]) -> str:
         "control": ("not rejected", "rejected, as it must be", "not rejected"),
         "draws": ("converged", "not converged", "not converged"),
     }[role]
+    if row["name"] == "joint law":  # that two sets of draws are not told apart is no agreement (T18d)
+        words = ("not told apart", DIFFERS, NOT_RESOLVED)
     if row["name"] == "leave-one-out":
         words = ("weights usable", "weights not usable", "weights not usable")
     return words[("consistent", "inconsistent", "undetermined").index(verdict)]

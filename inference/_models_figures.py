@@ -17,7 +17,7 @@ from brg_prob import NUTS
 from brg_prob.arrays import holm
 from brg_prob.data_record import Record
 from brg_prob.diagnostics import convergence
-from brg_prob.headlines import AGREES, DIFFERS, FLOW, SAMPLED, row_state
+from brg_prob.headlines import DIFFERS, FLOW, SAMPLED, row_state
 from brg_prob.summary import TEMPERED, answers, branches, check_rows
 
 Floats = NDArray[np.float64]
@@ -320,7 +320,7 @@ class Figures:
             f"there only tempering is to be trusted{f'; {found[0]}' if found else ''}"
             if apart.size or found
             else "diffusion will do"
-            if all(row_state(row) == AGREES for row in sampled)
+            if all(row["verdict"] == "consistent" for row in sampled)
             else "whether diffusion will do stays open, as a shift below "
             f"{max(weak):.2f} may have been missed"
         )

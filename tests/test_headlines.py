@@ -65,6 +65,12 @@ def test_a_check_of_the_weights_says_nothing_of_the_flow():
     assert row_state(unusable) == "weights not usable"
 
 
+def test_draws_that_are_not_told_apart_do_not_thereby_agree():
+    assert row_state(row("joint law")) == "not told apart"
+    assert row_state(row("joint law", "inconsistent")) == "differs"
+    assert row_state(row("each parameter")) == "agrees"
+
+
 def test_power_does_not_read_as_accuracy():
     said = flow_against_theory(judged(row()))["sentence"]
     assert "a common deviation of 2.0 % (seen 0.4 %), of one mode alone 11.0 % (seen 6.0 %)" in said
